@@ -1,0 +1,42 @@
+"""Bring up execution environments in dependency order, exactly once, and never leave one behind."""
+
+from .config import DeploymentConfig, WrapsConfig
+from .connector import Command, Connector, ConnectorWrapper
+from .exceptions import (
+    CommandError,
+    DependencyCycleError,
+    DeployError,
+    InvalidConfigError,
+    InvalidConnectorError,
+    ManagerClosedError,
+    UndeployError,
+    UnknownDeploymentError,
+    WorkflowDefinitionException,
+    WorkflowException,
+    WorkflowExecutionException,
+)
+from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Command",
+    "CommandError",
+    "Connector",
+    "ConnectorWrapper",
+    "DependencyCycleError",
+    "DeployError",
+    "DeploymentConfig",
+    "DeploymentEvent",
+    "DeploymentState",
+    "DeploymentStatus",
+    "InvalidConfigError",
+    "InvalidConnectorError",
+    "ManagerClosedError",
+    "UndeployError",
+    "UnknownDeploymentError",
+    "WorkflowDefinitionException",
+    "WorkflowException",
+    "WorkflowExecutionException",
+    "WrapsConfig",
+]
