@@ -48,8 +48,8 @@ def _is_required(field: attrs.Attribute[Any]) -> bool:
     return field.default is attrs.NOTHING
 
 
-def _check_value(blank: Connector, field: attrs.Attribute[Any], value: object) -> None:
-    converter = cast("Any", field.converter)
+def _check_value(blank: Connector, field: Any, value: object) -> None:
+    converter = field.converter
     if isinstance(converter, attrs.Converter):
         # attrs sets the call that takes all three arguments on the instance, where calling does not look.
         value = cast("Any", converter).__call__(value, blank, field)
