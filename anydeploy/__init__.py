@@ -15,7 +15,9 @@ from .exceptions import (
     WorkflowException,
     WorkflowExecutionException,
 )
+from .future import FutureConnector
 from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
+from .manager import DefaultDeploymentManager, DeploymentManager
 
 __version__ = "0.1.0"
 
@@ -24,12 +26,15 @@ __all__ = [
     "CommandError",
     "Connector",
     "ConnectorWrapper",
+    "DefaultDeploymentManager",
     "DependencyCycleError",
     "DeployError",
     "DeploymentConfig",
     "DeploymentEvent",
+    "DeploymentManager",
     "DeploymentState",
     "DeploymentStatus",
+    "FutureConnector",
     "InvalidConfigError",
     "InvalidConnectorError",
     "ManagerClosedError",
@@ -39,4 +44,5 @@ __all__ = [
     "WorkflowException",
     "WorkflowExecutionException",
     "WrapsConfig",
+    "__version__",
 ]

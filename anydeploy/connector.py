@@ -105,7 +105,8 @@ class Connector(ABC):
     config_dir: Path = field(converter=Path)
     interruptible: ClassVar[bool] = True
     _invalid: str | None = field(init=False, default=None, repr=False)
-    _on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False)
+    #: Set by the manager, to be told by :meth:`report_lost`.
+    on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False)
 
     @abstractmethod
     async def deploy(self, external: bool) -> None:
@@ -170,8 +171,14 @@ class Connector(ABC):
         :raises InvalidConnectorError: if the environment is being torn down, gone, or lost
         :raises OSError: if the program cannot be started
         """
-        self._check_valid()
         command = Command(argv, environment or {}, workdir, stdin, stdout, stderr, grace)
+        async with self.start_command(command) as process:
+            yield process
+
+    @asynccontextmanager
+    async def start_command(self, command: Command) -> AsyncGenerator[Process, None]:
+        """:meth:`start`, for who has the command ready."""
+        self._check_valid()
         async with self._start(command) as process:
             yield process
 
@@ -255,8 +262,8 @@ class Connector(ABC):
         with ``error`` as its reason. The environment is still torn down with ``undeploy`` in its turn.
         """
         self.invalidate(str(error))
-        if self._on_lost is not None:
-            self._on_lost(error)
+        if self.on_lost is not None:
+            self.on_lost(error)
 
     def invalidate(self, reason: str) -> None:
         """Make every further operation raise :class:`InvalidConnectorError` (rule R4). Called by the manager."""
@@ -291,7 +298,5 @@ class ConnectorWrapper(Connector):
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
-        inner = self.transform(command)
-        inner_options = attrs.asdict(inner, recurse=False)
-        async with self.connector.start(inner_options.pop("argv"), **inner_options) as process:
+        async with self.connector.start_command(self.transform(command)) as process:
             yield process

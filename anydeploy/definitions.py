@@ -1,0 +1,143 @@
+"""The definitions that a manager knows, and what is checked of them before anything is deployed (rule D4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+from .config import DeploymentConfig
+from .connector import Connector
+from .connectors import UnknownConnectorTypeError, connector_type
+from .exceptions import InvalidConfigError, UnknownDeploymentError, WorkflowDefinitionException
+from .graph import closure
+from .settings import can_wrap, check_settings
+
+#: What a wrapper without ``wraps`` stands on.
+LOCAL = DeploymentConfig("__LOCAL__", "local", external=True)
+
+
+@frozen(eq=False)
+class Blueprint:
+    """A definition that has been checked: everything that is needed to build its connector.
+
+    :ivar dependencies: names, the wrapped one first; an implicit one included
+    :ivar wraps: whether the first of the dependencies is wrapped
+    """
+
+    config: DeploymentConfig
+    connector_type: type[Connector]
+    dependencies: tuple[str, ...]
+    wraps: bool
+    config_dir: Path
+    deploy_timeout: float | None
+    undeploy_timeout: float | None
+
+    def build(self, wrapped: Connector | None) -> Connector:
+        """Construct the connector, as StreamFlow does: a wrapper is given what it wraps, and the service in it."""
+        extra: dict[str, Any] = {}
+        if wrapped is not None:
+            wraps = self.config.wraps
+            extra = {"connector": wrapped, "service": wraps.service if wraps is not None else None}
+        return self.connector_type(
+            deployment_name=self.config.name, config_dir=self.config_dir, **extra, **self.config.config
+        )
+
+
+@define(eq=False)
+class Definitions:
+    """Definitions by name, and their blueprints as soon as they have been checked.
+
+    :ivar connector_types: classes by type string; they come before those of the registry
+    :ivar deploy_timeout: seconds, for definitions without one of their own; likewise ``undeploy_timeout``
+    """
+
+    connector_types: Mapping[str, type[Connector]]
+    config_dir: Path
+    deploy_timeout: float | None
+    undeploy_timeout: float | None
+    _configs: dict[str, DeploymentConfig] = field(factory=dict[str, DeploymentConfig])
+    _blueprints: dict[str, Blueprint] = field(factory=dict[str, Blueprint])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._configs
+
+    def __getitem__(self, name: str) -> DeploymentConfig:
+        try:
+            return self._configs[name]
+        except KeyError:
+            raise UnknownDeploymentError(name, known=self._configs) from None
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All but the implicit ones, in the order in which they were added."""
+        return [name for name in self._configs if name != LOCAL.name]
+
+    def add(self, config: DeploymentConfig, *, in_use: bool) -> None:
+        """Add a definition, or replace that of its name.
+
+        :param in_use: whether the name is not absent
+        :raises WorkflowDefinitionException: if it is in use with a different definition
+        """
+        known = self._configs.get(config.name)
+        if known is not config and known != config:
+            if known is not None and in_use:
+                raise WorkflowDefinitionException(
+                    f"deployment '{config.name}' is in use with a different definition; undeploy it first"
+                )
+            self._configs[config.name] = config
+            self._blueprints.pop(config.name, None)
+
+    def closure(self, names: Iterable[str], *, is_met: Callable[[str], bool]) -> list[Blueprint]:
+        """The blueprints of everything that ``names`` need, dependencies first, less what is met already.
+
+        :raises WorkflowDefinitionException: if any of it is misspecified
+        """
+
+        def dependencies(name: str) -> Sequence[str]:
+            return () if is_met(name) else self.blueprint(name).dependencies
+
+        order = closure(names, dependencies)
+        return [self.blueprint(name) for name in order if not is_met(name)]
+
+    def blueprint(self, name: str) -> Blueprint:
+        """The checked form of a definition.
+
+        :raises WorkflowDefinitionException: if it is misspecified, apart from cycles
+        """
+        found = self._blueprints.get(name)
+        if found is None:
+            found = self._blueprints[name] = self._check(self[name])
+        return found
+
+    def _check(self, config: DeploymentConfig) -> Blueprint:
+        type_ = self._connector_type(config)
+        wraps, dependencies = config.wraps is not None, config.dependencies
+        if can_wrap(type_):
+            if not wraps:
+                self._configs.setdefault(LOCAL.name, LOCAL)
+                wraps, dependencies = True, tuple(dict.fromkeys((LOCAL.name, *dependencies)))
+        elif wraps:
+            raise InvalidConfigError(config.name, f"type '{config.type}' cannot wrap another deployment")
+        for dependency in dependencies:
+            if dependency not in self._configs:
+                raise UnknownDeploymentError(dependency, required_by=config.name, known=self._configs)
+        for setting, problem in check_settings(type_, config.config):
+            raise InvalidConfigError(config.name, problem, setting=setting)
+        return Blueprint(
+            config,
+            type_,
+            dependencies,
+            wraps,
+            self.config_dir,
+            config.deploy_timeout or self.deploy_timeout,
+            config.undeploy_timeout or self.undeploy_timeout,
+        )
+
+    def _connector_type(self, config: DeploymentConfig) -> type[Connector]:
+        try:
+            return self.connector_types.get(config.type) or connector_type(config.type)
+        except UnknownConnectorTypeError as exc:
+            raise InvalidConfigError(config.name, str(exc)) from None

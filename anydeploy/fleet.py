@@ -1,0 +1,328 @@
+"""All deployments that are not absent, and every decision about them.
+
+Each method takes one thing that has happened (a caller came or went, a connector finished or failed) and brings the
+whole fleet into the state that follows from it, synchronously: between two awaits of anybody nothing is ever half
+decided. What has to be awaited is left to the deployments' own tasks, which are started or woken here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from anyio import Event, current_time
+from attrs import define, field
+
+from .definitions import Blueprint
+from .deployment import Claim, Deployment
+from .lifecycle import DeploymentState, Step
+from .slots import Slots
+
+
+@define(eq=False)
+class Fleet:
+    """The deployments of one manager.
+
+    :ivar spawn: starts the task of a deployment
+    :ivar report: tells of a change of state, and returns the time of it
+    :ivar crashed: called when something that must not be kept, like KeyboardInterrupt, came out of a connector
+    """
+
+    spawn: Callable[[Deployment], None]
+    report: Callable[[str, DeploymentState, BaseException | None], float]
+    crashed: Callable[[], None]
+    slots: Slots
+    #: The latest life of each name that is not absent. Dependencies stand before their dependents.
+    deployments: dict[str, Deployment] = field(factory=dict[str, Deployment])
+    closing: bool = False
+    #: What may still exist, because its last teardown failed while closing.
+    left_behind: dict[str, Deployment] = field(factory=dict[str, Deployment])
+    _shutdown_deadline: float = math.inf
+    _drained: Event = field(factory=Event)
+
+    # -- Callers come and go -----------------------------------------------------------------------------------------
+
+    def claim(self, names: Sequence[str], new: Iterable[Blueprint]) -> Claim:
+        """Register a caller's demand for ``names``.
+
+        :param new: of their closure everything that no joinable deployment is there for, dependencies first
+        """
+        created = [self._create(blueprint) for blueprint in new]
+        targets = tuple(self.deployments[name] for name in names)
+        for target in targets:
+            target.hidden = False
+        self._raise_urgency(created)
+        for deployment in created:
+            self._start_if_ready(deployment)
+        claim = self._join(targets)
+        self.slots.dispatch()
+        return claim
+
+    def leave(self, claim: Claim, *, granted: bool) -> None:
+        """A waiting caller has gone: with what it asked for, or because it was cancelled or disappointed."""
+        claim.waiters -= 1
+        if granted:
+            for target in claim.targets:
+                target.explicit = True
+        if claim.waiters == 0:
+            loose = self._detach(claim)
+            if not granted:
+                self._settle_demand(loose)
+        self.slots.dispatch()
+
+    def withdraw(self, name: str) -> Deployment | None:
+        """Take back the explicit demand for a name, and try again if it is stuck (rules U1, U2, U4, U6).
+
+        Returns the deployment whose end is to be waited for, if there is one.
+        """
+        deployment = self.deployments.get(name)
+        if deployment is None:
+            return None
+        self._settle_demand(self._withdraw(deployment, "was undeployed before it was up"))
+        # What had not been started is gone already, and what came before it may still be on its way down.
+        deployment = self.deployments.get(name)
+        if deployment is not None and deployment.state is DeploymentState.STUCK:
+            self._retry(deployment)
+        self.slots.dispatch()
+        return deployment
+
+    def withdraw_all(self) -> list[Deployment]:
+        """:meth:`withdraw` for every name; those whose end is to be waited for come dependents first."""
+        return self._withdraw_all("was undeployed before it was up")
+
+    def close(self, timeout: float) -> None:
+        """Bring everything down for good, within ``timeout`` seconds (rule U8)."""
+        self.closing = True
+        self._shutdown_deadline = current_time() + timeout
+        for deployment in self.deployments.values():
+            deployment.limit(self._shutdown_deadline)
+            deployment.last_try = deployment.state is DeploymentState.STUCK
+        self._withdraw_all("was given up, because the manager was closed")
+        if not self.deployments:
+            self._drained.set()
+
+    async def drained(self) -> None:
+        """Wait until a closing fleet has nothing left that could still be torn down."""
+        await self._drained.wait()
+
+    # -- Connectors get on, or do not --------------------------------------------------------------------------------
+
+    def deployed(self, deployment: Deployment) -> None:
+        deployment.step(Step.DEPLOYED)
+        self.slots.release(deployment)
+        for dependent in deployment.dependents:
+            dependent.missing -= 1
+            self._start_if_ready(dependent)
+        for claim in deployment.claims:
+            claim.missing -= 1
+            if claim.missing == 0:
+                claim.settle()
+        deployment.shared_claim = None
+        self.slots.dispatch()
+
+    def deploy_failed(self, deployment: Deployment, error: BaseException) -> None:
+        """It is not going to come up. Its own callers wait until what it may have made is cleaned away."""
+        deployment.failure = error
+        deployment.step(Step.GIVEN_UP, error)
+        self._settle_demand(self._fail_dependents(deployment, error))
+        self.slots.dispatch()
+
+    def undeployed(self, deployment: Deployment) -> None:
+        self.slots.release(deployment)
+        self._settle_demand([*self._fail_claims(deployment), *self._finish(deployment, Step.UNDEPLOYED)])
+        self.slots.dispatch()
+
+    def undeploy_failed(self, deployment: Deployment, error: BaseException) -> bool:
+        """It is stuck. Returns whether its teardown may be tried again some time."""
+        self.slots.release(deployment)
+        loose = self._fail_claims(deployment)
+        deployment.step(Step.UNDEPLOY_FAILED, error)
+        deployment.teardown_ended(error)
+        if deployment.successor is not None:
+            loose += self._fail(deployment.successor, deployment.undeploy_error(error))
+        if self.closing:
+            if deployment.last_try:
+                self.left_behind[deployment.name] = deployment
+                loose += self._forget(deployment)
+            else:
+                deployment.last_try = True
+                self._retry(deployment)
+        self._settle_demand(loose)
+        self.slots.dispatch()
+        return deployment.name not in self.left_behind
+
+    def lost(self, deployment: Deployment, error: Exception) -> None:
+        deployment.error = error
+        self.report(deployment.name, DeploymentState.LOST, error)
+
+    def pause(self, deployment: Deployment) -> None:
+        """It needs no slot for the time being."""
+        self.slots.release(deployment)
+        self.slots.dispatch()
+
+    def resume(self, deployment: Deployment) -> None:
+        self.slots.request(deployment)
+        self.slots.dispatch()
+
+    def deadline(self, limit: float | None) -> float:
+        """The moment at which an operation that starts now has taken ``limit`` seconds, or the manager its time."""
+        return self._shutdown_deadline if limit is None else min(current_time() + limit, self._shutdown_deadline)
+
+    def overdue(self) -> bool:
+        """Whether the shutdown timeout has passed."""
+        return current_time() >= self._shutdown_deadline
+
+    # -- The steps of those decisions --------------------------------------------------------------------------------
+    # Whatever takes demand away returns the deployments that may have lost their last, and _settle_demand() settles
+    # them and everything below, so that no cascade recurses.
+
+    def _create(self, blueprint: Blueprint) -> Deployment:
+        name = blueprint.config.name
+        predecessor = self.deployments.pop(name, None)
+        dependencies = tuple(self.deployments[dependency] for dependency in blueprint.dependencies)
+        missing = sum(dependency.state is not DeploymentState.LIVE for dependency in dependencies)
+        depth = 1 + max((dependency.depth for dependency in dependencies), default=0)
+        deployment = Deployment(self, blueprint, dependencies, predecessor, missing, depth)
+        for dependency in dependencies:
+            dependency.dependents[deployment] = None
+        if predecessor is not None:
+            deployment.missing += 1
+            predecessor.successor = deployment
+            if predecessor.state is DeploymentState.STUCK:
+                self._retry(predecessor)
+        self.deployments[name] = deployment
+        deployment.step(Step.DEMANDED)
+        return deployment
+
+    def _raise_urgency(self, created: list[Deployment]) -> None:
+        """Lengthen the remaining paths of what the new deployments wait for."""
+        if not self.slots.limited:
+            return
+        new = set(created)
+        # The new ones come dependents first, so each is visited when its own path is final; an older one is visited
+        # again whenever its path grows.
+        worklist = created[::-1]
+        for deployment in worklist:
+            for dependency in deployment.dependencies:
+                if dependency.state is DeploymentState.DEPLOYING and dependency.height <= deployment.height:
+                    dependency.height = deployment.height + 1
+                    if dependency.queued:
+                        self.slots.request(dependency)
+                    if dependency not in new:
+                        worklist.append(dependency)
+
+    def _start_if_ready(self, deployment: Deployment) -> None:
+        if deployment.missing == 0:
+            self.slots.request(deployment)
+
+    def _join(self, targets: tuple[Deployment, ...]) -> Claim:
+        claim = targets[0].shared_claim if len(targets) == 1 else None
+        if claim is None:
+            missing = sum(target.state is not DeploymentState.LIVE for target in targets)
+            claim = Claim(targets, missing, settled=missing == 0)
+            for target in targets:
+                target.claims[claim] = None
+            if len(targets) == 1 and not claim.settled:
+                targets[0].shared_claim = claim
+        claim.waiters += 1
+        return claim
+
+    def _detach(self, claim: Claim) -> list[Deployment]:
+        for target in claim.targets:
+            target.claims.pop(claim, None)
+            if target.shared_claim is claim:
+                target.shared_claim = None
+        return list(claim.targets)
+
+    def _withdraw(self, deployment: Deployment, why: str) -> list[Deployment]:
+        deployment.explicit = False
+        deployment.hidden = True
+        return [*self._fail_claims(deployment, why), deployment]
+
+    def _withdraw_all(self, why: str) -> list[Deployment]:
+        loose: list[Deployment] = []
+        for deployment in self.deployments.values():
+            loose += self._withdraw(deployment, why)
+        self._settle_demand(loose)
+        remaining = list(reversed(self.deployments.values()))
+        for deployment in remaining:
+            if deployment.state is DeploymentState.STUCK:
+                self._retry(deployment)
+        self.slots.dispatch()
+        return remaining
+
+    def _fail_claims(self, deployment: Deployment, why: str | None = None) -> list[Deployment]:
+        """Disappoint the callers that wait for it; returns what else their claims stood for."""
+        loose: list[Deployment] = []
+        for claim in list(deployment.claims):
+            claim.failed, claim.withdrawn = deployment, why
+            claim.settle()
+            loose += self._detach(claim)
+        return loose
+
+    def _fail_dependents(self, deployment: Deployment, error: BaseException) -> list[Deployment]:
+        """Fail everything above a deployment that failed: none of it was started, so all of it is absent at once."""
+        loose: list[Deployment] = []
+        stack = [deployment]
+        while stack:
+            failed = stack.pop()
+            for dependent in list(failed.dependents):
+                dependent.blamed = failed
+                stack.append(dependent)
+                loose += self._fail_claims(dependent)
+                loose += self._finish(dependent, Step.DROPPED, error)
+        return loose
+
+    def _fail(self, deployment: Deployment, error: BaseException) -> list[Deployment]:
+        """Fail a deployment that was not started, and everything above it."""
+        deployment.failure = error
+        loose = self._fail_dependents(deployment, error)
+        return [*loose, *self._fail_claims(deployment), *self._finish(deployment, Step.DROPPED, error)]
+
+    def _settle_demand(self, loose: list[Deployment]) -> None:
+        """End what nothing demands any more; what it stood on may follow."""
+        while loose:
+            deployment = loose.pop()
+            if deployment.demanded:
+                continue
+            if deployment.state is DeploymentState.LIVE:
+                self._release(deployment)
+            elif deployment.state is DeploymentState.DEPLOYING and deployment.started:
+                deployment.step(Step.GIVEN_UP)
+                deployment.give_up()
+            elif deployment.state is DeploymentState.DEPLOYING:
+                self.slots.release(deployment)
+                loose += self._finish(deployment, Step.DROPPED)
+
+    def _release(self, deployment: Deployment) -> None:
+        deployment.step(Step.RELEASED)
+        if deployment.connector is not None:
+            deployment.connector.invalidate("its environment is being undeployed, or gone")
+        self.slots.request(deployment)
+
+    def _retry(self, deployment: Deployment) -> None:
+        deployment.step(Step.RETRIED)
+        self.slots.request(deployment)
+
+    def _finish(self, deployment: Deployment, step: Step, error: BaseException | None = None) -> list[Deployment]:
+        """Make it absent; returns what it stood on."""
+        deployment.step(step, error)
+        deployment.teardown_ended(None)
+        return self._forget(deployment)
+
+    def _forget(self, deployment: Deployment) -> list[Deployment]:
+        if self.deployments.get(deployment.name) is deployment:
+            del self.deployments[deployment.name]
+        for dependency in deployment.dependencies:
+            dependency.dependents.pop(deployment, None)
+        predecessor, successor = deployment.predecessor, deployment.successor
+        if predecessor is not None:
+            deployment.predecessor = predecessor.successor = None
+            self.deployments[deployment.name] = predecessor
+        if successor is not None:
+            deployment.successor = successor.predecessor = None
+            successor.missing -= 1
+            self._start_if_ready(successor)
+        if self.closing and not self.deployments:
+            self._drained.set()
+        return list(deployment.dependencies)

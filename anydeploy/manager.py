@@ -1,0 +1,334 @@
+"""The deployment manager: what callers see."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+from anyio import create_task_group, current_time, get_cancelled_exc_class
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from .config import DeploymentConfig
+from .connector import Connector
+from .definitions import Definitions
+from .deployment import Deployment
+from .exceptions import ManagerClosedError, UndeployError, WorkflowExecutionException
+from .fleet import Fleet
+from .future import FutureConnector
+from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
+from .slots import Slots
+
+logger = logging.getLogger("anydeploy")
+logger.addHandler(logging.NullHandler())
+
+DEFAULT_UNDEPLOY_TIMEOUT = 300.0
+DEFAULT_SHUTDOWN_TIMEOUT = 900.0
+
+
+class DeploymentManager(ABC):
+    """The interface of StreamFlow's deployment managers."""
+
+    @abstractmethod
+    async def deploy(self, deployment_config: DeploymentConfig) -> None:
+        """Bring up a deployment and everything it depends on."""
+
+    @abstractmethod
+    def get_connector(self, deployment_name: str) -> Connector | None:
+        """The connector of a deployment that is up; None for any other name."""
+
+    @abstractmethod
+    async def undeploy(self, deployment_name: str) -> None:
+        """Say that a deployment is no longer needed for its own sake."""
+
+    @abstractmethod
+    async def undeploy_all(self) -> None:
+        """Take everything down."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Take everything down, for good."""
+
+
+class DefaultDeploymentManager(DeploymentManager):
+    """Brings deployments up in dependency order, each exactly once, and leaves none behind.
+
+    Use it as an async context manager: the block owns the task group that the deployments live in, and leaving it is
+    :meth:`close`. An exception raised in the block comes out as itself; if the teardown fails as well, a note on it
+    says what may be left (rule M2). It belongs to one event loop and is not thread-safe.
+
+    :param deployments: the definitions known from the start, or a mapping of them as :func:`load_file` returns it
+    :param connector_types: connector classes by type string, in addition to those that are installed
+    :param config_dir: what relative paths in connector settings are relative to; default: the current directory
+    :param max_concurrent: how many connector ``deploy`` and ``undeploy`` calls may run at once (rule K1)
+    :param deploy_timeout: seconds for one connector ``deploy``; None: no limit (rule K2)
+    :param undeploy_timeout: seconds for one connector ``undeploy``; None: no limit
+    :param shutdown_timeout: seconds for :meth:`close`
+    :param on_event: called with a :class:`DeploymentEvent` at every change of state, from within the change: it must
+        neither block nor raise
+    :raises WorkflowDefinitionException: if two different definitions have the same name
+    """
+
+    def __init__(
+        self,
+        deployments: Iterable[DeploymentConfig] | Mapping[str, DeploymentConfig] = (),
+        *,
+        connector_types: Mapping[str, type[Connector]] | None = None,
+        config_dir: str | Path | None = None,
+        max_concurrent: int | None = None,
+        deploy_timeout: float | None = None,
+        undeploy_timeout: float | None = DEFAULT_UNDEPLOY_TIMEOUT,
+        shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT,
+        on_event: Callable[[DeploymentEvent], None] | None = None,
+    ) -> None:
+        if max_concurrent is not None and max_concurrent < 1:
+            raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
+        directory = Path.cwd() if config_dir is None else Path(config_dir)
+        self._definitions = Definitions(connector_types or {}, directory, deploy_timeout, undeploy_timeout)
+        known = (
+            cast("Mapping[str, DeploymentConfig]", deployments).values()
+            if isinstance(deployments, Mapping)
+            else deployments
+        )
+        for config in known:
+            self._definitions.add(config, in_use=True)
+        self._fleet = Fleet(self._spawn, self._report, self._cancel_body, Slots(max_concurrent))
+        self._futures: dict[str, FutureConnector] = {}
+        self._shutdown_timeout = shutdown_timeout
+        self._on_event = on_event
+        self._tasks: TaskGroup | None = None
+        self._reported = False
+
+    async def __aenter__(self) -> Self:
+        if self._tasks is not None:
+            raise WorkflowExecutionException("a deployment manager can be entered only once")
+        self._tasks = create_task_group()
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._tasks is not None  # noqa: S101 - for the type checker
+        self._begin_close()
+        # The body's exception is not the task group's business, or it would come out wrapped. The group waits for
+        # every deployment, whoever cancels the task that waits: each shields itself, up to the shutdown timeout.
+        await self._tasks.__aexit__(None, None, None)
+        failure = None if self._reported else self._failure()
+        if failure is None:
+            return
+        if exc is None or isinstance(exc, get_cancelled_exc_class()):
+            raise failure
+        exc.add_note("\n".join([str(failure), *map(str, failure.exceptions)]))
+
+    async def deploy(self, deployment_config: DeploymentConfig | str) -> None:
+        """Bring up a deployment and its closure; return when it is live (rules D1 to D6).
+
+        A lazy one is only checked and registered (rule L1).
+
+        :param deployment_config: a definition, or the name of one that the manager knows
+        :raises WorkflowDefinitionException: for a misspecification, before anything is deployed
+        :raises DeployError: if it, or something it depends on, does not come up, or is undeployed meanwhile
+        :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
+
+        If cancelled it returns at once and its demand is withdrawn: the deployment goes down again, or on coming up
+        for others who want it.
+        """
+        self._check_open()
+        if isinstance(deployment_config, str):
+            config = self._definitions[deployment_config]
+        else:
+            config = deployment_config
+            self._definitions.add(config, in_use=self._is_in_use(config.name))
+        await self._deploy([config.name])
+
+    async def deploy_all(self, names: Iterable[str] | None = None) -> None:
+        """:meth:`deploy` several names at once, by default all that are known: all of them come up, or none.
+
+        :raises DeployError: for the first that does not come up; the demand for the others is then withdrawn
+        """
+        self._check_open()
+        await self._deploy(list(self._definitions.names if names is None else dict.fromkeys(names)))
+
+    def get_connector(self, deployment_name: str) -> Connector | None:
+        """The connector of a deployment that is live and not withdrawn by ``undeploy``; otherwise None (rule R1).
+
+        For a lazy deployment a :class:`FutureConnector`, from its ``deploy`` on.
+        """
+        deployment = self._fleet.deployments.get(deployment_name)
+        visible = deployment is not None and deployment.visible
+        if deployment is not None and visible and not deployment.blueprint.config.lazy:
+            return deployment.connector
+        future = self._future(deployment_name, deployment) if visible else self._futures.get(deployment_name)
+        return future if future is not None and (visible or future.armed) else None
+
+    async def undeploy(self, deployment_name: str) -> None:
+        """Withdraw the demand for a deployment (rules U1 to U6).
+
+        It returns when the environment is gone, or at once if dependents still need it. For an unknown or absent name
+        it does nothing.
+
+        :raises UndeployError: if the teardown failed and the environment may still exist; calling again tries again
+        :raises ManagerClosedError: before the ``async with`` block
+
+        If cancelled it returns at once; the teardown goes on.
+        """
+        self._check_entered()
+        self._disarm(deployment_name)
+        deployment = self._fleet.withdraw(deployment_name)
+        if deployment is None or deployment.demanded:
+            await checkpoint()
+        else:
+            await deployment.wait_gone()
+
+    async def undeploy_all(self) -> None:
+        """Withdraw the demand for everything, and wait until it is gone, dependents first (rule U7).
+
+        :raises ExceptionGroup: of all :class:`UndeployError`; what the failed ones stand on stays up
+        """
+        self._check_entered()
+        for name in list(self._futures):
+            self._disarm(name)
+        await checkpoint()
+        errors: list[UndeployError] = []
+        for deployment in self._fleet.withdraw_all():
+            if not deployment.demanded:
+                try:
+                    await deployment.wait_gone()
+                except UndeployError as exc:
+                    errors.append(exc)
+        if errors:
+            raise ExceptionGroup("some deployments could not be undeployed", errors)
+
+    async def close(self) -> None:
+        """Give up what is coming up, take everything down, and accept no demand any more (rule U8).
+
+        What is stuck is tried a last time, and does not keep what lies under it from going down. Calling it again
+        waits for the same end. Leaving the ``async with`` block does the same, and cannot be cancelled.
+
+        :raises ExceptionGroup: of an :class:`UndeployError` for everything that may be left
+        """
+        if self._tasks is None:
+            await checkpoint()
+            return
+        self._begin_close()
+        await self._fleet.drained()
+        failure = self._failure()
+        if failure is not None:
+            self._reported = True
+            raise failure
+
+    def hurry(self) -> None:
+        """Cut short every grace period that a connector allows what it has to stop."""
+        for deployment in self._fleet.deployments.values():
+            if deployment.connector is not None:
+                deployment.connector.hurry()
+
+    def status(self) -> Mapping[str, DeploymentStatus]:
+        """Every known deployment as it is now, the absent ones included."""
+        known = {name: DeploymentStatus(name, DeploymentState.ABSENT) for name in self._definitions.names}
+        present = {**self._fleet.left_behind, **self._fleet.deployments}
+        return known | {name: deployment.status() for name, deployment in present.items()}
+
+    # -- What the calls have in common -------------------------------------------------------------------------------
+
+    def _check_entered(self) -> None:
+        if self._tasks is None:
+            raise ManagerClosedError("the deployment manager is used outside its `async with` block")
+
+    def _check_open(self) -> None:
+        self._check_entered()
+        if self._fleet.closing:
+            raise ManagerClosedError("the deployment manager is closed")
+
+    def _is_in_use(self, name: str) -> bool:
+        future = self._futures.get(name)
+        return name in self._fleet.deployments or (future is not None and future.armed)
+
+    def _is_met(self, name: str) -> bool:
+        deployment = self._fleet.deployments.get(name)
+        return deployment is not None and deployment.joinable
+
+    async def _deploy(self, names: list[str]) -> None:
+        lazy = [name for name in names if self._definitions[name].lazy]
+        eager = [name for name in names if not self._definitions[name].lazy]
+        if lazy:
+            self._definitions.closure(names, is_met=self._is_met)
+            for name in lazy:
+                self._future(name, self._fleet.deployments.get(name)).armed = True
+        if eager:
+            await self._bring_up(eager)
+        else:
+            await checkpoint()
+
+    async def _bring_up(self, names: list[str]) -> None:
+        claim = self._fleet.claim(names, self._definitions.closure(names, is_met=self._is_met))
+        granted = False
+        try:
+            await claim.wait()
+            granted = True
+        finally:
+            self._fleet.leave(claim, granted=granted)
+
+    def _future(self, name: str, deployment: Deployment | None) -> FutureConnector:
+        """The lazy connector of a name: the one that was given out, for as long as that is good."""
+        future = self._futures.get(name)
+        if future is None or not (future.armed or future.live):
+            blueprint = self._definitions.blueprint(name)
+
+            async def bring_up() -> Connector:
+                await self._bring_up([name])
+                connector = self._fleet.deployments[name].connector
+                assert connector is not None  # noqa: S101 - it has just been granted
+                return connector
+
+            future = self._futures[name] = FutureConnector(
+                deployment_name=name,
+                config_dir=blueprint.config_dir,
+                real_type=blueprint.connector_type,
+                bring_up=bring_up,
+            )
+        if deployment is not None and deployment.state is DeploymentState.LIVE:
+            future.deployment = deployment
+        return future
+
+    def _disarm(self, name: str) -> None:
+        future = self._futures.get(name)
+        if future is not None:
+            future.armed = False
+            if not future.live:
+                del self._futures[name]
+
+    def _begin_close(self) -> None:
+        if not self._fleet.closing:
+            for future in self._futures.values():
+                future.armed = False
+            self._fleet.close(self._shutdown_timeout)
+
+    def _failure(self) -> ExceptionGroup[UndeployError] | None:
+        left = [deployment.undeploy_error(deployment.error) for deployment in self._fleet.left_behind.values()]
+        return ExceptionGroup("some deployments may have been left behind", left) if left else None
+
+    def _spawn(self, deployment: Deployment) -> None:
+        assert self._tasks is not None  # noqa: S101 - nothing is claimed outside the block
+        self._tasks.start_soon(deployment.run, name=f"anydeploy: {deployment.name}")
+
+    def _cancel_body(self) -> None:
+        assert self._tasks is not None  # noqa: S101 - as above
+        self._tasks.cancel_scope.cancel()
+
+    def _report(self, name: str, state: DeploymentState, error: BaseException | None) -> float:
+        event = DeploymentEvent(name, state, current_time(), error)
+        level = logging.INFO if error is None else logging.WARNING
+        if logger.isEnabledFor(level):
+            logger.log(level, "deployment '%s' is %s%s", name, state, f": {error}" if error is not None else "")
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:
+                logger.exception("on_event failed for %s", event)
+        return event.when
