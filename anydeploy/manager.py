@@ -193,9 +193,10 @@ class DefaultDeploymentManager(DeploymentManager):
         self._check_entered()
         for name in list(self._futures):
             self._disarm(name)
+        pending = self._fleet.withdraw_all()
         await checkpoint()
         errors: list[UndeployError] = []
-        for deployment in self._fleet.withdraw_all():
+        for deployment in pending:
             if not deployment.demanded:
                 try:
                     await deployment.wait_gone()

@@ -1,0 +1,40 @@
+"""D1-D6, R1-R4, U1-U8, K1, L1: random graphs and interleavings keep the rules, on every backend."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from stateful.machine import ManagerMachine
+
+_EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        pytest.param("asyncio", {}, id="asyncio"),
+        pytest.param("asyncio", {"use_uvloop": True}, id="asyncio+uvloop"),
+        pytest.param("trio", {}, id="trio"),
+    ],
+)
+def test_manager_keeps_its_rules(backend: str, options: dict[str, Any]) -> None:
+    """D1-D6, R1-R4, U1-U8, K1, L1: whatever callers and connectors do, in whatever order."""
+    with start_blocking_portal(backend, options) as portal:
+        machine = type("Machine", (ManagerMachine,), {"portal": portal})
+        examples = _EXAMPLES // 5 if options else _EXAMPLES
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=30,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
