@@ -10,17 +10,17 @@ from typing import cast
 def to_argv(value: object) -> tuple[str, ...]:
     """A program and its arguments.
 
-    :raises ValueError: if it is anything but a list of strings that begins with a program
+    :raises ValueError, TypeError: if it is anything but a list of strings that begins with a program
     """
     expected = "expected a list of strings, the program and its arguments"
     if isinstance(value, str):
-        raise ValueError(f"{expected}, got {value!r}{_as_list(value)}")
+        raise TypeError(f"{expected}, got {value!r}{_as_list(value)}")
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{expected}, got {value!r}")
+        raise TypeError(f"{expected}, got {value!r}")
     argv = cast("list[object] | tuple[object, ...]", value)
     for position, item in enumerate(argv, start=1):
         if not isinstance(item, str):
-            raise ValueError(f"{expected}; item {position} is {item!r}{_in_quotes(item)}")
+            raise TypeError(f"{expected}; item {position} is {item!r}{_in_quotes(item)}")
     if not (argv and argv[0]):
         raise ValueError(f"{expected}; the program is missing in {value!r}")
     return tuple(cast("list[str]", argv))
@@ -30,13 +30,13 @@ def to_environment(value: object) -> Mapping[str, str]:
     """Variables of an environment: a mapping from names to strings."""
     expected = "expected a mapping from names of variables to strings"
     if not isinstance(value, Mapping):
-        raise ValueError(f"{expected}, got {value!r}")
+        raise TypeError(f"{expected}, got {value!r}")
     variables = cast("Mapping[object, object]", value)
     for name, text in variables.items():
         if not isinstance(name, str) or not name or "=" in name:
             raise ValueError(f"{expected}; {name!r} is no name of a variable")
         if not isinstance(text, str):
-            raise ValueError(f"{expected}; {name} is {text!r}{_in_quotes(text)}")
+            raise TypeError(f"{expected}; {name} is {text!r}{_in_quotes(text)}")
     return dict(cast("Mapping[str, str]", variables))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from shlex import join
@@ -55,7 +55,7 @@ class UnstoppableError(WorkflowExecutionException):
 
 @define(kw_only=True, eq=False, slots=False)
 class LocalConnector(Connector):
-    """This machine. There is nothing to bring up or to take down.
+    """The machine that anydeploy runs on. There is nothing to bring up or to take down.
 
     A command runs in a process group (and session) of its own, with the environment of this program and its own
     additions. A relative workdir is relative to ``config_dir``.
@@ -97,7 +97,7 @@ class LocalConnector(Connector):
     async def _open(self, command: Command) -> GroupProcess:
         workdir = self._workdir(command)
         try:
-            # Cancelled between fork and exec, it would be killed without its children.
+            # Cancelled half-way, it would be killed without its children.
             with CancelScope(shield=True):
                 process = await open_process(
                     command.argv,
@@ -110,11 +110,14 @@ class LocalConnector(Connector):
                 )
         except (OSError, ValueError) as exc:
             raise StartError(command.argv, _why_not(command.argv[0], exc)) from exc
-        return GroupProcess(process)
+        return GroupProcess(process)  # pyright: ignore[reportPossiblyUnboundVariable] - this scope is never cancelled
 
     def _workdir(self, command: Command) -> Path | None:
         if not (command.argv and command.argv[0]):
             raise StartError(command.argv, "no program is given")
+        if any("\0" in argument for argument in command.argv):
+            # uvloop would silently cut it there.
+            raise StartError(command.argv, "an argument contains a null character")
         if command.workdir is None:
             return None
         workdir = self.config_dir / command.workdir
@@ -149,7 +152,7 @@ class LocalConnector(Connector):
             await process.wait_for_all()
 
     @contextmanager
-    def _grace(self, deadline: float) -> Iterator[None]:
+    def _grace(self, deadline: float) -> Generator[None, None, None]:
         with CancelScope(deadline=deadline) as scope:
             if self._hurried:
                 scope.cancel()
