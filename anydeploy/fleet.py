@@ -237,7 +237,9 @@ class Fleet:
     def _withdraw(self, deployment: Deployment, why: str) -> list[Deployment]:
         deployment.explicit = False
         deployment.hidden = True
-        return [*self._fail_claims(deployment, why), deployment]
+        # Of a failed predecessor that is still being cleaned away, callers may be waiting as well.
+        lives = [deployment] if deployment.predecessor is None else [deployment, deployment.predecessor]
+        return [*(loose for life in lives for loose in self._fail_claims(life, why)), deployment]
 
     def _withdraw_all(self, why: str) -> list[Deployment]:
         loose: list[Deployment] = []
