@@ -156,8 +156,10 @@ class World:
             await operation.told.wait()
             if operation.fails:
                 raise ScriptedError(str(operation))
-        except BaseException:
+        except BaseException as exc:
             instance.state = "broken" if kind == "deploy" else "stuck"
+            if kind == "deploy" and not instance.connector.interruptible and not isinstance(exc, ScriptedError):
+                self.violations.append(f"D6: deploy of {instance} was interrupted, though it must not be")
             raise
         else:
             instance.state = "live" if kind == "deploy" else "gone"
@@ -212,8 +214,17 @@ class World:
             self._call("use", name, lambda: connector.run(["true"]), self._grant)
 
     def undeploy(self, name: str) -> None:
+        others = [other for other in self.configs if name in self.closure(other) and other != name]
+        needed = any(o in self.granted or self.present(o) for o in others)
+        needed = needed or any(caller.name in others for caller in self.callers)
+        instance = None if needed else self.present(name)
         self._withdraw([name])
-        self._call("undeploy", name, lambda: self.manager.undeploy(name), None)
+
+        def gone(caller: Caller) -> None:
+            if instance is not None and instance.exists:
+                self.violations.append(f"U1: {caller} returned, but {instance} is {instance.state}")
+
+        self._call("undeploy", name, lambda: self.manager.undeploy(name), gone)
 
     def undeploy_all(self) -> None:
         def withdraw_and_undeploy() -> Any:
@@ -240,9 +251,7 @@ class World:
         if caller.what in ("deploy", "use"):
             self.granted.add(caller.name)
 
-    def _call(
-        self, what: str, name: str, call: Callable[[], Any], granted: Callable[[Caller], None] | None
-    ) -> None:
+    def _call(self, what: str, name: str, call: Callable[[], Any], granted: Callable[[Caller], None] | None) -> None:
         caller = Caller(what, name)
         self.callers.append(caller)
         assert self._tasks is not None
@@ -331,7 +340,9 @@ class World:
             above = [other for other in self.configs if name in self.closure(other)]
             demand = [o for o in above if o in self.granted or (o != name and self.present(o))]
             waiting = [c for c in self.callers if c.what in ("deploy", "use") and c.name in above]
-            assert demand or waiting or self._queueing, f"an environment exists no longer than it is demanded: {live} is live for nobody"
+            assert demand or waiting or self._queueing, (
+                f"an environment exists no longer than it is demanded: {live} is live for nobody"
+            )
         present = self.present(name)
         if present is not None and present.state in ("broken", "deploying", "undeploying"):
             busy = any(operation.instance is present or self.limited for operation in self.operations)

@@ -1,0 +1,36 @@
+"""The state machine bites: it finds every one of the seeded defects."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stateful.mutants import MUTANTS, SOUND
+
+_EXAMPLES = 1200
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(MUTANTS) >= 15
+
+
+def search(name: str, examples: int = _EXAMPLES) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-m", "stateful.mutants", name, "asyncio", str(examples)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_the_machine_finds_nothing_in_the_sound_manager() -> None:
+    result = search(SOUND, 200)
+    assert result.returncode == 1, result.stdout
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_the_machine_finds(name: str) -> None:
+    """D1-D6, R1-R4, U1-U8, K1, L1: a manager with this defect does not pass the machine."""
+    result = search(name)
+    assert result.returncode == 0, f"not found in {_EXAMPLES} examples\n{result.stderr[-2000:]}"
+    assert "found:" in result.stdout
