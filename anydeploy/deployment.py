@@ -80,10 +80,10 @@ class Deployment:
     :meth:`run`, which is started when nothing but its connector is left to wait for.
     """
 
-    fleet: Fleet
+    fleet: Fleet = field(repr=False)
     blueprint: Blueprint
     #: What it stands on. Each of them lists this one among its dependents until this one is absent.
-    dependencies: tuple[Deployment, ...]
+    dependencies: tuple[Deployment, ...] = field(repr=False)
     #: Before `predecessor` is gone this one must not start (rule D3). At most one deployment of a name has one.
     predecessor: Deployment | None = field(repr=False)
     #: How many dependencies are not live, and predecessors not gone; it is ready at 0.

@@ -95,9 +95,10 @@ class Fleet:
         self.closing = True
         self._shutdown_deadline = current_time() + timeout
         for deployment in self.deployments.values():
-            deployment.limit(self._shutdown_deadline)
             deployment.last_try = deployment.state is DeploymentState.STUCK
         self._withdraw_all("was given up, because the manager was closed")
+        for deployment in self.deployments.values():
+            deployment.limit(self._shutdown_deadline)
         if not self.deployments:
             self._drained.set()
 
@@ -128,7 +129,6 @@ class Fleet:
         self.slots.dispatch()
 
     def undeployed(self, deployment: Deployment) -> None:
-        self.slots.release(deployment)
         self._settle_demand([*self._fail_claims(deployment), *self._finish(deployment, Step.UNDEPLOYED)])
         self.slots.dispatch()
 
@@ -293,7 +293,6 @@ class Fleet:
                 deployment.step(Step.GIVEN_UP)
                 deployment.give_up()
             elif deployment.state is DeploymentState.DEPLOYING:
-                self.slots.release(deployment)
                 loose += self._finish(deployment, Step.DROPPED)
 
     def _release(self, deployment: Deployment) -> None:
@@ -313,6 +312,7 @@ class Fleet:
         return self._forget(deployment)
 
     def _forget(self, deployment: Deployment) -> list[Deployment]:
+        self.slots.release(deployment)
         if self.deployments.get(deployment.name) is deployment:
             del self.deployments[deployment.name]
         for dependency in deployment.dependencies:

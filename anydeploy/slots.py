@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
@@ -22,8 +23,10 @@ class Slots:
         self._limit = limit
         self._taken = 0
         # A request is dropped by clearing `queued`, and repeated when its urgency grows: entries may be out of date.
-        self._queue: list[tuple[int, int, Deployment]] = []
+        self._waiting: list[tuple[int, int, Deployment]] = []
+        self._ready: deque[Deployment] = deque()
         self._order = count()
+        self._dispatching = False
 
     @property
     def limited(self) -> bool:
@@ -31,11 +34,11 @@ class Slots:
 
     def request(self, deployment: Deployment) -> None:
         """Let the deployment proceed as soon as it may."""
+        deployment.queued = True
         if self._limit is None or deployment.has_slot:
-            deployment.proceed()
+            self._ready.append(deployment)
         else:
-            deployment.queued = True
-            heappush(self._queue, (-deployment.urgency, next(self._order), deployment))
+            heappush(self._waiting, (-deployment.urgency, next(self._order), deployment))
 
     def release(self, deployment: Deployment) -> None:
         """Take back its slot, if it has one, and its request, if it has made one."""
@@ -45,11 +48,30 @@ class Slots:
             self._taken -= 1
 
     def dispatch(self) -> None:
+        """Let those proceed whose turn it is, now that everything is decided.
+
+        A task may run its first steps from within the call that starts it (asyncio's eager tasks do), finish its
+        deploy, and get here again: what became ready then is left to the loop that is under way.
+        """
+        if self._dispatching:
+            return
+        self._dispatching = True
+        try:
+            self._assign()
+            while self._ready:
+                deployment = self._ready.popleft()
+                if deployment.queued:
+                    deployment.queued = False
+                    deployment.proceed()
+                self._assign()
+        finally:
+            self._dispatching = False
+
+    def _assign(self) -> None:
         """Give the free slots to the most urgent requests."""
-        while self._queue and self._limit is not None and self._taken < self._limit:
-            deployment = heappop(self._queue)[2]
-            if deployment.queued:
-                deployment.queued = False
+        while self._waiting and self._limit is not None and self._taken < self._limit:
+            deployment = heappop(self._waiting)[2]
+            if deployment.queued and not deployment.has_slot:
                 deployment.has_slot = True
                 self._taken += 1
-                deployment.proceed()
+                self._ready.append(deployment)
