@@ -352,6 +352,7 @@ class Deployment:
             if self.state is DeploymentState.DEPLOYING:
                 self.fleet.resume(self)
                 await self._wake.wait()
+        self._wake = Event()
 
 
 def _delays(retries: int) -> Iterator[float | None]:
