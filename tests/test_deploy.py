@@ -1,0 +1,860 @@
+"""Deploying: rules D1 to D6."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import anyio
+import pytest
+from anyio import create_task_group
+from attrs import define
+from scripted import ScriptedError, World, settle, start, unit, wrapper
+
+from anydeploy import (
+    Connector,
+    DefaultDeploymentManager,
+    DependencyCycleError,
+    DeployError,
+    DeploymentConfig,
+    InvalidConfigError,
+    ManagerClosedError,
+    UndeployError,
+    UnknownDeploymentError,
+    WorkflowDefinitionException,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+# -- D1 ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_dependencies_are_live_first() -> None:
+    """D1: the closure comes up, each member after all its dependencies; deploy returns once the name is live."""
+    world = World()
+    configs = [unit("top", "left", "right"), unit("left", "base"), unit("right", "base"), unit("base"), unit("other")]
+    async with world.manager(*configs) as manager:
+        await manager.deploy("top")
+        assert manager.get_connector("top") is world.instances["top"][0]
+        assert world.history[:2] == ["deploy base", "deployed base"]
+        assert world.history[-2:] == ["deploy top", "deployed top"]
+        assert world.count("deploy base") == 1
+        assert "other" not in world.instances
+
+
+async def test_independent_members_come_up_concurrently() -> None:
+    """D1: what does not depend on each other is deployed at the same time."""
+    world = World()
+    left, right = world.hold("deploy left"), world.hold("deploy right")
+    async with world.manager(unit("top", "left", "right"), unit("left"), unit("right")) as manager:
+        async with create_task_group() as tasks:
+            call = start(tasks, manager.deploy, "top")
+            await left.reached.wait()
+            await right.reached.wait()
+            left.release()
+            await settle()
+            assert world.count("deploy top") == 0
+            assert call.outcome == "waiting"
+            right.release()
+        assert call.outcome == "returned"
+
+
+async def test_waves_are_no_barriers() -> None:
+    """D1: a deployment starts when its own dependencies are up, however long others of their wave take."""
+    world = World()
+    slow = world.hold("deploy slow")
+    async with world.manager(unit("top", "quick", "slow"), unit("quick", "base"), unit("base"), unit("slow")) as manager:
+        async with create_task_group() as tasks:
+            start(tasks, manager.deploy, "top")
+            await slow.reached.wait()
+            await settle()
+            assert world.count("deployed quick") == 1
+            slow.release()
+
+
+async def test_wrapper_is_given_the_live_connector() -> None:
+    """D1: a wrapper is built with the connector that it wraps, when that is live."""
+    world = World()
+    async with world.manager(wrapper("outer", "inner"), unit("inner")) as manager:
+        await manager.deploy("outer")
+        outer = manager.get_connector("outer")
+        assert outer is not None
+        assert outer.connector is manager.get_connector("inner")  # type: ignore[attr-defined]
+
+
+async def test_no_connector_is_handed_out_before_it_is_deployed() -> None:
+    """D1, R1: nobody gets a connector that is not deployed yet (a defect of StreamFlow's manager)."""
+    world = World()
+    plan = world.hold("deploy a")
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        calls = [start(tasks, manager.deploy, "a") for _ in range(2)]
+        await plan.reached.wait()
+        await settle()
+        assert [call.outcome for call in calls] == ["waiting", "waiting"]
+        assert manager.get_connector("a") is None
+        plan.release()
+        for call in calls:
+            assert await call.wait() == "returned"
+        assert manager.get_connector("a") is not None
+
+
+async def test_long_chain() -> None:
+    """D1: a chain of 2,000 comes up and goes down without recursion."""
+    world = World()
+    count = 2_000
+    configs = [unit(f"n{i}", *([f"n{i - 1}"] if i else [])) for i in range(count)]
+    manager = world.build(*configs, on_event=None)
+    world.dependencies.clear()  # checking is quadratic
+    async with manager:
+        await manager.deploy(f"n{count - 1}")
+        assert [e for e in world.history if e.startswith("deploy ")] == [f"deploy n{i}" for i in range(count)]
+        await manager.undeploy(f"n{count - 1}")
+        ended = [e for e in world.history if e.startswith("undeploy ")]
+        assert ended[0] == f"undeploy n{count - 1}"
+        with anyio.fail_after(30):
+            while world.existing:
+                await settle()
+    assert world.existing == {}
+
+
+# -- D2 ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_once_for_all_callers() -> None:
+    """D2: concurrent callers share one instance and one deploy, and later ones join it."""
+    world = World()
+    plan = world.hold("deploy a")
+    async with world.manager(unit("a"), unit("b", "a")) as manager:
+        async with create_task_group() as tasks:
+            calls = [start(tasks, manager.deploy, name) for name in ("a", "a", "b", "a")]
+            await plan.reached.wait()
+            calls.append(start(tasks, manager.deploy, "a"))
+            await settle()
+            plan.release()
+        assert {call.outcome for call in calls} == {"returned"}
+        await manager.deploy("a")
+        assert world.count("deploy a") == world.count("deploy b") == 1
+        assert len(world.instances["a"]) == 1
+
+
+# -- D3 ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_deploy_during_teardown_waits() -> None:
+    """D3: a deploy during the teardown waits for its end and brings up a fresh connector (StreamFlow's overlaps)."""
+    world = World()
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager:
+        await manager.deploy("a")
+        async with create_task_group() as tasks:
+            down = start(tasks, manager.undeploy, "a")
+            await plan.reached.wait()
+            up = start(tasks, manager.deploy, "a")
+            await settle()
+            assert len(world.instances["a"]) == 1
+            assert manager.get_connector("a") is None
+            plan.release()
+            assert await down.wait() == "returned"
+            assert await up.wait() == "returned"
+        first, second = world.instances["a"]
+        assert manager.get_connector("a") is second is not first
+        assert world.history == ["deploy a", "deployed a", "undeploy a", "undeployed a", "deploy a", "deployed a"]
+
+
+async def test_dependent_of_what_is_being_torn_down_waits() -> None:
+    """D3: so does a dependent that needs a fresh one."""
+    world = World()
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a"), wrapper("b", "a")) as manager:
+        await manager.deploy("a")
+        async with create_task_group() as tasks:
+            start(tasks, manager.undeploy, "a")
+            await plan.reached.wait()
+            up = start(tasks, manager.deploy, "b")
+            await settle()
+            assert world.count("deploy b") == 0
+            plan.release()
+            assert await up.wait() == "returned"
+        assert world.instances["b"][0].connector is world.instances["a"][1]
+
+
+async def test_deploy_during_teardown_given_up() -> None:
+    """D3, D6: a newcomer that is cancelled while it waits for a teardown leaves nothing behind it."""
+    world = World()
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager:
+        await manager.deploy("a")
+        async with create_task_group() as tasks:
+            down = start(tasks, manager.undeploy, "a")
+            await plan.reached.wait()
+            up = start(tasks, manager.deploy, "a")
+            await settle()
+            up.cancel()
+            assert await up.wait() == "cancelled"
+            again = start(tasks, manager.deploy, "a")
+            await settle()
+            assert len(world.instances["a"]) == 1
+            plan.release()
+            assert await down.wait() == "returned"
+            assert await again.wait() == "returned"
+        assert len(world.instances["a"]) == 2
+
+
+# -- D4 ----------------------------------------------------------------------------------------------------------------
+
+
+async def _refused(world: World, manager: DefaultDeploymentManager, name: Any, error: type[Exception]) -> str:
+    """Refused at once and every time, and nothing is deployed."""
+    messages = []
+    for _ in range(2):
+        with anyio.fail_after(5), pytest.raises(error) as caught:
+            await manager.deploy(name)
+        assert isinstance(caught.value, WorkflowDefinitionException)
+        messages.append(str(caught.value))
+    await settle()
+    assert world.history == []
+    assert messages[0] == messages[1]
+    return messages[0]
+
+
+async def test_cycle() -> None:
+    """D4: a cycle is refused with its path (StreamFlow's manager hangs on a circular `wraps`)."""
+    world = World()
+    async with world.manager(wrapper("a", "b"), wrapper("b", "c"), wrapper("c", "a"), wrapper("d", "a")) as manager:
+        assert "a -> b -> c -> a" in await _refused(world, manager, "a", DependencyCycleError)
+        assert "a -> b -> c -> a" in await _refused(world, manager, "d", DependencyCycleError)
+        with pytest.raises(DependencyCycleError):
+            await manager.deploy_all()
+
+
+async def test_self_reference() -> None:
+    """D4: a deployment that depends on itself is refused."""
+    world = World()
+    async with world.manager(unit("a", "a"), wrapper("b", "b")) as manager:
+        assert "a -> a" in await _refused(world, manager, "a", DependencyCycleError)
+        assert "b -> b" in await _refused(world, manager, "b", DependencyCycleError)
+
+
+async def test_unknown_dependency() -> None:
+    """D4: an unknown dependency is refused, wherever in the closure (StreamFlow's manager hangs every waiter)."""
+    world = World()
+    configs = [wrapper("a", "gateway"), unit("b", "a", "good"), unit("gatewax"), unit("good")]
+    async with world.manager(*configs) as manager:
+        message = await _refused(world, manager, "b", UnknownDeploymentError)
+        assert "'gateway'" in message
+        assert "did you mean 'gatewax'?" in message
+        assert "'nothing'" in await _refused(world, manager, "nothing", UnknownDeploymentError)
+
+
+async def test_unknown_type() -> None:
+    """D4: so is an unknown type."""
+    world = World()
+    async with world.manager(unit("a", type="scripte"), unit("b", "a")) as manager:
+        message = await _refused(world, manager, "b", WorkflowDefinitionException)
+        assert "'a'" in message
+        assert "scripte" in message
+
+
+async def test_wraps_on_what_cannot_wrap() -> None:
+    """D4: so is `wraps` on a connector that cannot wrap."""
+    world = World()
+    async with world.manager(unit("a", wraps="b"), unit("b")) as manager:
+        assert "cannot wrap" in await _refused(world, manager, "a", InvalidConfigError)
+
+
+async def test_invalid_settings() -> None:
+    """D4: so are settings that the connector does not take, with the setting's name."""
+    world = World()
+    async with world.manager(
+        unit("a", "c", config={"setting": "many"}), unit("b", "c", config={"seting": 1}), unit("c")
+    ) as manager:
+        assert "'setting'" in await _refused(world, manager, "a", InvalidConfigError)
+        assert "did you mean 'setting'" in await _refused(world, manager, "b", InvalidConfigError)
+
+
+async def test_different_definition_in_use() -> None:
+    """D4: a different definition of a name that is not absent is refused; an equal one is not; later it is taken."""
+    world = World()
+    other = unit("a", config={"setting": 2})
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a", config={"setting": 1}), unit("b", "a")) as manager:
+        await manager.deploy("a")
+        with pytest.raises(WorkflowDefinitionException, match="'a'"):
+            await manager.deploy(other)
+        await manager.deploy(unit("a", config={"setting": 1}))
+        await manager.deploy("b")
+        await manager.undeploy("a")
+        with pytest.raises(WorkflowDefinitionException, match="'a'"):
+            await manager.deploy(other)
+        async with create_task_group() as tasks:
+            start(tasks, manager.undeploy_all)
+            await plan.reached.wait()
+            with pytest.raises(WorkflowDefinitionException, match="'a'"):
+                await manager.deploy(other)
+            plan.release()
+        await manager.deploy(other)
+        assert [c.setting for c in world.instances["a"]] == [1, 2]
+
+
+async def test_two_definitions_of_one_name() -> None:
+    """D4: a manager is not built with two different definitions of a name."""
+    world = World()
+    with pytest.raises(WorkflowDefinitionException, match="'a'"):
+        world.build(unit("a"), unit("a", "b"))
+    world.build(unit("a"), unit("a"))
+
+
+async def test_refused_definition_is_not_kept() -> None:
+    """D4: nothing was done, so the definition that was known before still stands."""
+    world = World()
+    async with world.manager(unit("a")) as manager:
+        with pytest.raises(WorkflowDefinitionException):
+            await manager.deploy(unit("a", "nowhere"))
+        with pytest.raises(WorkflowDefinitionException):
+            await manager.deploy(unit("new", "nowhere"))
+        await manager.deploy("a")
+        await manager.deploy_all()
+        assert set(manager.status()) == {"a"}
+
+
+async def test_new_definition_of_a_dependency_closes_a_cycle() -> None:
+    """D4: a cycle that a later definition makes is found as well."""
+    world = World()
+    async with world.manager(unit("a"), unit("b", "a")) as manager:
+        await manager.deploy("b")
+        await manager.undeploy_all()
+        with pytest.raises(DependencyCycleError):
+            await manager.deploy(unit("a", "b"))
+
+
+# -- D5 ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_failure_reaches_every_caller() -> None:
+    """D5: every waiting caller gets a fresh error naming the deployment, with the original as its cause."""
+    world = World()
+    plan = world.hold("deploy a")
+    error = ScriptedError("disk full")
+    async with world.manager(unit("a")) as manager:
+        async with create_task_group() as tasks:
+            calls = [start(tasks, manager.deploy, "a") for _ in range(3)]
+            await plan.reached.wait()
+            plan.release(error)
+        for call in calls:
+            assert isinstance(call.error, DeployError)
+            assert call.error.deployment_name == "a"
+            assert call.error.path == ("a",)
+            assert call.error.__cause__ is error
+            assert "'a'" in str(call.error)
+            assert "disk full" in str(call.error)
+        assert len({id(call.error) for call in calls}) == 3
+        assert world.history == ["deploy a", "deploy failed a", "undeploy a", "undeployed a"]
+
+
+async def test_failure_then_deploy_again() -> None:
+    """D5: after a failure the name is absent and can be deployed again (StreamFlow's manager never can)."""
+    world = World()
+    world.fail("deploy a")
+    async with world.manager(unit("a")) as manager:
+        with pytest.raises(DeployError):
+            await manager.deploy("a")
+        assert manager.get_connector("a") is None
+        assert manager.status()["a"].state == "absent"
+        await manager.deploy("a")
+        assert manager.get_connector("a") is world.instances["a"][1]
+
+
+async def test_failure_is_cleaned_up_before_callers_hear_of_it() -> None:
+    """D5: the half-made environment is undeployed once (StreamFlow's manager leaves it)."""
+    world = World()
+    world.fail("deploy a")
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        call = start(tasks, manager.deploy, "a")
+        await plan.reached.wait()
+        await settle()
+        assert call.outcome == "waiting"
+        plan.release()
+        assert await call.wait() == "raised"
+        assert world.count("undeploy a") == 1
+
+
+async def test_failure_fails_dependents_with_the_path() -> None:
+    """D5: dependents that were waiting fail the same way, naming the path down; other dependencies go down again."""
+    world = World()
+    error = world.fail("deploy base")
+    async with world.manager(
+        unit("top", "side", "mid"), unit("mid", "base"), unit("base", "bottom"), unit("side"), unit("bottom")
+    ) as manager:
+        await manager.deploy("bottom")
+        with pytest.raises(DeployError) as caught:
+            await manager.deploy("top")
+        assert caught.value.deployment_name == "top"
+        assert caught.value.path == ("top", "mid", "base")
+        assert caught.value.__cause__ is error
+        assert "top -> mid" in str(caught.value)
+        assert "'base'" in str(caught.value)
+        await settle()
+        assert list(world.existing) == ["bottom"]
+        assert "mid" not in world.instances
+        assert {name: str(s.state) for name, s in manager.status().items()} == {
+            "top": "absent",
+            "mid": "absent",
+            "base": "absent",
+            "side": "absent",
+            "bottom": "live",
+        }
+        await manager.deploy("top")
+
+
+async def test_failure_in_a_diamond() -> None:
+    """D5: in a diamond every caller gets an error with a path that exists, and each is failed once."""
+    world = World()
+    plan = world.hold("deploy base")
+    async with world.manager(
+        unit("top", "left", "right"), unit("left", "base"), unit("right", "base"), unit("base")
+    ) as manager:
+        async with create_task_group() as tasks:
+            calls = {name: start(tasks, manager.deploy, name) for name in ("top", "left", "right", "base")}
+            await plan.reached.wait()
+            plan.release(ScriptedError("no"))
+        paths = {name: call.error.path for name, call in calls.items() if isinstance(call.error, DeployError)}
+        assert paths["top"] in [("top", "left", "base"), ("top", "right", "base")]
+        assert paths["left"] == ("left", "base")
+        assert paths["right"] == ("right", "base")
+        assert paths["base"] == ("base",)
+        assert world.states("top") == ["deploying", "absent"]
+
+
+async def test_failing_constructor() -> None:
+    """D5: a constructor that raises fails the deployment; there is nothing to undeploy."""
+    world = World()
+    error = ScriptedError("no such host")
+    world.fail_constructor("a", error)
+    async with world.manager(unit("a", "b"), unit("b")) as manager:
+        with pytest.raises(DeployError, match="no such host") as caught:
+            await manager.deploy("a")
+        assert caught.value.__cause__ is error
+        await settle()
+        assert world.history == ["deploy b", "deployed b", "undeploy b", "undeployed b"]
+        await manager.deploy("a")
+
+
+async def test_failed_cleanup_shows_and_is_stuck() -> None:
+    """D5, U6: if cleaning up fails too, the caller sees both, and the name is stuck."""
+    world = World()
+    error = world.fail("deploy a", ScriptedError("first"))
+    world.fail("undeploy a", ScriptedError("second"))
+    async with world.manager(unit("a")) as manager:
+        with pytest.raises(DeployError, match="first") as caught:
+            await manager.deploy("a")
+        assert caught.value.__cause__ is error
+        assert "second" in caught.value.__notes__[0]
+        assert manager.status()["a"].state == "stuck"
+
+
+async def test_dependency_demanded_by_another_while_dependent_fails() -> None:
+    """D5: a dependency that somebody else asked for meanwhile stays up when the dependent fails."""
+    world = World()
+    plan = world.hold("deploy top")
+    async with world.manager(unit("top", "base"), unit("base")) as manager:
+        async with create_task_group() as tasks:
+            call = start(tasks, manager.deploy, "top")
+            await plan.reached.wait()
+            other = start(tasks, manager.deploy, "base")
+            plan.release(ScriptedError("no"))
+            assert await call.wait() == "raised"
+            assert await other.wait() == "returned"
+        await settle()
+        assert list(world.existing) == ["base"]
+
+
+async def test_dependency_wanted_at_the_moment_its_teardown_begins() -> None:
+    """D5, D3: somebody who asks for the dependency when it has begun to go waits and gets a fresh one."""
+    world = World()
+    world.fail("deploy top")
+    down = world.hold("undeploy base")
+    async with world.manager(unit("top", "base"), unit("base")) as manager:
+        async with create_task_group() as tasks:
+            with pytest.raises(DeployError):
+                await manager.deploy("top")
+            await down.reached.wait()
+            other = start(tasks, manager.deploy, "base")
+            top = start(tasks, manager.deploy, "top")
+            await settle()
+            down.release()
+            assert await other.wait() == "returned"
+            assert await top.wait() == "returned"
+        assert len(world.instances["base"]) == 2
+
+
+async def test_deploy_all_is_all_or_nothing() -> None:
+    """D5: when one of deploy_all's names fails, the demand for the others is withdrawn."""
+    world = World()
+    world.fail("deploy b")
+    async with world.manager(unit("a"), unit("b"), unit("c")) as manager:
+        with pytest.raises(DeployError, match="'b'"):
+            await manager.deploy_all()
+        await settle()
+        assert list(world.existing) == []
+        await manager.deploy_all()
+        assert sorted(world.existing) == ["a", "b", "c"]
+
+
+async def test_connector_that_gives_itself_up() -> None:
+    """D5: a cancellation that the connector brought upon itself is a failure like any other; the manager goes on."""
+
+    async def cancelled_from_inside(connector: Any) -> None:
+        inner = asyncio.get_running_loop().create_future()
+        inner.cancel()
+        await inner
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pytest.skip("only asyncio has such cancellations")
+    world = World()
+    world.plan("deploy a", action=cancelled_from_inside)
+    async with world.manager(unit("a"), unit("b")) as manager:
+        await manager.deploy("b")
+        with pytest.raises(DeployError, match="'a'"):
+            await manager.deploy("a")
+        await anyio.lowlevel.checkpoint()
+        assert manager.get_connector("b") is not None
+        await manager.deploy("a")
+
+
+# -- D6 ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_cancelled_caller_is_not_noticed_by_others() -> None:
+    """D6: the first caller is cancelled, the others notice nothing (StreamFlow's manager hangs every waiter)."""
+    world = World()
+    plan = world.hold("deploy a")
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        first, second = (start(tasks, manager.deploy, "a") for _ in range(2))
+        await plan.reached.wait()
+        first.cancel()
+        assert await first.wait() == "cancelled"
+        await settle()
+        assert second.outcome == "waiting"
+        plan.release()
+        assert await second.wait() == "returned"
+        assert world.history == ["deploy a", "deployed a"]
+
+
+async def test_last_cancelled_caller_gives_it_up() -> None:
+    """D6: with the last demand the deploy in flight is cancelled and cleaned up, and its dependencies follow."""
+    world = World()
+    plan = world.hold("deploy top")
+    cleanup = world.hold("undeploy top")
+    async with world.manager(unit("top", "base"), unit("base")) as manager, create_task_group() as tasks:
+        call = start(tasks, manager.deploy, "top")
+        await plan.reached.wait()
+        call.cancel()
+        # At once: the cleanup has not even begun to end.
+        assert await call.wait() == "cancelled"
+        await cleanup.reached.wait()
+        assert world.count("deploy cancelled top") == 1
+        assert list(world.existing) == ["base", "top"]
+        cleanup.release()
+        await settle()
+        assert list(world.existing) == []
+
+
+async def test_demand_of_a_dependent_keeps_it_going() -> None:
+    """D6: a dependent that still waits for it is a demand."""
+    world = World()
+    plan = world.hold("deploy base")
+    async with world.manager(unit("top", "base"), unit("base")) as manager, create_task_group() as tasks:
+        base, top = start(tasks, manager.deploy, "base"), start(tasks, manager.deploy, "top")
+        await plan.reached.wait()
+        base.cancel()
+        assert await base.wait() == "cancelled"
+        plan.release()
+        assert await top.wait() == "returned"
+        assert world.count("deploy cancelled base") == 0
+
+
+async def test_cancelled_before_it_was_started() -> None:
+    """D6: a caller that is cancelled before anything began leaves nothing: no connector is built."""
+    world = World()
+    async with world.manager(unit("a")) as manager:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await manager.deploy("a")
+        await settle()
+        assert world.history == []
+        assert manager.get_connector("a") is None
+
+
+async def test_cancelled_between_live_and_waking_up() -> None:
+    """D6: cancelled when it is live already, but before the caller has run again: the demand goes all the same."""
+    world = World()
+    async with world.manager(unit("a"), unit("b")) as manager, create_task_group() as tasks:
+        for others in (0, 2):
+            world.history.clear()
+            call = start(tasks, manager.deploy, "a")
+            rest = [start(tasks, manager.deploy, "a") for _ in range(others)]
+            for _ in range(1_000):
+                if "deployed a" in world.history or call.outcome != "waiting":
+                    break
+                await anyio.lowlevel.checkpoint()
+            # Whether this still comes in time depends on the backend's order; both ends must be consistent.
+            call.cancel()
+            outcomes = [await c.wait() for c in (call, *rest)]
+            await settle()
+            wanted = "returned" in outcomes
+            assert outcomes[1:] == ["returned"] * others
+            assert (manager.get_connector("a") is not None) is wanted
+            assert list(world.existing) == (["a"] if wanted else [])
+            await manager.undeploy("a")
+
+
+async def test_cancelled_exactly_when_it_becomes_live() -> None:
+    """D6: the caller is cancelled from within the very change to live."""
+    world = World()
+    calls: list[Any] = []
+
+    def on_event(event: Any) -> None:
+        if event.state == "live":
+            calls[0].cancel()
+
+    async with world.manager(unit("a"), on_event=on_event) as manager, create_task_group() as tasks:
+        calls.append(start(tasks, manager.deploy, "a"))
+        outcome = await calls[0].wait()
+        await settle()
+        assert list(world.existing) == (["a"] if outcome == "returned" else [])
+        assert (manager.get_connector("a") is None) is (outcome == "cancelled")
+
+
+async def test_given_up_in_the_moment_it_would_have_succeeded() -> None:
+    """D6: the last demand goes when the connector's deploy is about to return: it is undeployed once, not cancelled."""
+    world = World()
+    plan = world.hold("deploy a")
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        call = start(tasks, manager.deploy, "a")
+        await plan.reached.wait()
+        await settle()
+        plan.release()
+        call.cancel()
+        await call.wait()
+        await settle()
+        assert world.count("undeploy a") == world.count("undeployed a") == 1
+        assert manager.status()["a"].state == "absent"
+
+
+async def test_newcomer_during_cleanup_starts_afresh() -> None:
+    """D6: a newcomer waits for the cleanup of a doomed attempt and never joins it."""
+    world = World()
+    plan, cleanup = world.hold("deploy a"), world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        first = start(tasks, manager.deploy, "a")
+        await plan.reached.wait()
+        first.cancel()
+        second = start(tasks, manager.deploy, "a")
+        await cleanup.reached.wait()
+        third = start(tasks, manager.deploy, "a")
+        await settle()
+        assert len(world.instances["a"]) == 1
+        cleanup.release()
+        assert await second.wait() == await third.wait() == "returned"
+        assert len(world.instances["a"]) == 2
+        assert manager.get_connector("a") is world.instances["a"][1]
+
+
+async def test_uninterruptible_is_let_finish() -> None:
+    """D6: a connector that cannot be interrupted is let finish, then undeployed; its caller returns at once."""
+    world = World()
+    plan = world.hold("deploy a")
+    async with world.manager(unit("a", "b", type="stubborn"), unit("b")) as manager, create_task_group() as tasks:
+        first = start(tasks, manager.deploy, "a")
+        await plan.reached.wait()
+        first.cancel()
+        assert await first.wait() == "cancelled"
+        second = start(tasks, manager.deploy, "a")
+        await settle()
+        assert world.history[-1] == "deploy a"
+        plan.release()
+        assert await second.wait() == "returned"
+        assert world.history[2:] == ["deploy a", "deployed a", "undeploy a", "undeployed a", "deploy a", "deployed a"]
+        assert "live" not in world.states("a")[:-1]
+
+
+async def test_uninterruptible_that_fails_after_all() -> None:
+    """D6: and if it fails after it was given up, it is cleaned up once."""
+    world = World()
+    plan = world.hold("deploy a")
+    async with world.manager(unit("a", type="stubborn")) as manager, create_task_group() as tasks:
+        call = start(tasks, manager.deploy, "a")
+        await plan.reached.wait()
+        call.cancel()
+        await call.wait()
+        plan.release(ScriptedError("no"))
+        await settle()
+        assert world.history == ["deploy a", "deploy failed a", "undeploy a", "undeployed a"]
+
+
+async def test_connector_that_fails_when_cancelled() -> None:
+    """D6: a connector that answers the cancellation with an error is cleaned up all the same."""
+    world = World()
+
+    async def spiteful(connector: Any) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ScriptedError("spite")
+
+    plan = world.plan("deploy a", action=spiteful)
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        call = start(tasks, manager.deploy, "a")
+        await plan.reached.wait()
+        call.cancel()
+        await call.wait()
+        await settle()
+        assert world.count("undeployed a") == 1
+        await manager.deploy("a")
+
+
+async def test_connector_that_ignores_the_cancellation() -> None:
+    """D6: a connector that swallows the cancellation and comes up is undeployed."""
+    world = World()
+
+    async def swallow(connector: Any) -> None:
+        with anyio.CancelScope() as scope:
+            scope.shield = True
+            await opened.wait()
+
+    opened = anyio.Event()
+    plan = world.plan("deploy a", action=swallow)
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        call = start(tasks, manager.deploy, "a")
+        await plan.reached.wait()
+        call.cancel()
+        await call.wait()
+        opened.set()
+        await settle()
+        assert world.history == ["deploy a", "deployed a", "undeploy a", "undeployed a"]
+
+
+async def test_deadline_of_a_caller() -> None:
+    """D6, M3: a deadline is a cancellation like any other."""
+    world = World()
+    world.hold("deploy a")
+    async with world.manager(unit("a")) as manager:
+        with anyio.move_on_after(0.01) as scope:
+            await manager.deploy("a")
+        assert scope.cancelled_caught
+        await settle()
+        assert list(world.existing) == []
+
+
+async def test_group_of_targets_cancelled() -> None:
+    """D6: a cancelled deploy_all withdraws the demand for all of it, and only its own."""
+    world = World()
+    plan = world.hold("deploy c")
+    async with world.manager(unit("a"), unit("b"), unit("c", "b")) as manager, create_task_group() as tasks:
+        await manager.deploy("a")
+        call = start(tasks, manager.deploy_all)
+        await plan.reached.wait()
+        call.cancel()
+        await call.wait()
+        await settle()
+        assert list(world.existing) == ["a"]
+
+
+# -- A connector that holds something open between deploy and undeploy -------------------------------------------------
+
+
+def _holding(world: World, *, background: Any) -> type[Connector]:
+    @define(kw_only=True, eq=False, slots=False)
+    class Holding(Connector):
+        stack: Any = None
+        children: Any = None
+
+        async def deploy(self, external: bool) -> None:
+            async with AsyncExitStack() as stack:
+                self.children = await stack.enter_async_context(create_task_group())
+                stack.callback(self.children.cancel_scope.cancel)
+                self.children.start_soon(background)
+                await world.operate("deploy", self, external=external)
+                self.stack = stack.pop_all()
+
+        async def undeploy(self, external: bool) -> None:
+            stack, self.stack = self.stack, None
+            if stack is not None:
+                async with stack:
+                    await world.operate("undeploy", self, external=external)
+            else:
+                await world.operate("undeploy", self, external=external)
+
+    return Holding
+
+
+async def test_connector_may_hold_a_task_group() -> None:
+    """D6, M1: what a connector holds open from deploy to undeploy is entered and left in one task, in order."""
+    world = World()
+    types = {"holding": _holding(world, background=anyio.sleep_forever)}
+    configs = [DeploymentConfig("a", "holding"), DeploymentConfig("b", "holding", depends_on="a")]
+    async with DefaultDeploymentManager(configs, connector_types=types) as manager:
+        await manager.deploy("b")
+        await manager.undeploy("b")
+        await settle()
+        assert world.existing == {}
+        # Given up in the moment it comes up: the undeploy runs inside a scope that was cancelled too late.
+        plan = world.hold("deploy b")
+        async with create_task_group() as tasks:
+            call = start(tasks, manager.deploy, "b")
+            await plan.reached.wait()
+            await settle()
+            plan.release()
+            call.cancel()
+        await settle()
+        assert world.existing == {}
+        world.hold("deploy b")
+        with anyio.move_on_after(0.01):
+            await manager.deploy("b")
+        await settle()
+        assert world.existing == {}
+        await manager.deploy("b")
+    assert world.existing == {}
+
+
+async def test_background_task_of_a_connector_crashes() -> None:
+    """R4, U6: when the task group a connector holds open fails, the environment still goes down in its turn."""
+    world = World()
+    crash = anyio.Event()
+
+    async def background() -> None:
+        await crash.wait()
+        raise ScriptedError("background")
+
+    types = {"holding": _holding(world, background=background), **world.types}
+    configs = [DeploymentConfig("a", "holding"), unit("b", "a")]
+    world.dependencies["b"] = ("a",)
+    async with DefaultDeploymentManager(configs, connector_types=types) as manager:
+        await manager.deploy("b")
+        crash.set()
+        await settle()
+        # Nobody withdrew the demand; in particular nothing is pulled away under the dependent.
+        assert sorted(world.existing) == ["a", "b"]
+        await manager.deploy("b")
+        await manager.undeploy("b")
+        await settle()
+        assert "b" not in world.existing
+        if "a" in world.existing:
+            assert manager.status()["a"].state == "stuck"
+            with pytest.raises(UndeployError):
+                raise UndeployError("a", str(manager.status()["a"].error))
+            await manager.undeploy("a")
+    assert world.existing == {}
+    assert world.violations == []
+
+
+async def test_outside_the_block_and_after_close() -> None:
+    """D4, M1: deploy outside the block is refused."""
+    manager = World().build(unit("a"))
+    with pytest.raises(ManagerClosedError, match="async with"):
+        await manager.deploy("a")
