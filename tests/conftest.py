@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+import hypothesis
 import pytest
 
 # Not through its entry point: that would import anyio before coverage has begun to measure.
@@ -17,3 +20,9 @@ pytest_plugins = ["anyio.pytest_plugin"]
 )
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
     return request.param
+
+
+# The numbers of examples: `HYPOTHESIS_PROFILE=property` for a thorough search, `ci` for a bounded one.
+hypothesis.settings.register_profile("ci", max_examples=300, deadline=None)
+hypothesis.settings.register_profile("property", max_examples=5_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

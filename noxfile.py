@@ -1,0 +1,124 @@
+"""What is checked, session by session: ``nox -l`` lists them, ``nox -s tests`` runs one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+from packaging.requirements import Requirement
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+#: What the tests need beside an installed anydeploy.
+TESTED = ("tests", "docs", "examples", "README.md", "CHANGELOG.md", "pyproject.toml")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: the rules, and the format."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=PYTHONS[0])
+def types(session: nox.Session) -> None:
+    """Mypy and pyright, both strict."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "types"))
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests on every Python; each concurrent one runs on asyncio, on uvloop and on trio."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def coverage(session: nox.Session) -> None:
+    """The tests with branch coverage."""
+    session.install("-e", ".[test]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
+
+
+@nox.session(name="property", python=PYTHONS[-1:])
+def property_(session: nox.Session) -> None:
+    """The property tests with many more examples.
+
+    ``HYPOTHESIS_PROFILE`` chooses the number, and ``ANYDEPLOY_STATEFUL_EXAMPLES`` that of the state machines.
+    """
+    session.install("-e", ".[test]")
+    profile = os.environ.get("HYPOTHESIS_PROFILE", "property")
+    examples = os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "3000")
+    found = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "hypothesis" in path.read_text()]
+    found += [str(path) for path in sorted((ROOT / "tests").glob("test_*stateful*.py")) if str(path) not in found]
+    environment = {"HYPOTHESIS_PROFILE": profile, "ANYDEPLOY_STATEFUL_EXAMPLES": examples}
+    session.run("pytest", "--timeout=1800", *found, *session.posargs, env=environment)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The tests with the lowest versions that anydeploy allows of what it needs."""
+    pins = lowest_versions("file", "cli", "test")
+    session.install("-e", ".[test]", *pins)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, and run the tests against the wheel in an environment that has nothing else."""
+    if session.python != PYTHONS[0] and not session.posargs:
+        session.skip("one wheel serves every Python; name the session with -- to build and test it here as well")
+    tmp = Path(session.create_tmp()).resolve()
+    shutil.rmtree(tmp)
+    session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
+    session.run("python", "-m", "build", "--outdir", str(tmp / "dist"), silent=True)
+    (wheel,) = (tmp / "dist").glob("*.whl")
+    session.run("python", "-m", "venv", "--clear", str(tmp / "venv"))
+    python = str(tmp / "venv" / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "-q", f"{wheel}[test]", external=True)
+    for name in TESTED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp / name)
+    session.chdir(tmp)
+    session.run(python, "-c", "import anydeploy, sys; assert sys.prefix in anydeploy.__file__", external=True)
+    # The programs of the fresh environment, and not those of this session's, are what the tests are to find.
+    path = os.pathsep.join([str(tmp / "venv" / "bin"), os.environ["PATH"]])
+    session.run(python, "-m", "pytest", external=True, env={"PATH": path, "VIRTUAL_ENV": str(tmp / "venv")})
+
+
+@nox.session(python=PYTHONS[0])
+def bench(session: nox.Session) -> None:
+    """What a deployment costs; see benchmarks/README.md."""
+    session.install("-e", ".[test]")
+    session.run("python", "benchmarks/overhead.py", *session.posargs)
+
+
+def lowest_versions(*extras: str) -> list[str]:
+    """``==`` pins of the direct dependencies; pip cannot be asked for the lowest that it may install."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    stated = [*project["dependencies"]]
+    for extra in extras:
+        stated += project["optional-dependencies"][extra]
+    pins: dict[str, str] = {}
+    for requirement in map(Requirement, stated):
+        if requirement.name != project["name"]:
+            (bound,) = (spec.version for spec in requirement.specifier if spec.operator == ">=")
+            extra = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+            marker = f"; {requirement.marker}" if requirement.marker else ""
+            pins[requirement.name] = f"{requirement.name}{extra}=={bound}{marker}"
+    return list(pins.values())
