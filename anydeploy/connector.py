@@ -21,7 +21,7 @@ from anyio.abc import Process
 from attrs import define, field, frozen
 
 from .exceptions import CommandError, InvalidConnectorError
-from .streams import Collector, communicate, last_lines, pump
+from .streams import Collector, communicate, hand_over, last_lines
 
 #: Seconds between the polite request to end and the kill, where nothing else is said.
 DEFAULT_GRACE = 5.0
@@ -33,9 +33,10 @@ set -e
 parent=$(dirname -- "$1")
 mkdir -p -- "$parent"
 if [ -d "$1" ]; then echo "the directory $1 exists already" >&2; exit 1; fi
-new=$(mktemp -d "$parent/.anydeploy.XXXXXX")
-trap 'rm -rf -- "$new"' EXIT
+new=
+trap 'test -z "$new" || rm -rf -- "$new"' EXIT
 trap 'exit 1' TERM INT HUP
+new=$(mktemp -d -- "$parent/.anydeploy.XXXXXX")
 tar -C "$new" -xf -
 mv -f -- "$new/$2" "$1"
 """
@@ -44,6 +45,8 @@ Stdio: TypeAlias = int | IO[Any] | None
 
 
 def _to_argv(value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise TypeError(f"a command is a sequence of strings, the program and its arguments, not the string {value!r}")
     return tuple(value)
 
 
@@ -77,7 +80,7 @@ class Command:
         if self.environment:
             argv = ("env", *(f"{name}={value}" for name, value in self.environment.items()), *argv)
         if self.workdir is not None:
-            argv = ("sh", "-c", 'cd "$0" && exec "$@"', self.workdir, *argv)
+            argv = ("sh", "-c", 'cd -- "$0" && exec "$@"', self.workdir, *argv)
         return attrs.evolve(self, argv=argv, environment={}, workdir=None)
 
 
@@ -243,13 +246,15 @@ class Connector(ABC):
         async with (origin or self).start(pack, stdin=subprocess.DEVNULL) as packer, self.start(unpack) as unpacker:
             packing, unpacking = Collector(), Collector()
             async with create_task_group() as tasks:
-                tasks.start_soon(pump, packer.stdout, unpacker.stdin)
+                tasks.start_soon(hand_over, packer, unpacker)
                 tasks.start_soon(packing.collect, packer.stderr)
                 tasks.start_soon(unpacking.collect, unpacker.stderr)
-            statuses = await packer.wait(), await unpacker.wait()
-        for command, status, errors in zip((pack, unpack), statuses, (packing, unpacking), strict=True):
-            if status != 0:
-                raise CommandError(command, status, last_lines(errors.data))
+            packed, unpacked = await packer.wait(), await unpacker.wait()
+        # Whichever fails takes the other one with it; a packer that was ended by a signal is not the one to blame.
+        if packed > 0 or (packed and not unpacked):
+            raise CommandError(pack, packed, last_lines(packing.data))
+        if unpacked:
+            raise CommandError(unpack, unpacked, last_lines(unpacking.data))
 
     def hurry(self) -> None:
         """Cut short every grace period that is running, and every later one. May be called more than once."""

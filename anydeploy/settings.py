@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, cast
 
 import attrs
@@ -35,7 +36,7 @@ def check_settings(connector_type: type[Connector], settings: Mapping[str, Any])
     fields = settings_of(connector_type)
     yield from _check_names(settings, known=list(fields), required=[n for n, f in fields.items() if _is_required(f)])
     # Validators are written for an instance that has its fields set; this one is never initialised further.
-    blank = object.__new__(connector_type)
+    blank = SimpleNamespace()
     for name, value in settings.items():
         if name in fields:
             try:
@@ -48,14 +49,14 @@ def _is_required(field: attrs.Attribute[Any]) -> bool:
     return field.default is attrs.NOTHING
 
 
-def _check_value(blank: Connector, field: Any, value: object) -> None:
+def _check_value(blank: SimpleNamespace, field: Any, value: object) -> None:
     converter = field.converter
     if isinstance(converter, attrs.Converter):
         # attrs sets the call that takes all three arguments on the instance, where calling does not look.
         value = cast("Any", converter).__call__(value, blank, field)
     elif converter is not None:
         value = converter(value)
-    object.__setattr__(blank, field.name, value)
+    setattr(blank, field.name, value)
     if field.validator is not None:
         field.validator(blank, field, value)
 

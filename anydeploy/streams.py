@@ -1,4 +1,4 @@
-"""The byte streams of a running command: feed, collect, pump. Built once, for every connector."""
+"""The byte streams of a running command: feed, collect, hand over. Built once, for every connector."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from attrs import define, field, frozen
 DRAIN = 1.0
 
 _LINES_SHOWN = 20
+
+#: An archive ends with a mark that tar pads to a record of 10 KiB.
+_ARCHIVE_END = 20 * 1024
 
 
 def last_lines(output: bytes | bytearray, count: int = _LINES_SHOWN) -> str:
@@ -72,13 +75,25 @@ async def _feed(stream: ByteSendStream, data: bytes) -> None:
         pass
 
 
-async def pump(source: ByteReceiveStream | None, target: ByteSendStream | None) -> None:
-    """Send everything that comes out of one stream into another, then close the latter."""
-    if source is None or target is None:
-        return
+async def hand_over(packer: Process, unpacker: Process) -> None:
+    """Feed the archive that one process writes to another one that unpacks it.
+
+    The end of it, without which no archive is complete, is kept back until the packer has ended well; otherwise the
+    unpacker is told to stop.
+    """
+    if packer.stdout is None or unpacker.stdin is None:
+        raise ValueError("the packer needs a pipe for its output, the unpacker one for its input")
+    held = bytearray()
     try:
-        async for chunk in source:
-            await target.send(chunk)
+        async for chunk in packer.stdout:
+            held += chunk
+            await unpacker.stdin.send(bytes(held[:-_ARCHIVE_END]))
+            del held[:-_ARCHIVE_END]
+        if await packer.wait() == 0:
+            await unpacker.stdin.send(bytes(held))
+            await unpacker.stdin.aclose()
+        else:
+            unpacker.terminate()
     except (BrokenResourceError, ClosedResourceError):
-        pass
-    await target.aclose()
+        # The unpacker has ended early: its exit status says why. The packer must not wait for it.
+        packer.terminate()

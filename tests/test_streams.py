@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from anydeploy.connectors.local import LocalConnector
-from anydeploy.streams import Collector, communicate, last_lines, pump
+from anydeploy.streams import Collector, communicate, hand_over, last_lines
 
 pytestmark = pytest.mark.anyio
 
@@ -40,16 +40,28 @@ async def test_collecting_nothing_has_ended(local):
     assert collector.data == b""
 
 
-async def test_pump_from_process_to_process(local):
+async def test_hand_over_from_process_to_process(local):
     async with local.start(["head", "-c", "500000", "/dev/zero"]) as source, local.start(["wc", "-c"]) as target:
-        await pump(source.stdout, target.stdin)
+        await hand_over(source, target)
         assert target.stdout is not None
         assert int(await target.stdout.receive()) == 500_000
 
 
-async def test_pump_into_what_has_closed(local):
+async def test_hand_over_to_one_that_has_ended(local):
     async with local.start(["cat", "/dev/zero"], grace=60) as source, local.start(["true"]) as target:
         await target.wait()
         with anyio.fail_after(20):
-            await pump(source.stdout, target.stdin)
-        await pump(None, None)
+            await hand_over(source, target)
+            assert await source.wait() != 0
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_hand_over_keeps_back_the_end_of_what_failed(local, size):
+    pack = ["sh", "-c", f"head -c {size} /dev/zero; exit 1"]
+    async with local.start(pack) as source, local.start(["sh", "-c", "wc -c; sleep 300"]) as target:
+        with anyio.fail_after(20):
+            await hand_over(source, target)
+            assert await target.wait() != 0
+        assert target.stdout is not None
+        with pytest.raises(anyio.EndOfStream):
+            await target.stdout.receive()

@@ -232,4 +232,16 @@ async def test_cancelled_copy_leaves_nothing(local, tmp_path):
             while not list((tmp_path / "target").glob(".anydeploy.*/source")):  # noqa: ASYNC110
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
-    assert list((tmp_path / "target").iterdir()) == []
+    assert list(tmp_path.glob("target/*")) == []
+
+
+async def test_copy_of_what_cannot_be_read_whole_leaves_nothing(local, tmp_path, monkeypatch):
+    tar = tmp_path / "bin" / "tar"
+    tar.parent.mkdir()
+    tar.write_text('#!/bin/sh\nPATH=/usr/bin:/bin\ntar "$@"\ncase "$*" in *-cf*) echo changed >&2; exit 1;; esac\n')
+    tar.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tar.parent}:/usr/bin:/bin")
+    (tmp_path / "source").write_text("data")
+    with pytest.raises(CommandError, match="changed"):
+        await local.copy(str(tmp_path / "source"), str(tmp_path / "target" / "x"))
+    assert list(tmp_path.glob("target/*")) == []
