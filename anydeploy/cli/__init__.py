@@ -1,0 +1,30 @@
+"""The command line. What each command needs is imported when it runs: ``--help`` has to be quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script: returns the exit status, or leaves by ``SystemExit``.
+
+    :param argv: the arguments; None: those of this program
+    """
+    try:
+        from .signals import leave_when_told  # noqa: PLC0415 - a Ctrl-C until here is caught below
+
+        leave_when_told()
+        try:
+            from .arguments import command  # noqa: PLC0415 - click may be missing
+        except ModuleNotFoundError as exc:
+            if exc.name is None or exc.name.partition(".")[0] != "click":
+                raise
+            sys.stderr.write("anydeploy: error: click is not installed: pip install 'anydeploy[cli]'\n")
+            return 2
+        command.main(args=None if argv is None else list(argv), prog_name="anydeploy")
+    except KeyboardInterrupt:
+        return 130
+    return 0

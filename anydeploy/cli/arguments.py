@@ -1,0 +1,174 @@
+"""The commands, their arguments, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from .. import __version__
+from ..duration import to_positive_seconds
+from .loading import Misuse, load, require, select
+from .output import stdout
+
+_COMPLETE: Final = "_ANYDEPLOY_COMPLETE"
+_SHELLS: Final = ("bash", "zsh", "fish")
+
+# Generic for type checkers always, at run time only in newer versions of click.
+if TYPE_CHECKING:
+    _DurationBase = click.ParamType[float]
+else:
+    _DurationBase = click.ParamType
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Duration(_DurationBase):
+    """Seconds, or a number with a unit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return to_positive_seconds(_number_or_text(value))
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+def _number_or_text(value: object) -> object:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+class RunCommand(click.Command):
+    """Takes what stands behind the first ``--`` as it is: click would not say where the names end."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[__name__] = args[at + 1 :]
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+
+
+def _complete_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        names = list(load(ctx.params["file"], quiet=True))
+    except (Misuse, KeyError, TypeError):
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+_file = click.argument("file", type=click.Path())
+_names = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete_names)
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
+
+
+def _running(function: _Function) -> _Function:
+    """The options of the commands that bring something up."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Show every change of state, and what is waited for."),
+        _quiet,
+        click.option("--timeout", type=Duration(), metavar="TIME", help="Limit for bringing up: 90, 90s, 5m ..."),
+        click.option("--max-concurrent", type=click.IntRange(min=1), metavar="N", help="How many to start at once."),
+        click.option("--backend", type=click.Choice(["asyncio", "trio"]), default="asyncio", show_default=True),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="anydeploy")
+def command() -> None:
+    """Bring up execution environments in dependency order, and never leave one behind.
+
+    FILE is a streamflow.yml or any file with a `deployments` section. NAMEs select deployments, with everything that
+    they depend on; without any, all are meant.
+
+    Exit status: 0; 1 if a deployment failed; 2 for misuse or a bad file; 130, 143 or 129 when ended by SIGINT (Ctrl-C),
+    SIGTERM or SIGHUP; `run`: that of its command. A first Ctrl-C stops and tears down, a second cuts grace periods
+    short, a third leaves at once.
+    """
+
+
+@command.command()
+@_file
+@_quiet
+def validate(file: str, *, quiet: bool) -> None:
+    """Check FILE, and report everything that is wrong with it."""
+    configs = load(file, quiet=quiet)
+    if not quiet:
+        count = len(configs)
+        stdout().line(f"{click.format_filename(file)}: ok, {count} deployment{'' if count == 1 else 's'}")
+
+
+@command.command()
+@_file
+@_names
+@_quiet
+@click.option("--json", "form", flag_value="json", type=str, help="Print the plan as JSON.")
+@click.option("--mermaid", "form", flag_value="mermaid", type=str, help="Print the graph for Mermaid.")
+@click.option("--dot", "form", flag_value="dot", type=str, help="Print the graph for Graphviz.")
+def plan(file: str, names: Sequence[str], form: str | None, *, quiet: bool) -> None:
+    """Show the waves in which deployments come up."""
+    from . import plan as rendering  # noqa: PLC0415 - not needed for --help
+
+    if form is None:
+        require("rich")
+    selection = select(load(file, quiet=quiet), names)
+    renderers = {"json": rendering.to_json, "mermaid": rendering.to_mermaid, "dot": rendering.to_dot}
+    if form is None:
+        rendering.show_table(selection)
+    else:
+        stdout().line(renderers[form](selection))
+
+
+@command.command()
+@_file
+@_names
+@_running
+@click.option("--json", "as_json", is_flag=True, help="Print every change as one JSON object per line.")
+def up(file: str, names: Sequence[str], *, as_json: bool, **options: Any) -> None:
+    """Bring deployments up, stay until Ctrl-C, and tear them down again."""
+    from .running import Options, bring_up  # noqa: PLC0415 - not needed for --help
+
+    chosen = Options(file=file, as_json=as_json, **options)
+    raise SystemExit(bring_up(chosen, select(chosen.load(), names)))
+
+
+@command.command(cls=RunCommand)
+@_file
+@_names
+@click.option("--on", metavar="NAME", shell_complete=_complete_names, help="The deployment to run on; default: here.")
+@_running
+@click.pass_context
+def run(ctx: click.Context, /, file: str, names: Sequence[str], *, on: str | None, **options: Any) -> None:
+    """Bring deployments up, run COMMAND, and tear them down whatever happens.
+
+    Stdin, stdout and exit status are those of COMMAND; progress goes to stderr.
+    """
+    from .running import Options, bring_up  # noqa: PLC0415 - not needed for --help
+    from .session import Guest  # noqa: PLC0415 - likewise
+
+    argv: Sequence[str] = ctx.meta.get(__name__, ())
+    if not argv:
+        raise click.UsageError("COMMAND is missing; write it behind `--`", ctx)
+    chosen = Options(file=file, **options)
+    selection = select(chosen.load(), names if on is None else [*names, on])
+    raise SystemExit(bring_up(chosen, selection, Guest(argv, on)))
+
+
+@command.command()
+@click.argument("shell", type=click.Choice(_SHELLS))
+def completion(shell: str) -> None:
+    """Print the completion script for a shell, to be sourced: source <(anydeploy completion bash)."""
+    script = get_completion_class(shell)
+    assert script is not None  # noqa: S101 - click knows these
+    stdout().line(script(command, {}, "anydeploy", _COMPLETE).source())
