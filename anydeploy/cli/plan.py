@@ -22,7 +22,7 @@ def show_table(plan: Selection) -> None:
 
     stream = stdout()
     console = Console(file=cast("IO[str]", stream), width=None if stream.isatty() else 10_000)
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("wave", "deployment", "type", "wraps", "depends on", ""):
         table.add_column(title, overflow="fold")
     for number, wave in enumerate(waves(plan.order, plan.dependencies), start=1):
@@ -82,8 +82,8 @@ def to_dot(plan: Selection) -> str:
     for name in plan.order:
         label = f"{name}\n{plan.configs[name].type}"
         lines.append(f"  {_quote(name)} [label={_quote(label)}];")
-    for wave in waves(plan.order, plan.dependencies):
-        lines.append(f"  {{ rank=same; {' '.join(f'{_quote(name)};' for name in wave)} }}")
+    ranks = [" ".join(f"{_quote(name)};" for name in wave) for wave in waves(plan.order, plan.dependencies)]
+    lines += [f"  {{ rank=same; {rank} }}" for rank in ranks]
     for name, dependency, label in _edges(plan):
         lines.append(f"  {_quote(name)} -> {_quote(dependency)}{f' [label={label}]' if label else ''};")
     return "\n".join([*lines, "}"])

@@ -1,0 +1,206 @@
+"""``up`` on a real terminal, with real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .terminal import Terminal, kill_all, marked
+
+Write = Callable[[str], Path]
+Open = Callable[..., Terminal]
+BACKENDS = ["asyncio", "trio"]
+
+STACK = """
+  db: {{type: process, config: {{command: [sleep, '{0}']}}}}
+  web: {{type: process, dependsOn: [db], config: {{command: [sleep, '{0}']}}}}
+  far: {{type: process, wraps: web, config: {{command: [sleep, '{0}']}}}}
+"""
+STUBBORN = """
+  mule:
+    type: process
+    config:
+      command: [sh, -c, 'trap "" TERM; echo here; while :; do sleep {0}; done']
+      ready: {{log: here}}
+      grace: {1}
+"""
+
+
+def _states(text: str, state: str) -> list[str]:
+    """The deployments in the order in which they came to a state, as ``-v`` shows it."""
+    return re.findall(rf"[0-9]\.[0-9]{{3}}  (\w+) \(process\): {state}\b", text)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_comes_up_and_goes_down_in_reverse(write: Write, open_terminal: Open, marker: str, backend: str) -> None:
+    terminal = open_terminal("up", "-v", "--backend", backend, str(write(STACK.format(marker))))
+    terminal.wait_for("ready: 3 deployments")
+    assert len(marked(marker)) == 3
+    terminal.press()
+    assert terminal.end() == 130
+    assert _states(terminal.text, "live") == ["db", "web", "far"]
+    assert _states(terminal.text, "undeploying") == ["far", "web", "db"]
+    assert _states(terminal.text, "absent") == ["far", "web", "db"]
+    assert "everything is down" in terminal.text
+    assert "__LOCAL__" not in terminal.text
+
+
+def test_the_live_view_shows_who_waits_for_what(write: Write, open_terminal: Open, marker: str) -> None:
+    path = write(f"""
+  slow: {{type: command, config: {{deploy: [sleep, '{marker}']}}}}
+  next: {{type: command, wraps: slow}}
+""")
+    terminal = open_terminal("up", str(path))
+    terminal.wait_for("waiting for")
+    terminal.wait_for("1.0 s")
+    assert "1 waiting" in terminal.text or "2 deploying" in terminal.text
+    terminal.press()
+    assert terminal.end() == 130
+    assert "\x1b[?25h" in terminal._raw.decode(), "the cursor is shown again"
+
+
+def test_brings_up_only_what_is_named(write: Write, open_terminal: Open, marker: str) -> None:
+    terminal = open_terminal("up", str(write(STACK.format(marker))), "web")
+    terminal.wait_for("ready: 2 deployments")
+    terminal.press()
+    assert terminal.end() == 130
+    assert "far" not in terminal.text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_second_ctrl_c_cuts_grace_periods_short(write: Write, open_terminal: Open, marker: str, backend: str) -> None:
+    terminal = open_terminal("up", "--backend", backend, str(write(STUBBORN.format(marker, "1h"))))
+    terminal.wait_for("ready: 1 deployment")
+    terminal.press()
+    terminal.wait_for("SIGINT: stopping")
+    assert marked(marker)
+    terminal.press()
+    assert terminal.end() == 130
+    assert "grace periods are cut short" in terminal.text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_third_ctrl_c_leaves_at_once(write: Write, open_terminal: Open, marker: str, backend: str) -> None:
+    path = write(f"  mule: {{type: command, config: {{undeploy: [sleep, '{marker}']}}}}\n")
+    terminal = open_terminal("up", "--backend", backend, str(path))
+    terminal.wait_for("ready: 1 deployment")
+    for said in ("SIGINT: stopping", "grace periods are cut short", "left at once"):
+        terminal.press()
+        terminal.wait_for(said)
+    terminal.wait_for("mule (command): undeploying")
+    assert terminal.end() == 130
+    assert "Traceback" not in terminal.text
+    kill_all(marker)
+    while marked(marker):
+        pass
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_other_signals_are_like_ctrl_c(
+    write: Write, open_terminal: Open, marker: str, number: int, status: int
+) -> None:
+    terminal = open_terminal("up", str(write(STACK.format(marker))))
+    terminal.wait_for("ready: 3 deployments")
+    os.kill(terminal.process.pid, number)
+    assert terminal.end() == status
+    assert "everything is down" in terminal.text
+
+
+def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(write: Write, open_terminal: Open, marker: str) -> None:
+    terminal = open_terminal("up", str(write(STUBBORN.format(marker, "300ms"))))
+    terminal.wait_for("ready: 1 deployment")
+    terminal.press()
+    assert terminal.end() == 130
+
+
+def test_what_a_child_has_forked_goes_with_it(write: Write, open_terminal: Open, marker: str) -> None:
+    path = write(f"""
+  forks:
+    type: process
+    config:
+      command: [sh, -c, 'sleep {marker} & sleep {marker} & echo here; wait']
+      ready: {{log: here}}
+""")
+    terminal = open_terminal("up", str(path))
+    terminal.wait_for("ready: 1 deployment")
+    terminal.press()
+    assert terminal.end() == 130
+
+
+def test_ctrl_c_while_coming_up_cancels_it(write: Write, open_terminal: Open, marker: str) -> None:
+    path = write(f"  slow: {{type: command, config: {{deploy: [sh, -c, 'sleep {marker}']}}}}\n")
+    terminal = open_terminal("up", "-v", str(path))
+    terminal.wait_for("slow (command): deploying")
+    terminal.press()
+    assert terminal.end() == 130
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_timeout_shows_what_is_still_starting(write: Write, open_terminal: Open, marker: str, backend: str) -> None:
+    path = write(f"""
+  db:
+    type: process
+    config: {{command: [sleep, '{marker}'], ready: {{command: ['false']}}}}
+  web: {{type: process, dependsOn: [db], config: {{command: [sleep, '{marker}']}}}}
+""")
+    terminal = open_terminal("up", "--timeout", "500ms", "--backend", backend, str(path))
+    assert terminal.end() == 1
+    assert "error: not ready within 0.5 s; still starting:" in terminal.text
+    assert "web (process): waiting for db, 0.5 s\n    db (process): deploying, 0.5 s" in terminal.text
+
+
+def test_a_port_that_is_taken(write: Write, open_terminal: Open, marker: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        path = write(f"""
+  db:
+    type: process
+    config: {{command: [sleep, '{marker}'], ready: {{tcp: '127.0.0.1:{port}'}}}}
+""")
+        terminal = open_terminal("up", str(path))
+        assert terminal.end() == 1
+    assert "error: deployment 'db' (process) failed to deploy" in terminal.text
+    assert f"port {port} of 127.0.0.1 is already in use" in terminal.text
+
+
+def test_a_failing_deployment(write: Write, open_terminal: Open, marker: str) -> None:
+    path = write(f"""
+  base: {{type: process, config: {{command: [sleep, '{marker}']}}}}
+  bad: {{type: command, wraps: base, config: {{deploy: [sh, -c, 'echo no space left >&2; exit 3']}}}}
+  web: {{type: process, dependsOn: [bad], config: {{command: [sleep, '{marker}']}}}}
+""")
+    terminal = open_terminal("up", str(path))
+    assert terminal.end() == 1
+    assert "error: deployment 'bad' (command) failed to deploy after" in terminal.text
+    assert "ended with status 3:\n  no space left" in terminal.text
+    assert "not started because of that: web" in terminal.text
+
+
+def test_a_deployment_that_is_lost(write: Write, open_terminal: Open, marker: str) -> None:
+    path = write(f"""
+  db:
+    type: process
+    config: {{command: [sh, -c, 'echo last words; sleep {marker}'], ready: {{log: words}}}}
+""")
+    terminal = open_terminal("up", str(path))
+    terminal.wait_for("ready: 1 deployment")
+    kill_all(marker)
+    assert terminal.end() == 1
+    assert "error: deployment 'db' (process) was lost:" in terminal.text
+    assert "last words" in terminal.text
+
+
+def test_a_teardown_that_fails(write: Write, open_terminal: Open) -> None:
+    path = write("  mule: {type: command, config: {undeploy: [sh, -c, 'echo no way; exit 4']}}\n")
+    terminal = open_terminal("up", str(path))
+    terminal.wait_for("ready: 1 deployment")
+    terminal.press()
+    assert terminal.end() == 1
+    assert "error: deployment 'mule' could not be undeployed and may still exist" in terminal.text
+    assert "ended with status 4" in terminal.text
