@@ -50,11 +50,7 @@ def processes_with(mark: str) -> list[int]:
     found: list[int] = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if (
-                mark.encode() in (directory / "environ").read_bytes().split(b"\0")
-                and int(directory.name) != os.getpid()
-            ):
-                found.append(int(directory.name))
+            variables = (directory / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
         if mark.encode() in variables and int(directory.name) != os.getpid():

@@ -1,0 +1,166 @@
+"""Every example in the documentation is executed, every link leads somewhere, and every rule has its tests.
+
+A ``python`` block is a program that ends with ``anyio.run(main)``; it is run on asyncio and on trio, and a ``text``
+block right behind it is what it prints. A ``yaml`` block is a file that loads. A ``console`` block is what a terminal
+shows: ``$ anydeploy ...``, then the output, in which ``...`` stands for anything.
+
+Run as a program, this file writes the table of the tests into docs/rules.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import anyio
+import attrs
+import pytest
+
+from anydeploy.file import load_file
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RULES = ROOT / "docs" / "rules.md"
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+_RULE = re.compile(r"\b[DRUMLKE][1-8]\b")
+
+
+@attrs.frozen
+class Block:
+    page: str
+    line: int
+    language: str
+    text: str
+    output: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(*languages: str) -> list[Block]:
+    found: list[Block] = []
+    for page in PAGES:
+        text = page.read_text()
+        for match in _BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(page.name, line, match[1], match[2], match[3]))
+    return [block for block in found if block.language in languages]
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python(block: Block, backend: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert block.text.endswith("\nanyio.run(main)\n")
+    run = anyio.run
+    monkeypatch.setattr(anyio, "run", lambda main: run(main, backend=backend))
+    exec(compile(block.text, str(block), "exec", dont_inherit=True), {"__name__": "__main__"})
+    if block.output is not None:
+        assert_matches(capsys.readouterr().out, block.output)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_yaml(block: Block, directory: Path):
+    path = directory / "streamflow.yml"
+    path.write_text(block.text)
+    assert load_file(path)
+
+
+@pytest.mark.parametrize("block", blocks("console"), ids=str)
+def test_console(block: Block, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    for session in block.text.removeprefix("$ ").split("\n$ "):
+        line, _, expected = session.partition("\n")
+        program, *arguments = shlex.split(line)
+        assert program == "anydeploy"
+        command = [sys.executable, "-m", "anydeploy", *arguments]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        assert_matches(done.stdout, expected)
+
+
+def assert_matches(found: str, expected: str) -> None:
+    """Compare line by line, without regard to spaces at the ends; ``...`` stands for anything."""
+    shown = "\n".join(line.rstrip() for line in found.strip().splitlines())
+    wanted = "\n".join(line.rstrip() for line in expected.strip().splitlines())
+    pattern = ".*".join(re.escape(part) for part in wanted.split("..."))
+    assert re.fullmatch(pattern, shown, re.DOTALL), f"expected:\n{wanted}\n\nfound:\n{shown}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not target.startswith("https://"):
+            path, _, anchor = target.partition("#")
+            linked = page.parent / path if path else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked), target
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def rules() -> list[str]:
+    return re.findall(r"^\*\*([A-Z]\d)\.\*\*", RULES.read_text(), re.MULTILINE)
+
+
+def tests_of_rules() -> dict[str, list[str]]:
+    """For each rule the tests whose docstring, or that of whose module or class, names it."""
+    found: dict[str, set[str]] = {rule: set() for rule in rules()}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        if path != Path(__file__):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SyntaxWarning)
+                tree = ast.parse(path.read_text())
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    for rule in named(ast.get_docstring(node) or ""):
+                        found.setdefault(rule, set()).add(path.relative_to(ROOT).as_posix())
+    return {rule: sorted(paths) for rule, paths in found.items()}
+
+
+def named(text: str) -> set[str]:
+    """The rules that a text names, with those in a range such as D1 to D6."""
+    ranges = re.findall(r"\b([DRUMLKE])(\d) ?(?:to|-) ?\1(\d)\b", text)
+    between = {f"{letter}{number}" for letter, first, last in ranges for number in range(int(first), int(last) + 1)}
+    return between | set(_RULE.findall(text))
+
+
+@pytest.mark.parametrize("rule", rules())
+def test_every_rule_has_its_tests(rule: str):
+    row = re.search(rf"^\| {rule} \| (.+) \|$", RULES.read_text(), re.MULTILINE)
+    assert row, "run `python tests/test_docs.py`"
+    shown = re.findall(r"`([^`]+)`", row[1])
+    assert shown
+    assert set(shown) <= set(tests_of_rules()[rule])
+
+
+def write_table() -> None:
+    head, mark, _ = RULES.read_text().partition("|---|---|\n")
+    rows = [
+        f"| {rule} | {', '.join(f'`{path}`' for path in paths) or '-'} |\n"
+        for rule, paths in tests_of_rules().items()
+        if rule in rules()
+    ]
+    RULES.write_text(head + mark + "".join(rows))
+
+
+if __name__ == "__main__":
+    write_table()
