@@ -279,7 +279,7 @@ class Document:
                 self._build(key_node)
                 key = self._values[key_node]
                 if key is not BROKEN and self._is_new(key, own, key_node):
-                    own[key] = key_node, value_node
+                    own[key] = key_node, _at_key_if_empty(key_node, value_node)
         self._entries[node] = found = merged | own if merged else own
         return found
 
@@ -310,6 +310,14 @@ def _children(node: Node) -> Iterator[Node]:
     else:
         for pair in _pairs(node):
             yield from pair
+
+
+def _at_key_if_empty(key: Node, value: Node) -> Node:
+    """Nothing stands where whatever comes next does, maybe lines below; show the key that it is the value of."""
+    start, end = cast("Any", value).start_mark, cast("Any", value).end_mark
+    if isinstance(value, ScalarNode) and start.index == end.index:
+        cast("Any", value).start_mark = cast("Any", key).start_mark
+    return value
 
 
 # ruamel.yaml leaves the attributes of its nodes without types.
