@@ -54,12 +54,13 @@ def test_comes_up_and_goes_down_in_reverse(write: Write, open_terminal: Open, ma
 def test_the_live_view_shows_who_waits_for_what(write: Write, open_terminal: Open, marker: str) -> None:
     path = write(f"""
   slow: {{type: command, config: {{deploy: [sleep, '{marker}']}}}}
-  next: {{type: command, wraps: slow}}
+  next: {{type: command, wraps: slow, config: {{}}}}
 """)
     terminal = open_terminal("up", str(path))
-    terminal.wait_for("waiting for")
-    terminal.wait_for("1.0 s")
-    assert "1 waiting" in terminal.text or "2 deploying" in terminal.text
+    terminal.wait_for("2 deploying")
+    terminal.wait_for("0.5 s")
+    assert re.search(r"slow +command +deploying +0\.[0-9] s *\n", terminal.text)
+    assert re.search(r"next +command +deploying +0\.[0-9] s +slow *\n", terminal.text)
     terminal.press()
     assert terminal.end() == 130
     assert "\x1b[?25h" in terminal._raw.decode(), "the cursor is shown again"
@@ -92,6 +93,8 @@ def test_a_third_ctrl_c_leaves_at_once(write: Write, open_terminal: Open, marker
     terminal.wait_for("ready: 1 deployment")
     for said in ("SIGINT: stopping", "grace periods are cut short", "left at once"):
         terminal.press()
+        while not marked(marker):
+            assert terminal.process.poll() is None, terminal.text
         terminal.wait_for(said)
     terminal.wait_for("mule (command): undeploying")
     assert terminal.end() == 130
