@@ -121,7 +121,7 @@ def rules() -> list[str]:
     return re.findall(r"^\*\*([A-Z]\d)\.\*\*", RULES.read_text(), re.MULTILINE)
 
 
-def tests_of_rules() -> dict[str, list[str]]:
+def where_rules_are_tested() -> dict[str, list[str]]:
     """For each rule the tests whose docstring, or that of whose module or class, names it."""
     found: dict[str, set[str]] = {rule: set() for rule in rules()}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
@@ -149,14 +149,14 @@ def test_every_rule_has_its_tests(rule: str):
     assert row, "run `python tests/test_docs.py`"
     shown = re.findall(r"`([^`]+)`", row[1])
     assert shown
-    assert set(shown) <= set(tests_of_rules()[rule])
+    assert set(shown) <= set(where_rules_are_tested()[rule])
 
 
 def write_table() -> None:
     head, mark, _ = RULES.read_text().partition("|---|---|\n")
     rows = [
         f"| {rule} | {', '.join(f'`{path}`' for path in paths) or '-'} |\n"
-        for rule, paths in tests_of_rules().items()
+        for rule, paths in where_rules_are_tested().items()
         if rule in rules()
     ]
     RULES.write_text(head + mark + "".join(rows))
