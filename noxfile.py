@@ -30,7 +30,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session
 def types(session: nox.Session) -> None:
     """Mypy and pyright, both strict."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "types"))
@@ -45,7 +45,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session
 def coverage(session: nox.Session) -> None:
     """The tests with branch coverage."""
     session.install("-e", ".[test]")
@@ -55,7 +55,7 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report")
 
 
-@nox.session(name="property", python=PYTHONS[-1:])
+@nox.session(name="property")
 def property_(session: nox.Session) -> None:
     """The property tests with many more examples.
 
@@ -70,7 +70,7 @@ def property_(session: nox.Session) -> None:
     session.run("pytest", "--timeout=1800", *found, *session.posargs, env=environment)
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session
 def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that anydeploy allows of what it needs."""
     pins = lowest_versions("file", "cli", "test")
@@ -78,11 +78,9 @@ def lowest(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session(python=PYTHONS)
+@nox.session
 def build(session: nox.Session) -> None:
     """Build sdist and wheel, and run the tests against the wheel in an environment that has nothing else."""
-    if session.python != PYTHONS[0] and not session.posargs:
-        session.skip("one wheel serves every Python; name the session with -- to build and test it here as well")
     tmp = Path(session.create_tmp()).resolve()
     shutil.rmtree(tmp)
     session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
@@ -101,7 +99,7 @@ def build(session: nox.Session) -> None:
     session.run(python, "-m", "pytest", external=True, env={"PATH": path, "VIRTUAL_ENV": str(tmp / "venv")})
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session
 def bench(session: nox.Session) -> None:
     """What a deployment costs; see benchmarks/README.md."""
     session.install("-e", ".[test]")
