@@ -478,6 +478,42 @@ def test_the_size_is_bounded(file: Path) -> None:
     assert load(file, b"version: v1.0\n" + b"#" * (MAX_BYTES - 14)) == {}
 
 
+def test_a_file_that_becomes_a_fifo_after_the_first_look_does_not_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DESIGN 6."""
+    os.mkfifo(tmp_path / "fifo")
+    regular = Path(__file__).stat()
+    monkeypatch.setattr("anydeploy._document.os.stat", lambda path: regular)
+    with pytest.raises(FileError, match="it is not a regular file"):
+        load_file(tmp_path / "fifo")
+
+
+def test_a_device_is_not_even_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DESIGN 6: opening some has effects."""
+    opened: list[object] = []
+    monkeypatch.setattr("anydeploy._document.os.open", lambda path, flags: opened.append(path))
+    with pytest.raises(FileError, match="it is not a regular file"):
+        load_file("/dev/null")
+    assert not opened
+
+
+def test_an_anchor_may_be_used_again(file: Path) -> None:
+    """DESIGN 6: as YAML has it; there is no warning of the library's own."""
+    (found,) = load_deployments(file, "a: {type: host, config: {anything: [&x 1, *x, &x 2, *x]}}").values()
+    assert found.config["anything"] == [1, 1, 2, 2]
+
+
+def test_merging_the_same_mapping_again_and_again_is_bounded(file: Path) -> None:
+    """DESIGN 6: linear time."""
+    big = "{" + ", ".join(f"k{i}: 0" for i in range(2000)) + "}"
+    lines = [f"x: &x {big}", f"y: {{<<: [{', '.join(['*x'] * 2000)}]}}"]
+    (only,) = problems_in(
+        file, "a:", "  type: host", "  config:", "    anything:", *(f"      {line}" for line in lines)
+    )
+    assert "too many values" in only
+
+
 def _laughs(levels: int) -> list[str]:
     return ["x0: &x0 [1, 1]", *(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]" for i in range(1, levels))]
 
