@@ -92,9 +92,9 @@ def command() -> None:
     FILE is a streamflow.yml or any file with a `deployments` section. NAMEs select deployments, with everything that
     they depend on; without any, all are meant.
 
-    Exit status: 0; 1 if a deployment failed; 2 for misuse or a bad file; 130, 143 or 129 when ended by SIGINT (Ctrl-C),
-    SIGTERM or SIGHUP; `run`: that of its command. A first Ctrl-C stops and tears down, a second cuts grace periods
-    short, a third leaves at once.
+    Exit status: 0; 1 if a deployment failed, or may be left behind; 2 for misuse or a bad file; 130, 143 or 129 when
+    ended by SIGINT (Ctrl-C), SIGTERM or SIGHUP; `run`: that of its command. A first Ctrl-C stops and tears down, a
+    second cuts grace periods short, a third leaves at once.
     """
 
 
@@ -136,7 +136,12 @@ def plan(file: str, names: Sequence[str], form: str | None, *, quiet: bool) -> N
 @_running
 @click.option("--json", "as_json", is_flag=True, help="Print every change as one JSON object per line.")
 def up(file: str, names: Sequence[str], *, as_json: bool, **options: Any) -> None:
-    """Bring deployments up, stay until Ctrl-C, and tear them down again."""
+    """Bring deployments up, stay until Ctrl-C, and tear them down again.
+
+    Progress goes to stderr: a live view on a terminal, else a line for every change. When a deployment is lost,
+    because its environment has ended by itself, everything is torn down and the exit status is 1;
+    likewise, with status 141, when nobody reads what --json prints.
+    """
     from .running import Options, bring_up  # noqa: PLC0415 - not needed for --help
 
     chosen = Options(file=file, as_json=as_json, **options)
@@ -152,7 +157,9 @@ def up(file: str, names: Sequence[str], *, as_json: bool, **options: Any) -> Non
 def run(ctx: click.Context, /, file: str, names: Sequence[str], *, on: str | None, **options: Any) -> None:
     """Bring deployments up, run COMMAND, and tear them down whatever happens.
 
-    Stdin, stdout and exit status are those of COMMAND; progress goes to stderr.
+    Stdin, stdout and exit status are those of COMMAND (128 + N if signal N ended it, 127 if there is no such
+    program, 126 if it cannot be started); progress goes to stderr. COMMAND is passed the first signal, and has 10 s to
+    end by itself; the second kills it. A deployment that is lost meanwhile is reported, and COMMAND goes on.
     """
     from .running import Options, bring_up  # noqa: PLC0415 - not needed for --help
     from .session import Guest  # noqa: PLC0415 - likewise
@@ -168,7 +175,13 @@ def run(ctx: click.Context, /, file: str, names: Sequence[str], *, on: str | Non
 @command.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    """Print the completion script for a shell, to be sourced: source <(anydeploy completion bash)."""
+    """Print the completion script for a shell.
+
+    \b
+    bash: source <(anydeploy completion bash)       in ~/.bashrc
+    zsh:  source <(anydeploy completion zsh)        in ~/.zshrc
+    fish: anydeploy completion fish | source        in ~/.config/fish/config.fish
+    """  # noqa: D301 - the backspace is for click: what follows is not to be wrapped
     script = get_completion_class(shell)
     assert script is not None  # noqa: S101 - click knows these
     stdout().line(script(command, {}, "anydeploy", _COMPLETE).source())

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from attrs import define, field
 
+from ..deployment import describe
 from ..graph import dependents
 from ..lifecycle import DeploymentEvent, DeploymentState
 from .loading import Selection
@@ -48,6 +49,11 @@ class Entry:
     @property
     def label(self) -> str:
         return f"{self.name} ({self.type})"
+
+    @property
+    def problem(self) -> str:
+        """What went wrong last; empty if nothing did."""
+        return describe(self.error) if self.error is not None else ""
 
     @property
     def shown_state(self) -> str:
@@ -127,7 +133,7 @@ class Board:
         entry = self.entries[name]
         waiting = self.waits_for(name)
         what = f"waiting for {enumerate_names(waiting)}" if waiting else entry.shown_state
-        why = f": {first_line(str(entry.error))}" if entry.error is not None else ""
+        why = f": {first_line(entry.problem)}" if entry.problem else ""
         return f"{entry.label}: {what}, {seconds(now - entry.since)}{why}"
 
     def starting_tree(self, now: float) -> str:

@@ -99,7 +99,7 @@ class LiveProgress(Progress):
     def _row(self, entry: Entry, now: float) -> list[Any]:
         state = entry.shown_state
         waiting = self.board.waits_for(entry.name)
-        detail = enumerate_names(waiting) if waiting else first_line(str(entry.error or ""))
+        detail = enumerate_names(waiting) if waiting else first_line(entry.problem)
         age = "" if entry.state is DeploymentState.ABSENT else seconds(now - entry.since)
         state_cell = Text(state, style=_STYLES.get(state, "dim"))
         return [Text(entry.name), Text(clean(entry.type)), state_cell, Text(age), Text(clean(detail))]

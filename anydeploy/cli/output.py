@@ -12,6 +12,8 @@ class Stream:
 
     encoding: str
     errors = "backslashreplace"
+    #: Whether writing has failed.
+    broken = False
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -49,7 +51,7 @@ class Stream:
 
     def _drop(self) -> None:
         # What is still in the buffer would be written, and fail again, when the interpreter ends.
-        stream, self._stream = self._stream, None
+        stream, self._stream, self.broken = self._stream, None, True
         try:
             assert stream is not None  # noqa: S101 - for the type checker
             null = os.open(os.devnull, os.O_WRONLY)

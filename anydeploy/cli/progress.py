@@ -9,8 +9,9 @@ from typing import Any
 from anyio import current_time, sleep_forever
 from attrs import define, field
 
+from ..deployment import describe
 from ..lifecycle import DeploymentEvent, DeploymentState
-from .board import Board, Entry, enumerate_names
+from .board import Board, Entry, Failure, enumerate_names
 from .output import Stream, clean, first_line, indented, seconds
 
 
@@ -47,7 +48,10 @@ class Progress:
             text += f", waiting for {', '.join(waiting) if self.verbose else enumerate_names(waiting)}"
         if event.error is None:
             return text
-        return f"{text}: {indented(str(event.error)) if self.verbose else first_line(str(event.error))}"
+        if entry.failure is Failure.BELOW:
+            text += ", not started"
+        error = describe(event.error)
+        return f"{text}: {indented(error) if self.verbose else first_line(error)}"
 
     def notice(self, kind: str, text: str, **details: Any) -> None:  # noqa: ARG002 - for programs
         """Something worth knowing."""
@@ -60,6 +64,11 @@ class Progress:
 
     def put(self, text: str) -> None:
         self.stream.line(clean(text))
+
+    @property
+    def unread(self) -> bool:
+        """Whether a program was to read this, and has gone."""
+        return False
 
     # -- For the live view -------------------------------------------------------------------------------------------
 
@@ -91,7 +100,7 @@ class JsonProgress(Progress):
             type=entry.type,
             state=str(event.state),
             waiting_for=self.board.waits_for(entry.name),
-            error=None if event.error is None else str(event.error),
+            error=None if event.error is None else describe(event.error),
         )
 
     def notice(self, kind: str, text: str, **details: Any) -> None:
@@ -100,6 +109,10 @@ class JsonProgress(Progress):
     def problem(self, kind: str, text: str, **details: Any) -> None:
         self._write(kind, current_time(), message=text, **details)
         super().problem(kind, text)
+
+    @property
+    def unread(self) -> bool:
+        return self.data.broken
 
     def _write(self, kind: str, when: float, **details: Any) -> None:
         elapsed = round(when - self.board.began, 6)

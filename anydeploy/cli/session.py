@@ -28,6 +28,9 @@ from .signals import Interrupts, ending_signals, ignore_from_now_on
 #: Seconds that the command of ``run`` has to end by itself when a signal was passed on to it.
 COMMAND_GRACE = 10.0
 
+#: What a shell makes of a program that SIGPIPE has ended.
+_STATUS_UNREAD = 128 + Signals.SIGPIPE
+
 
 @frozen
 class Guest:
@@ -44,6 +47,7 @@ class Reason(StrEnum):
     FAILED = "a deployment failed"
     LATE = "the timeout passed"
     LOST = "a deployment was lost"
+    UNREAD = "nobody reads the output any more"
     NOT_RUN = "the command could not be started"
 
 
@@ -136,6 +140,7 @@ class Session:
             await self._work(self.guest)
         else:
             self.progress.notice("ready", f"{text}; Ctrl-C stops")
+            self._check_reader()
             await sleep_forever()
 
     async def _bring_up(self) -> bool:
@@ -177,7 +182,7 @@ class Session:
         took = f" after {seconds(entry.failed_at - began)}" if began is not None and entry.failed_at is not None else ""
         above = [e.name for e in self.board.entries.values() if e.failure is Failure.BELOW and e.error is entry.error]
         waiting = f"\nnot started because of that: {enumerate_names(above)}" if above else ""
-        return f"deployment '{entry.name}' ({entry.type}) failed to deploy{took}: {entry.error}{waiting}"
+        return f"deployment '{entry.name}' ({entry.type}) failed to deploy{took}: {entry.problem}{waiting}"
 
     # -- The command of `run` ----------------------------------------------------------------------------------------
 
@@ -231,10 +236,15 @@ class Session:
         self.progress.on_event(event)
         if event.state is DeploymentState.LOST and event.name in self.board.entries:
             self._lost(self.board.entries[event.name])
+        self._check_reader()
+
+    def _check_reader(self) -> None:
+        if self.progress.unread:
+            self._end(Reason.UNREAD)
 
     def _lost(self, entry: Entry) -> None:
         self.progress.problem(
-            "lost", f"deployment '{entry.name}' ({entry.type}) was lost: {entry.error}", name=entry.name
+            "lost", f"deployment '{entry.name}' ({entry.type}) was lost: {entry.problem}", name=entry.name
         )
         # A command that is running may well do without it.
         if self._process is None:
@@ -293,4 +303,4 @@ class Session:
             return 128 + self._interrupts.first
         if self._reason is None or self._reason is Reason.NOT_RUN:
             return self._status
-        return 1
+        return _STATUS_UNREAD if self._reason is Reason.UNREAD else 1

@@ -172,3 +172,19 @@ def test_a_pipe_that_is_closed(write: Write) -> None:
     result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert result.stdout.startswith("wave")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("module", ["anydeploy.cli.arguments", "anydeploy.file", "trio"])
+def test_ctrl_c_before_anything_is_started(module: str, write: Write) -> None:
+    code = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{module}":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from anydeploy.cli import main
+sys.exit(main(["up", "--backend", "trio", {str(write(PLAN))!r}]))
+"""
+    result = _python(code)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
