@@ -42,7 +42,7 @@ def check_settings(connector_type: type[Connector], settings: Mapping[str, Any])
             try:
                 _check_value(blank, fields[name], value)
             except Exception as exc:  # noqa: BLE001 - whatever a converter of a third party raises is its verdict
-                yield name, f"{exc.args[0] if exc.args else exc!r}"
+                yield name, str(exc.args[0]) if exc.args else repr(exc)
 
 
 def _is_required(field: attrs.Attribute[Any]) -> bool:
