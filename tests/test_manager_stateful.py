@@ -9,7 +9,6 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-
 from stateful.machine import ManagerMachine
 
 _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))

@@ -15,7 +15,6 @@ from typing import Any
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from stateful.machine import ManagerMachine
 
 from anydeploy import DefaultDeploymentManager, DeploymentState
 from anydeploy.deployment import Claim, Deployment
@@ -23,6 +22,7 @@ from anydeploy.fleet import Fleet
 from anydeploy.future import FutureConnector
 from anydeploy.lifecycle import Step
 from anydeploy.slots import Slots
+from stateful.machine import ManagerMachine
 
 #: In place of a name: the manager as it is, in which nothing is to be found.
 SOUND = "sound"

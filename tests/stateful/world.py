@@ -14,9 +14,9 @@ from typing import Any
 
 import anyio
 import attrs
+from anyio import wait_all_tasks_blocked
 from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
-from anyio import wait_all_tasks_blocked
 
 from anydeploy import (
     Connector,
