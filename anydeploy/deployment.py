@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, Event, move_on_after
+from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint
 from attrs import define, field
 
@@ -128,8 +129,8 @@ class Deployment:
     #: Open while the connector's `undeploy` runs.
     _ending: CancelScope | None = field(init=False, default=None, repr=False)
     _gone: bool = field(init=False, default=False, repr=False)
-    #: Something like KeyboardInterrupt came out of the connector; raised again when the environment is gone.
-    _crash: BaseException | None = field(init=False, default=None, repr=False)
+    #: Something like KeyboardInterrupt came out of the connector.
+    _crashed: bool = field(init=False, default=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -237,22 +238,30 @@ class Deployment:
     async def run(self) -> None:
         """The whole life of its connectors: deploy, stay for as long as it is demanded, undeploy.
 
-        Nothing is raised into the task group but what no manager may keep for itself (KeyboardInterrupt and the
-        like), and that only when the environment is gone. Neither the task group's cancellation nor anything else
-        from outside reaches the connector; the fleet alone cancels, through :meth:`give_up` and :meth:`limit`.
+        Nothing is raised into the task group, not even what no manager may keep for itself (KeyboardInterrupt and the
+        like): asyncio would stop the event loop on the spot, under every other environment. Neither the task group's
+        cancellation nor any other scope reaches the connector from outside; the fleet alone cancels, through
+        :meth:`give_up` and :meth:`limit`.
         """
         error = await self._live()
         while error is not None:
             self._wake = Event()
             if not self.fleet.undeploy_failed(self, error):
                 break
-            with CancelScope(shield=True):
-                await self._wake.wait()
+            await self._woken()
             error = await self._clean_up()
         else:
             self.fleet.undeployed(self)
-        if self._crash is not None:
-            raise self._crash
+
+    async def _woken(self) -> None:
+        """Wait for the fleet, whatever else happens to this task.
+
+        Something that the connector holds open may be cancelled, because it failed; and at its end ``asyncio.run``
+        cancels every task that there is. Neither is a reason to go before the dependents are down.
+        """
+        while not self._wake.is_set():
+            with suppress(get_cancelled_exc_class()), CancelScope(shield=True):
+                await self._wake.wait()
 
     async def _live(self) -> BaseException | None:
         """Attempt after attempt, until one has had its life or none is left. Returns why a teardown failed, if so."""
@@ -282,15 +291,15 @@ class Deployment:
                 attempt.deadline, self._attempt = math.inf, None
                 if self.state is DeploymentState.DEPLOYING:
                     self.fleet.deployed(self)
-                    await self._wake.wait()
+                    await self._woken()
                 await self._undeploy(stay)
-        except BaseException as exc:  # noqa: BLE001 - no cancellation of ours leaves the scopes; run() raises the rest
+        except BaseException as exc:  # noqa: BLE001 - no cancellation of ours leaves the scopes; the manager raises the rest
             failure = self._caught(exc)
         self._attempt = None
         if deployed:
             return self._teardown_error(failure)
         failure = failure or self._timed_out("deploy", self.blueprint.deploy_timeout)
-        if self.state is DeploymentState.DEPLOYING and (last or self._crash is not None):
+        if self.state is DeploymentState.DEPLOYING and (last or self._crashed):
             self.fleet.deploy_failed(self, failure)
         error = await self._clean_up() if self.connector is not None else None
         if error is not None and self.state is DeploymentState.DEPLOYING:
@@ -330,9 +339,10 @@ class Deployment:
         return self._teardown_error(failure)
 
     def _caught(self, exc: BaseException) -> BaseException:
-        if not isinstance(exc, Exception):
-            self._crash = exc
-            self.fleet.crashed()
+        # A cancellation that is not ours is something within the connector that was cancelled: a failure like others.
+        if not isinstance(exc, (Exception, get_cancelled_exc_class())):
+            self._crashed = True
+            self.fleet.crashed(exc)
         return exc
 
     def _teardown_error(self, failure: BaseException | None) -> BaseException | None:
@@ -347,11 +357,11 @@ class Deployment:
         self._wake = Event()
         with CancelScope(shield=True):
             self.fleet.pause(self)
-            with move_on_after(delay):
+            with suppress(get_cancelled_exc_class()), move_on_after(delay):
                 await self._wake.wait()
             if self.state is DeploymentState.DEPLOYING:
                 self.fleet.resume(self)
-                await self._wake.wait()
+                await self._woken()
         self._wake = Event()
 
 
@@ -364,7 +374,10 @@ def _delays(retries: int) -> Iterator[float | None]:
 
 def describe(error: BaseException | None) -> str:
     """An error in one line or more, for those of which the text alone says too little with their type."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - one that cannot be printed is a failure like others
+        text = ""
     if isinstance(error, (WorkflowException, TimeoutError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -30,7 +30,7 @@ class Fleet:
 
     spawn: Callable[[Deployment], None]
     report: Callable[[str, DeploymentState, BaseException | None], float]
-    crashed: Callable[[], None]
+    crashed: Callable[[BaseException], None]
     slots: Slots
     #: The latest life of each name that is not absent. Dependencies stand before their dependents.
     deployments: dict[str, Deployment] = field(factory=dict[str, Deployment])

@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from .config import DeploymentConfig
 from .connector import Connector
 from .definitions import Definitions
-from .deployment import Deployment
+from .deployment import Deployment, describe
 from .exceptions import ManagerClosedError, UndeployError, WorkflowExecutionException
 from .fleet import Fleet
 from .future import FutureConnector
@@ -96,12 +96,13 @@ class DefaultDeploymentManager(DeploymentManager):
         )
         for config in known:
             self._definitions.add(config, in_use=True)
-        self._fleet = Fleet(self._spawn, self._report, self._cancel_body, Slots(max_concurrent))
+        self._fleet = Fleet(self._spawn, self._report, self._crash, Slots(max_concurrent))
         self._futures: dict[str, FutureConnector] = {}
         self._shutdown_timeout = shutdown_timeout
         self._on_event = on_event
         self._tasks: TaskGroup | None = None
         self._reported = False
+        self._crashed: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
@@ -116,14 +117,23 @@ class DefaultDeploymentManager(DeploymentManager):
         assert self._tasks is not None  # noqa: S101 - for the type checker
         self._begin_close()
         # The body's exception is not the task group's business, or it would come out wrapped. The group waits for
-        # every deployment, whoever cancels the task that waits: each shields itself, up to the shutdown timeout.
-        await self._tasks.__aexit__(None, None, None)
+        # every deployment, whoever cancels the task that waits: each shields itself, up to the shutdown timeout. The
+        # wait is shielded as well, or on asyncio its cancellation would come out in place of the body's exception.
+        self._tasks.cancel_scope.shield = True
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            self._conclude(self._crashed or exc)
+
+    def _conclude(self, exc: BaseException | None) -> None:
+        """Say what may be left, and raise what no manager may keep for itself."""
         failure = None if self._reported else self._failure()
-        if failure is None:
-            return
-        if exc is None or isinstance(exc, get_cancelled_exc_class()):
-            raise failure
-        exc.add_note("\n".join([str(failure), *map(str, failure.exceptions)]))
+        if failure is not None:
+            if exc is None or isinstance(exc, get_cancelled_exc_class()):
+                raise failure
+            exc.add_note("\n".join([str(failure), *map(str, failure.exceptions)]))
+        if self._crashed is not None:
+            raise self._crashed
 
     async def deploy(self, deployment_config: DeploymentConfig | str) -> None:
         """Bring up a deployment and its closure; return when it is live (rules D1 to D6).
@@ -318,15 +328,19 @@ class DefaultDeploymentManager(DeploymentManager):
         assert self._tasks is not None  # noqa: S101 - nothing is claimed outside the block
         self._tasks.start_soon(deployment.run, name=f"anydeploy: {deployment.name}")
 
-    def _cancel_body(self) -> None:
+    def _crash(self, exc: BaseException) -> None:
+        """Something like KeyboardInterrupt came out of a connector: end the block, which raises it at its end."""
         assert self._tasks is not None  # noqa: S101 - as above
+        self._crashed = self._crashed or exc
         self._tasks.cancel_scope.cancel()
 
     def _report(self, name: str, state: DeploymentState, error: BaseException | None) -> float:
         event = DeploymentEvent(name, state, current_time(), error)
         level = logging.INFO if error is None else logging.WARNING
         if logger.isEnabledFor(level):
-            logger.log(level, "deployment '%s' is %s%s", name, state, f": {error}" if error is not None else "")
+            logger.log(
+                level, "deployment '%s' is %s%s", name, state, f": {describe(error)}" if error is not None else ""
+            )
         if self._on_event is not None:
             try:
                 self._on_event(event)
