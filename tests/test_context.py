@@ -1,0 +1,420 @@
+"""The manager as a context manager: rules M1 to M3."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+from anyio import create_task_group
+from anyio.lowlevel import checkpoint
+from scripted import ScriptedError, World, settle, start, unit
+
+from anydeploy import ManagerClosedError, UndeployError, WorkflowExecutionException
+
+pytestmark = pytest.mark.anyio
+
+
+def on_asyncio() -> bool:
+    return anyio.get_cancelled_exc_class() is asyncio.CancelledError
+
+
+# -- M1 ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_leaving_the_block_is_close() -> None:
+    """M1: leaving the block takes everything down, dependents first."""
+    world = World()
+    async with world.manager(unit("a"), unit("b", "a")) as manager:
+        await manager.deploy("b")
+    assert world.history[4:] == ["undeploy b", "undeployed b", "undeploy a", "undeployed a"]
+    assert manager.get_connector("b") is None
+    with pytest.raises(ManagerClosedError, match="closed"):
+        await manager.deploy("b")
+    await manager.close()
+    await manager.undeploy_all()
+
+
+async def test_outside_the_block() -> None:
+    """M1: using the manager outside the block is an error that says so."""
+    manager = World().build(unit("a"))
+    for call in (manager.deploy("a"), manager.deploy_all(), manager.undeploy("a"), manager.undeploy_all()):
+        with pytest.raises(ManagerClosedError, match="async with"):
+            await call
+    assert manager.get_connector("a") is None
+    await manager.close()
+
+
+async def test_entered_twice() -> None:
+    """M1: a manager is entered once."""
+    async with World().build() as manager:
+        with pytest.raises(WorkflowExecutionException, match="only once"):
+            async with manager:
+                pass
+
+
+async def test_outer_cancellation_does_not_cut_the_teardown_short() -> None:
+    """M1: the teardown is shielded from the cancellation of a scope around the block."""
+    world = World()
+    a, b = world.hold("undeploy a"), world.hold("undeploy b")
+    async with create_task_group() as tasks:
+
+        async def use() -> None:
+            async with world.manager(unit("a"), unit("b", "a")) as manager:
+                await manager.deploy("b")
+                await anyio.sleep_forever()
+
+        call = start(tasks, use)
+        while "deployed b" not in world.history:
+            await checkpoint()
+        await settle()
+        call.cancel()
+        await b.reached.wait()
+        b.release()
+        await a.reached.wait()
+        call.cancel()
+        await settle()
+        assert call.outcome == "waiting"
+        a.release()
+        assert await call.wait() == "cancelled"
+    assert world.count("undeploy cancelled a") == world.count("undeploy cancelled b") == 0
+    world.check()
+
+
+async def test_outer_cancellation_during_a_deploy() -> None:
+    """M1, D6: cancelled with a deploy in flight, it is given up and cleaned up."""
+    world = World()
+    plan = world.hold("deploy b")
+    async with create_task_group() as tasks:
+
+        async def use() -> None:
+            async with world.manager(unit("a"), unit("b", "a")) as manager:
+                await manager.deploy("b")
+
+        call = start(tasks, use)
+        await plan.reached.wait()
+        call.cancel()
+        assert await call.wait() == "cancelled"
+    assert world.history[-2:] == ["undeploy a", "undeployed a"]
+    world.check()
+
+
+async def test_shutdown_timeout_with_hanging_undeploy() -> None:
+    """M1, U8: a hanging undeploy is cut off by the shutdown timeout and reported; what lies under it goes down."""
+    world = World()
+    world.hold("undeploy b")
+    world.hold("undeploy b")
+    with anyio.fail_after(10), pytest.raises(ExceptionGroup) as caught:
+        async with world.build(unit("a"), unit("b", "a"), shutdown_timeout=0.05, undeploy_timeout=None) as manager:
+            await manager.deploy("b")
+    error = caught.value.exceptions[0]
+    assert isinstance(error, UndeployError)
+    assert error.deployment_name == "b"
+    assert "shutdown timeout" in str(error)
+    # Nothing is left of the time for it, but it is given the chance to do what can be done at once.
+    assert "undeploy a" in world.history
+    assert "b" in world.existing
+
+
+async def test_shutdown_timeout_reaches_a_teardown_with_a_successor() -> None:
+    """M1, D3: so is one that somebody waits for in order to deploy the name again."""
+    world = World()
+    plan = world.hold("undeploy a")
+    world.hold("undeploy a")
+    with anyio.fail_after(10):
+        async with create_task_group() as tasks:
+            with pytest.raises(ExceptionGroup, match="left behind"):
+                async with world.build(unit("a"), shutdown_timeout=0.05, undeploy_timeout=None) as manager:
+                    await manager.deploy("a")
+                    start(tasks, manager.undeploy, "a")
+                    await plan.reached.wait()
+                    start(tasks, manager.deploy, "a")
+                    await settle()
+
+
+async def test_shutdown_timeout_cuts_off_an_uninterruptible_deploy() -> None:
+    """M1, D6: the shutdown timeout is the user's limit, and cancels even what calls itself uninterruptible."""
+    world = World()
+    plan = world.hold("deploy a")
+    with anyio.fail_after(10):
+        async with create_task_group() as tasks:
+            # Too little is left of the time for the cleanup.
+            with pytest.raises(ExceptionGroup, match="left behind"):
+                async with world.build(unit("a", type="stubborn"), shutdown_timeout=0.05) as manager:
+                    call = start(tasks, manager.deploy, "a")
+                    await plan.reached.wait()
+            assert await call.wait() == "raised"
+    assert world.history[:3] == ["deploy a", "deploy cancelled a", "undeploy a"]
+
+
+# -- M2 ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_body_exception_comes_out_as_itself() -> None:
+    """M2: what is raised in the body is what comes out, after the teardown."""
+    world = World()
+    error = ValueError("body")
+    with pytest.raises(ValueError, match="body") as caught:
+        async with world.manager(unit("a")) as manager:
+            await manager.deploy("a")
+            raise error
+    assert caught.value is error
+    assert world.count("undeployed a") == 1
+
+
+async def test_body_exception_and_failing_teardown() -> None:
+    """M2: if the teardown fails as well, both are visible."""
+    world = World()
+    world.fail("undeploy a", ScriptedError("first"))
+    world.fail("undeploy a", ScriptedError("teardown"))
+    with pytest.raises(ValueError, match="body") as caught:
+        async with world.build(unit("a")) as manager:
+            await manager.deploy("a")
+            raise ValueError("body")
+    assert "'a'" in caught.value.__notes__[0]
+    assert "teardown" in caught.value.__notes__[0]
+
+
+async def test_failing_teardown_alone() -> None:
+    """M2, U8: if only the teardown fails, its error comes out, also when the body was cancelled."""
+    for cancelled in (False, True):
+        world = World()
+        world.fail("undeploy a")
+        error = world.fail("undeploy a")
+        with pytest.raises(ExceptionGroup) as caught, anyio.CancelScope() as scope:
+            async with world.build(unit("a")) as manager:
+                await manager.deploy("a")
+                if cancelled:
+                    scope.cancel()
+                    await checkpoint()
+        assert [e.__cause__ for e in caught.value.exceptions] == [error]
+
+
+async def test_body_exception_with_outer_cancellation_during_the_teardown() -> None:
+    """M1, M2: a cancellation during the teardown does not replace the body's exception."""
+    world = World()
+    plan = world.hold("undeploy a")
+    async with create_task_group() as tasks:
+
+        async def use() -> None:
+            async with world.manager(unit("a")) as manager:
+                await manager.deploy("a")
+                raise ScriptedError("body")
+
+        call = start(tasks, use)
+        await plan.reached.wait()
+        call.cancel()
+        await settle()
+        plan.release()
+        assert await call.wait() == "raised"
+    assert str(call.error) == "body"
+    world.check()
+
+
+async def test_failing_teardown_with_outer_cancellation_during_it() -> None:
+    """M1, M2: nor does it hide what may be left."""
+    world = World()
+    plan = world.hold("undeploy a")
+    world.fail("undeploy a")
+    async with create_task_group() as tasks:
+
+        async def use() -> None:
+            async with world.build(unit("a")) as manager:
+                await manager.deploy("a")
+
+        call = start(tasks, use)
+        await plan.reached.wait()
+        call.cancel()
+        await settle()
+        plan.release(ScriptedError("no"))
+        assert await call.wait() == "raised"
+    assert isinstance(call.error, ExceptionGroup)
+
+
+@pytest.mark.parametrize("kind", ["deploy", "undeploy"])
+async def test_keyboard_interrupt_out_of_a_connector(kind: str) -> None:
+    """M2: KeyboardInterrupt and the like are not kept: the block ends, everything goes down, then it comes out."""
+    world = World()
+    error = KeyboardInterrupt()
+    world.fail(f"{kind} b", error)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        async with world.manager(unit("a"), unit("b", "a"), unit("c")) as manager:
+            await manager.deploy("c")
+            await manager.deploy("b")
+            async with create_task_group() as tasks:
+                start(tasks, manager.undeploy, "b")
+                await anyio.sleep_forever()
+    assert caught.value is error
+    assert world.history.count("undeployed a") == world.history.count("undeployed c") == 1
+    assert world.count("undeploy cancelled c") == 0
+    world.check()
+
+
+# -- M3 ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_native_cancellation_of_a_caller() -> None:
+    """M3, D6: asyncio's Task.cancel() of one caller is noticed by no other; of the last, it withdraws the demand."""
+    if not on_asyncio():
+        pytest.skip("native cancellation is asyncio's")
+    world = World()
+    first, second = world.hold("deploy a"), world.hold("deploy a")
+    async with world.manager(unit("a")) as manager:
+        callers = [asyncio.ensure_future(manager.deploy("a")) for _ in range(2)]
+        await first.reached.wait()
+        callers[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await callers[0]
+        first.release()
+        await callers[1]
+        await manager.undeploy("a")
+        last = asyncio.ensure_future(manager.deploy("a"))
+        await second.reached.wait()
+        last.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await last
+        await settle()
+        assert world.history[-3:] == ["deploy cancelled a", "undeploy a", "undeployed a"]
+
+
+async def test_wait_for_is_a_cancellation() -> None:
+    """M3: so is asyncio.timeout()."""
+    if not on_asyncio():
+        pytest.skip("native cancellation is asyncio's")
+    world = World()
+    world.hold("deploy a")
+    async with world.manager(unit("a")) as manager:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await manager.deploy("a")
+        await settle()
+        assert list(world.existing) == []
+
+
+async def test_native_cancellation_of_the_undeploying_caller() -> None:
+    """M3, U5: nor does it reach a teardown."""
+    if not on_asyncio():
+        pytest.skip("native cancellation is asyncio's")
+    world = World()
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager:
+        await manager.deploy("a")
+        caller = asyncio.ensure_future(manager.undeploy("a"))
+        await plan.reached.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        plan.release()
+        await settle()
+        assert world.history[-1] == "undeployed a"
+
+
+@pytest.mark.parametrize("body_fails", [False, True])
+async def test_native_cancellation_while_leaving_the_block(body_fails: bool) -> None:
+    """M1, M3: Task.cancel() pierces shields, but the teardown does not run in the task that it is called on."""
+    if not on_asyncio():
+        pytest.skip("native cancellation is asyncio's")
+    world = World()
+    b, a = world.hold("undeploy b"), world.hold("undeploy a")
+
+    async def use() -> None:
+        async with world.manager(unit("a"), unit("b", "a")) as manager:
+            await manager.deploy("b")
+            if body_fails:
+                raise ScriptedError("body")
+
+    task = asyncio.ensure_future(use())
+    await b.reached.wait()
+    task.cancel()
+    await settle()
+    task.cancel()
+    b.release()
+    await a.reached.wait()
+    await settle()
+    assert not task.done()
+    a.release()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    if body_fails:
+        context: BaseException | None = caught.value
+        while context is not None and not isinstance(context, ScriptedError):
+            context = context.__context__
+        assert context is not None
+    assert world.count("undeploy cancelled a") == world.count("undeploy cancelled b") == 0
+    world.check()
+
+
+async def test_every_task_is_cancelled_natively() -> None:
+    """M1, M3: asyncio.run() cancels every task at its end; everything still goes down, in order."""
+    if not on_asyncio():
+        pytest.skip("native cancellation is asyncio's")
+    world = World()
+    plan = world.hold("deploy c")
+
+    async def use() -> None:
+        async with world.manager(unit("a"), unit("b", "a"), unit("c", "b"), unit("d")) as manager:
+            await manager.deploy("b")
+            await manager.deploy("d")
+            await manager.deploy("c")
+
+    before = asyncio.all_tasks()
+    task = asyncio.ensure_future(use())
+    await plan.reached.wait()
+    for each in asyncio.all_tasks() - before:
+        each.cancel()
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - the deploy failed, or the task was cancelled first
+        await task
+    assert type(caught.value).__name__ in ("CancelledError", "DeployError")
+    world.check()
+
+
+async def test_cancellation_natively_while_backing_off() -> None:
+    """M3, K3: also when one of them waits to try again."""
+    if not on_asyncio():
+        pytest.skip("native cancellation is asyncio's")
+    world = World()
+    world.fail("deploy a")
+
+    async def use() -> None:
+        async with world.manager(unit("a", retries=3)) as manager:
+            await manager.deploy("a")
+
+    before = asyncio.all_tasks()
+    task = asyncio.ensure_future(use())
+    while "undeployed a" not in world.history:
+        await checkpoint()
+    await settle()
+    for each in asyncio.all_tasks() - before:
+        each.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    world.check()
+
+
+async def test_failing_listener() -> None:
+    """M1: an on_event that raises harms nobody."""
+    world = World()
+
+    def on_event(event: Any) -> None:
+        raise ScriptedError("listener")
+
+    async with world.manager(unit("a"), unit("b", "a"), on_event=on_event) as manager:
+        await manager.deploy("b")
+        await manager.undeploy("b")
+    assert world.history[-1] == "undeployed a"
+
+
+async def test_error_whose_text_fails() -> None:
+    """D5: an error that cannot even be printed is a failure like any other."""
+
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    world = World()
+    world.fail("deploy a", Unprintable())
+    async with world.manager(unit("a"), unit("b", "a")) as manager:
+        with pytest.raises(WorkflowExecutionException, match="'a'"):
+            await manager.deploy("b")
+        await manager.deploy("b")
