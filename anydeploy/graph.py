@@ -41,7 +41,8 @@ def _visit(root: str, dependencies: Dependencies, finished: set[str], order: lis
                 path[dependency] = iter(dependencies(dependency))
                 break
         else:
-            del path[node]
+            # Not `del`: the iteration from the end would step over the holes that it leaves, again and again.
+            path.popitem()
             finished.add(node)
             order.append(node)
 
