@@ -165,7 +165,9 @@ class World:
         return DefaultDeploymentManager(configs, connector_types=self.types, **options)
 
     @asynccontextmanager
-    async def manager(self, *configs: DeploymentConfig, **options: Any) -> AsyncGenerator[DefaultDeploymentManager, None]:
+    async def manager(
+        self, *configs: DeploymentConfig, **options: Any
+    ) -> AsyncGenerator[DefaultDeploymentManager, None]:
         """A manager with these definitions; after it nothing may be left, and no rule broken."""
         async with self.build(*configs, **options) as manager:
             yield manager

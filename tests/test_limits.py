@@ -29,7 +29,7 @@ def test_slots_and_priority(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_timeouts(backend: str) -> None:
-    """K2: a timeout is a failure that names the deployment and the limit; the definition's comes before the manager's."""
+    """K2: a timeout is a failure that names the deployment and the limit; the definition's goes first."""
 
     async def use() -> None:
         world = World()

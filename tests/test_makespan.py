@@ -20,8 +20,8 @@ def test_critical_path(backend: str, seed: int) -> None:
     graph = {f"n{i}": [f"n{j}" for j in range(i) if rng.random() < 0.15] for i in range(count)}
     takes = {name: (rng.randint(1, 50), rng.randint(1, 50)) for name in graph}
     up: dict[str, int] = {}
-    for name in graph:
-        up[name] = takes[name][0] + max((up[d] for d in graph[name]), default=0)
+    for name, below in graph.items():
+        up[name] = takes[name][0] + max((up[d] for d in below), default=0)
     down: dict[str, int] = {}
     for name in reversed(graph):
         down[name] = takes[name][1] + max((down[n] for n in graph if name in graph[n]), default=0)
