@@ -87,8 +87,24 @@ class Definitions:
                 raise WorkflowDefinitionException(
                     f"deployment '{config.name}' is in use with a different definition; undeploy it first"
                 )
-            self._configs[config.name] = config
-            self._blueprints.pop(config.name, None)
+            self._replace(config.name, config)
+
+    def add_checked(self, config: DeploymentConfig, *, in_use: bool, is_met: Callable[[str], bool]) -> None:
+        """:meth:`add`, but a definition that is refused leaves the one that was there."""
+        before = self._configs.get(config.name)
+        self.add(config, in_use=in_use)
+        try:
+            self.closure([config.name], is_met=is_met)
+        except WorkflowDefinitionException:
+            self._replace(config.name, before)
+            raise
+
+    def _replace(self, name: str, config: DeploymentConfig | None) -> None:
+        self._blueprints.pop(name, None)
+        if config is None:
+            del self._configs[name]
+        else:
+            self._configs[name] = config
 
     def closure(self, names: Iterable[str], *, is_met: Callable[[str], bool]) -> list[Blueprint]:
         """The blueprints of everything that ``names`` need, dependencies first, less what is met already.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
+_DOUBLINGS = 5
 
 
 @define(eq=False)
@@ -289,15 +290,21 @@ class Deployment:
                 # a cancellation of the attempt that comes too late must not reach it.
                 stay.shield = deployed = True
                 attempt.deadline, self._attempt = math.inf, None
-                if self.state is DeploymentState.DEPLOYING:
+                if self.state is DeploymentState.DEPLOYING and not attempt.cancel_called:
                     self.fleet.deployed(self)
                     await self._woken()
+                elif self.state is DeploymentState.DEPLOYING and last:
+                    # It came back in spite of its timeout, but what it holds open has been cancelled.
+                    self.fleet.deploy_failed(self, self._timed_out("deploy", self.blueprint.deploy_timeout))
                 await self._undeploy(stay)
         except BaseException as exc:  # noqa: BLE001 - no cancellation of ours leaves the scopes; the manager raises the rest
             failure = self._caught(exc)
         self._attempt = None
         if deployed:
-            return self._teardown_error(failure)
+            error = self._teardown_error(failure)
+            if error is not None and self.state is DeploymentState.DEPLOYING:
+                self.fleet.deploy_failed(self, error)
+            return error
         failure = failure or self._timed_out("deploy", self.blueprint.deploy_timeout)
         if self.state is DeploymentState.DEPLOYING and (last or self._crashed):
             self.fleet.deploy_failed(self, failure)
@@ -368,7 +375,7 @@ class Deployment:
 def _delays(retries: int) -> Iterator[float | None]:
     """Seconds to wait after each failed attempt; None after the last one."""
     for exponent in range(retries):
-        yield min(_FIRST_DELAY * 2**exponent, _LONGEST_DELAY)
+        yield min(_FIRST_DELAY * 2 ** min(exponent, _DOUBLINGS), _LONGEST_DELAY)
     yield None
 
 

@@ -153,7 +153,7 @@ class DefaultDeploymentManager(DeploymentManager):
             config = self._definitions[deployment_config]
         else:
             config = deployment_config
-            self._definitions.add(config, in_use=self._is_in_use(config.name))
+            self._definitions.add_checked(config, in_use=self._is_in_use(config.name), is_met=self._is_met)
         await self._deploy([config.name])
 
     async def deploy_all(self, names: Iterable[str] | None = None) -> None:
@@ -267,14 +267,14 @@ class DefaultDeploymentManager(DeploymentManager):
     async def _deploy(self, names: list[str]) -> None:
         lazy = [name for name in names if self._definitions[name].lazy]
         eager = [name for name in names if not self._definitions[name].lazy]
-        if lazy:
-            self._definitions.closure(names, is_met=self._is_met)
-            for name in lazy:
-                self._future(name, self._fleet.deployments.get(name)).armed = True
+        self._definitions.closure(lazy, is_met=self._is_met)
         if eager:
             await self._bring_up(eager)
         else:
             await checkpoint()
+        self._check_open()
+        for name in lazy:
+            self._future(name, self._fleet.deployments.get(name)).armed = True
 
     async def _bring_up(self, names: list[str]) -> None:
         claim = self._fleet.claim(names, self._definitions.closure(names, is_met=self._is_met))
@@ -293,9 +293,10 @@ class DefaultDeploymentManager(DeploymentManager):
 
             async def bring_up() -> Connector:
                 await self._bring_up([name])
-                connector = self._fleet.deployments[name].connector
-                assert connector is not None  # noqa: S101 - it has just been granted
-                return connector
+                live = self._future(name, self._fleet.deployments[name]).live
+                assert live is not None  # noqa: S101 - it has just been granted
+                assert live.connector is not None  # noqa: S101 - likewise
+                return live.connector
 
             future = self._futures[name] = FutureConnector(
                 deployment_name=name,

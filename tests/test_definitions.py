@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 from scripted import World, unit
 
-from anydeploy import UnknownDeploymentError
+from anydeploy import (
+    DefaultDeploymentManager,
+    DeploymentConfig,
+    UnknownDeploymentError,
+    WorkflowDefinitionException,
+)
 from anydeploy.definitions import Definitions
 
 
@@ -24,3 +29,17 @@ def test_closure_leaves_out_what_is_met() -> None:
     assert definitions.names == ["a", "b", "c", "w"]
     with pytest.raises(UnknownDeploymentError):
         definitions["nothing"]
+
+
+@pytest.mark.anyio
+async def test_a_refused_definition_leaves_the_one_that_was_there():
+    """D4: nothing is changed by a definition that is wrong."""
+    async with DefaultDeploymentManager([DeploymentConfig("a", "local")]) as manager:
+        with pytest.raises(WorkflowDefinitionException):
+            await manager.deploy(DeploymentConfig("a", "nonesuch"))
+        with pytest.raises(WorkflowDefinitionException):
+            await manager.deploy(DeploymentConfig("b", "nonesuch"))
+        await manager.deploy_all()
+        assert manager.get_connector("a") is not None
+        with pytest.raises(WorkflowDefinitionException):
+            await manager.deploy("b")

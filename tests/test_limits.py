@@ -7,7 +7,7 @@ import pytest
 from scripted import World, unit
 from virtual import BACKENDS, run_virtual
 
-from anydeploy import DeployError, UndeployError
+from anydeploy import Connector, DefaultDeploymentManager, DeployError, DeploymentConfig, UndeployError
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -103,3 +103,26 @@ def test_external(backend: str) -> None:
         assert world.external == {"deploy a": True, "undeploy a": True, "deploy b": False, "undeploy b": False}
 
     run_virtual(backend, use)
+
+
+@pytest.mark.anyio
+async def test_deploy_that_comes_back_in_spite_of_its_timeout():
+    """K2: what it holds open has been cancelled: the deploy has failed, and is not shown."""
+
+    class Late(Connector):
+        undeployed = 0
+
+        async def deploy(self, external: bool) -> None:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.05)
+
+        async def undeploy(self, external: bool) -> None:
+            Late.undeployed += 1
+
+    config = DeploymentConfig("late", "late", deploy_timeout=0.01)
+    async with DefaultDeploymentManager([config], connector_types={"late": Late}) as manager:
+        with pytest.raises(DeployError) as caught:
+            await manager.deploy("late")
+        assert isinstance(caught.value.__cause__, TimeoutError)
+        assert manager.get_connector("late") is None
+        assert Late.undeployed == 1

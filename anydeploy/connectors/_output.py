@@ -87,6 +87,9 @@ class Output:
 def open_log(path: Path) -> BinaryIO:
     """Open a log to append to, with nothing held back. The directories that it is in are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_fifo():
+        # Opening it would block the event loop until somebody reads.
+        raise OSError(f"the log {path} is a FIFO; expected a file")
     return path.open("ab", buffering=0)
 
 

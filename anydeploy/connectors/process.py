@@ -21,6 +21,7 @@ from ._output import Output, open_log
 from ._ready import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, LogProbe, NotReadyError, Readiness, Wait, poll, to_readiness
 from ._ready import try_connect as connect
 from ._settings import to_argv, to_environment, to_path
+from .local import UnstoppableError
 
 #: Seconds between SIGTERM and SIGKILL, where the settings do not say.
 PROCESS_GRACE = 10.0
@@ -83,6 +84,10 @@ class ProcessConnector(ConnectorWrapper):
     _program: _Program | None = field(init=False, default=None, repr=False)
     #: True from the end of a successful deploy to the begin of undeploy: only then is a death a loss.
     _live: bool = field(init=False, default=False, repr=False)
+    #: Whatever became of the deploy or of an undeploy: nothing is gone before this process is.
+    _process: Process | None = field(init=False, default=None, repr=False)
+    #: The program was asked to end: what is left of its group when it has ended gets the grace period as well.
+    _asked: bool = field(init=False, default=False, repr=False)
     #: What the death of the program, or a call of hurry, cuts short.
     _waiting: CancelScope | None = field(init=False, default=None, repr=False)
     _grace: CancelScope | None = field(init=False, default=None, repr=False)
@@ -119,12 +124,20 @@ class ProcessConnector(ConnectorWrapper):
         """End the program and everything in its process group: SIGTERM, the grace period, SIGKILL.
 
         If cancelled, it is killed at once.
+
+        :raises UnstoppableError: if it is still there after that; the next call kills again
         """
         self._live = False
         program, self._program = self._program, None
         if program is not None:
             async with program.stack:
                 await self._stop(program)
+        elif self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            with move_on_after(self.grace):
+                await self._process.wait()
+            if self._process.returncode is None:
+                raise UnstoppableError(self.command, self._process.pid)
 
     def transform(self, command: Command) -> Command:
         workdir = self.workdir if command.workdir is None else command.workdir
@@ -165,6 +178,7 @@ class ProcessConnector(ConnectorWrapper):
                 grace=self.grace,
             )
         )
+        self._process = process
         tasks = await stack.enter_async_context(create_task_group())
         tasks.start_soon(output.follow, process.stdout)
         program = _Program(process, output, tasks, stack)
@@ -175,7 +189,8 @@ class ProcessConnector(ConnectorWrapper):
         """See the program end. A task that lives as long as it does, and never raises."""
         await program.process.wait()
         # What it leaves behind in its group would hold its port. Later the group's number may be another's.
-        program.process.kill()
+        if not self._asked:
+            program.process.kill()
         if self._waiting is not None:
             self._waiting.cancel()
         error = await self._ended(program, "while it was deployed")
@@ -217,6 +232,7 @@ class ProcessConnector(ConnectorWrapper):
 
     async def _stop(self, program: _Program) -> None:
         """Ask the program to end, and kill it after the grace period, or at once if cancelled. Ends its tasks."""
+        self._asked = True
         try:
             if program.process.returncode is None:
                 program.process.terminate()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from test_local import OBEDIENT, STUBBORN, assert_gone
 
 from anydeploy.connectors._ready import NotReadyError
-from anydeploy.connectors.local import LocalConnector, StartError
+from anydeploy.connectors.local import LocalConnector, StartError, UnstoppableError
 from anydeploy.connectors.process import PortInUseError, ProcessConnector, ProgramEndedError
 from anydeploy.exceptions import InvalidConnectorError
 
@@ -273,3 +274,60 @@ async def test_commands_have_its_settings_as_defaults(build, tmp_path):
     completed = await process.run(shell("echo $A $B; pwd"), environment={"B": "2"}, workdir="other")
     assert completed.stdout.decode() == f"1 2\n{tmp_path.resolve()}/other\n"
     assert (await process.run(["pwd"])).stdout.decode() == f"{tmp_path.resolve()}\n"
+
+
+async def test_what_could_not_be_killed_is_not_forgotten(tmp_path, monkeypatch):
+    """U6: a process that survives its undeploy is killed again by the next, which fails while it is still there."""
+    local = LocalConnector(deployment_name="l", config_dir=tmp_path)
+    connector = ProcessConnector(
+        deployment_name="p", config_dir=tmp_path, connector=local, command=["sleep", "300"], grace=0.1
+    )
+    monkeypatch.setattr("anydeploy.connectors.local._VANISHING", 0.1)
+    await connector.deploy(external=False)
+    assert connector._process is not None
+
+    def refuse(pgid: int, signum: int) -> None:
+        raise PermissionError(pgid, signum)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "killpg", refuse)
+        for _ in range(2):
+            with pytest.raises(UnstoppableError):
+                await connector.undeploy(external=False)
+    await connector.undeploy(external=False)
+    assert connector._process.returncode is not None
+
+
+async def test_the_group_has_its_grace_when_the_leader_is_gone(tmp_path):
+    server = """
+import pathlib, signal, threading
+ended = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: ended.set())
+print("up", flush=True)
+ended.wait()
+pathlib.Path("saved").write_text("all")
+"""
+    script = "trap 'exit 0' TERM; \"$@\" & wait"
+    local = LocalConnector(deployment_name="l", config_dir=tmp_path)
+    connector = ProcessConnector(
+        deployment_name="p",
+        config_dir=tmp_path,
+        connector=local,
+        command=["sh", "-c", script, "sh", sys.executable, "-c", server],
+        workdir=".",
+        ready={"log": "up"},
+        grace=20,
+    )
+    await connector.deploy(external=False)
+    await connector.undeploy(external=False)
+    assert (tmp_path / "saved").read_text() == "all"
+
+
+async def test_a_log_that_is_a_fifo_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "log")
+    local = LocalConnector(deployment_name="l", config_dir=tmp_path)
+    connector = ProcessConnector(
+        deployment_name="p", config_dir=tmp_path, connector=local, command=["sleep", "300"], log="log"
+    )
+    with pytest.raises(OSError, match="is a FIFO"):
+        await connector.deploy(external=False)
