@@ -97,6 +97,11 @@ class Connector(ABC):
     so that a connector may hold a task group, a cancel scope or a process open between the two. It calls neither
     while the other runs, and it never calls ``undeploy`` before everything that stands on this environment is down.
 
+    What it holds open has to look after itself: a task group whose task fails is cancelled, and with it everything that
+    ``undeploy`` awaits inside. Catch errors in such tasks and call :meth:`report_lost`, and in ``undeploy`` leave the
+    task group first and destroy the environment outside of it. Neither method may wait for the manager to deploy or
+    undeploy this deployment, or something that stands on it: that is waiting for itself.
+
     :ivar deployment_name: the name of the deployment it belongs to, for messages
     :ivar config_dir: the directory that relative paths in its settings are relative to
     :cvar interruptible: whether ``deploy`` may be cancelled half-way because nobody wants it any more. Set it to False

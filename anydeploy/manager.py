@@ -68,8 +68,8 @@ class DefaultDeploymentManager(DeploymentManager):
     :param deploy_timeout: seconds for one connector ``deploy``; None: no limit (rule K2)
     :param undeploy_timeout: seconds for one connector ``undeploy``; None: no limit
     :param shutdown_timeout: seconds for :meth:`close`
-    :param on_event: called with a :class:`DeploymentEvent` at every change of state, from within the change: it must
-        neither block nor raise
+    :param on_event: called with a :class:`DeploymentEvent` at every change of state, from within the change: it may
+        read, with :meth:`get_connector` and :meth:`status`, but must neither block nor raise, nor call anything else
     :raises WorkflowDefinitionException: if two different definitions have the same name
     """
 
