@@ -24,6 +24,7 @@ class GroupProcess(Process):
     of its own is no longer in the group.
 
     :ivar asked_at: when the group was first asked to end or killed; None: never
+    :ivar terminated: whether it was asked with SIGTERM, which no background job of a shell ignores
     """
 
     _process: Process
@@ -31,6 +32,7 @@ class GroupProcess(Process):
     #: strangers, is never signalled again after its leader has ended.
     _killed: bool = field(init=False, default=False)
     asked_at: float | None = field(init=False, default=None)
+    terminated: bool = field(init=False, default=False)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -43,6 +45,8 @@ class GroupProcess(Process):
             return
         if signal in _ENDING and self.asked_at is None:
             self.asked_at = current_time()
+        if signal == _TERM:
+            self.terminated = True
         if signal == _KILL:
             self._killed = True
         with suppress(ProcessLookupError, PermissionError):
@@ -103,7 +107,7 @@ class GroupProcess(Process):
         return self._process.stderr
 
 
-_KILL = signal.SIGKILL
+_KILL, _TERM = signal.SIGKILL, signal.SIGTERM
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 
 

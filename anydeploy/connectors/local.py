@@ -141,7 +141,7 @@ class LocalConnector(Connector):
             raise UnstoppableError(command.argv, process.pid)
 
     async def _stop(self, process: GroupProcess, grace: float) -> None:
-        if not process.has_ended():
+        if not process.terminated:
             process.terminate()
         asked_at = process.asked_at if process.asked_at is not None else current_time()
         with self._grace(asked_at + grace):

@@ -245,3 +245,23 @@ async def test_copy_of_what_cannot_be_read_whole_leaves_nothing(local, tmp_path,
     with pytest.raises(CommandError, match="changed"):
         await local.copy(str(tmp_path / "source"), str(tmp_path / "target" / "x"))
     assert list(tmp_path.glob("target/*")) == []
+
+
+async def test_what_a_leader_that_was_interrupted_leaves_is_terminated(local, tmp_path):
+    """A shell's background jobs ignore SIGINT; they are asked with SIGTERM, and have the rest of the grace period."""
+    job = """
+import pathlib, signal, threading
+ended = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: ended.set())
+print("up", flush=True)
+ended.wait()
+pathlib.Path("saved").write_text("all")
+"""
+    script = "trap 'exit 0' INT; \"$@\" & wait"
+    with anyio.fail_after(15):
+        async with local.start(["sh", "-c", script, "sh", sys.executable, "-c", job], workdir=".", grace=60) as process:
+            assert process.stdout is not None
+            await process.stdout.receive()
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
+    assert (tmp_path / "saved").read_text() == "all"
