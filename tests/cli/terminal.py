@@ -20,6 +20,12 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 COMMAND = (sys.executable, "-m", "anydeploy")
 
 
+def _take_terminal() -> None:
+    """In the child: as a shell starts it on its terminal, even if the tests themselves run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """A pseudo-terminal with ``anydeploy`` in its foreground; everything it prints arrives here."""
 
@@ -34,7 +40,7 @@ class Terminal:
             stderr=slave,
             env={**os.environ, "TERM": "xterm"},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no threads here
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - no threads here
         )
         os.close(slave)
         self._raw = b""
