@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 #: What the tests need beside an installed anydeploy.
-TESTED = ("tests", "docs", "examples", "README.md", "CHANGELOG.md", "pyproject.toml")
+TESTED = ("tests", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml")
 #: Whether the state machine finds the seeded defects says something about the machine; once is enough.
 ABOUT_THE_PACKAGE = ("--ignore=tests/test_mutants.py",)
 
