@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
 _DOUBLINGS = 5
+
+#: Whose task this is, or whose connector started it.
+_current: ContextVar[Deployment] = ContextVar("anydeploy_current_deployment")
+
+
+def at_work(fleet: Fleet) -> Deployment | None:
+    """The deployment of the fleet from within whose connector's ``deploy`` or ``undeploy`` this is called, if it is."""
+    deployment = _current.get(None)
+    return deployment if deployment is not None and deployment.fleet is fleet and deployment.at_work else None
 
 
 @define(eq=False)
@@ -118,7 +128,8 @@ class Deployment:
     blamed: Deployment | None = field(default=None, repr=False)
 
     started: bool = False
-    queued: bool = False
+    #: The number of the request that stands for it in the slots; 0: none.
+    request: int = 0
     has_slot: bool = False
     #: The manager is closing and this is the last time that the teardown is tried (rule U8).
     last_try: bool = False
@@ -152,6 +163,11 @@ class Deployment:
         return self.state is DeploymentState.LIVE and not self.hidden
 
     @property
+    def at_work(self) -> bool:
+        """Whether its connector's ``deploy`` or ``undeploy`` is running."""
+        return self._attempt is not None or self._ending is not None
+
+    @property
     def urgency(self) -> int:
         return self.height if self.state is DeploymentState.DEPLOYING else self.depth
 
@@ -159,7 +175,7 @@ class Deployment:
         self.state = advance(self.state, step)
         if error is not None:
             self.error = error
-        self.since = self.fleet.report(self.name, self.state, error)
+        self.since = self.fleet.tell(self.name, self.state, error)
 
     def deploy_error(self) -> DeployError:
         """A fresh exception that tells why this did not come up, and by whose fault."""
@@ -244,6 +260,7 @@ class Deployment:
         cancellation nor any other scope reaches the connector from outside; the fleet alone cancels, through
         :meth:`give_up` and :meth:`limit`.
         """
+        _current.set(self)
         error = await self._live()
         while error is not None:
             self._wake = Event()

@@ -8,6 +8,7 @@ decided. What has to be awaited is left to the deployments' own tasks, which are
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from anyio import Event, current_time
@@ -15,7 +16,7 @@ from attrs import define, field
 
 from .definitions import Blueprint
 from .deployment import Claim, Deployment
-from .lifecycle import DeploymentState, Step
+from .lifecycle import DeploymentEvent, DeploymentState, Step
 from .slots import Slots
 
 
@@ -24,12 +25,12 @@ class Fleet:
     """The deployments of one manager.
 
     :ivar spawn: starts the task of a deployment
-    :ivar report: tells of a change of state, and returns the time of it
+    :ivar report: tells of a change of state
     :ivar crashed: called when something that must not be kept, like KeyboardInterrupt, came out of a connector
     """
 
     spawn: Callable[[Deployment], None]
-    report: Callable[[str, DeploymentState, BaseException | None], float]
+    report: Callable[[DeploymentEvent], None]
     crashed: Callable[[BaseException], None]
     slots: Slots
     #: The latest life of each name that is not absent. Dependencies stand before their dependents.
@@ -39,6 +40,9 @@ class Fleet:
     left_behind: dict[str, Deployment] = field(factory=dict[str, Deployment])
     _shutdown_deadline: float = math.inf
     _drained: Event = field(factory=Event)
+    #: What has happened and was not told yet.
+    _news: deque[DeploymentEvent] = field(factory=deque[DeploymentEvent])
+    _carrying_out: bool = False
 
     # -- Callers come and go -----------------------------------------------------------------------------------------
 
@@ -55,7 +59,7 @@ class Fleet:
         for deployment in created:
             self._start_if_ready(deployment)
         claim = self._join(targets)
-        self.slots.dispatch()
+        self._carry_out()
         return claim
 
     def leave(self, claim: Claim, *, granted: bool) -> None:
@@ -68,7 +72,7 @@ class Fleet:
             loose = self._detach(claim)
             if not granted:
                 self._settle_demand(loose)
-        self.slots.dispatch()
+        self._carry_out()
 
     def withdraw(self, name: str) -> Deployment | None:
         """Take back the explicit demand for a name, and try again if it is stuck (rules U1, U2, U4, U6).
@@ -83,7 +87,7 @@ class Fleet:
         deployment = self.deployments.get(name)
         if deployment is not None and deployment.state is DeploymentState.STUCK:
             self._retry(deployment)
-        self.slots.dispatch()
+        self._carry_out()
         return deployment
 
     def withdraw_all(self) -> list[Deployment]:
@@ -119,18 +123,18 @@ class Fleet:
             if claim.missing == 0:
                 claim.settle()
         deployment.shared_claim = None
-        self.slots.dispatch()
+        self._carry_out()
 
     def deploy_failed(self, deployment: Deployment, error: BaseException) -> None:
         """It is not going to come up. Its own callers wait until what it may have made is cleaned away."""
         deployment.failure = error
         deployment.step(Step.GIVEN_UP, error)
         self._settle_demand(self._fail_dependents(deployment, error))
-        self.slots.dispatch()
+        self._carry_out()
 
     def undeployed(self, deployment: Deployment) -> None:
         self._settle_demand([*self._fail_claims(deployment), *self._finish(deployment, Step.UNDEPLOYED)])
-        self.slots.dispatch()
+        self._carry_out()
 
     def undeploy_failed(self, deployment: Deployment, error: BaseException) -> bool:
         """It is stuck. Returns whether its teardown may be tried again some time."""
@@ -148,21 +152,22 @@ class Fleet:
                 deployment.last_try = True
                 self._retry(deployment)
         self._settle_demand(loose)
-        self.slots.dispatch()
+        self._carry_out()
         return deployment.name not in self.left_behind
 
     def lost(self, deployment: Deployment, error: Exception) -> None:
         deployment.error = error
-        self.report(deployment.name, DeploymentState.LOST, error)
+        self.tell(deployment.name, DeploymentState.LOST, error)
+        self._carry_out()
 
     def pause(self, deployment: Deployment) -> None:
         """It needs no slot for the time being."""
         self.slots.release(deployment)
-        self.slots.dispatch()
+        self._carry_out()
 
     def resume(self, deployment: Deployment) -> None:
         self.slots.request(deployment)
-        self.slots.dispatch()
+        self._carry_out()
 
     def deadline(self, limit: float | None) -> float:
         """The moment at which an operation that starts now has taken ``limit`` seconds, or the manager its time."""
@@ -172,9 +177,35 @@ class Fleet:
         """Whether the shutdown timeout has passed."""
         return current_time() >= self._shutdown_deadline
 
+    def tell(self, name: str, state: DeploymentState, error: BaseException | None) -> float:
+        """Report a change of state when what it is part of has been decided. Returns the time of it."""
+        event = DeploymentEvent(name, state, current_time(), error)
+        self._news.append(event)
+        return event.when
+
     # -- The steps of those decisions --------------------------------------------------------------------------------
     # Whatever takes demand away returns the deployments that may have lost their last, and _settle_demand() settles
     # them and everything below, so that no cascade recurses.
+
+    def _carry_out(self) -> None:
+        """Let those proceed whose turn it is, and tell what has happened, now that everything is decided.
+
+        Others may run from within: asyncio's eager tasks run their first steps in the call that starts them, and so
+        do those that a listener starts. What they decide is left to the loop that is under way.
+        """
+        if self._carrying_out:
+            return
+        self._carrying_out = True
+        try:
+            while True:
+                if (deployment := self.slots.next()) is not None:
+                    deployment.proceed()
+                elif self._news:
+                    self.report(self._news.popleft())
+                else:
+                    break
+        finally:
+            self._carrying_out = False
 
     def _create(self, blueprint: Blueprint) -> Deployment:
         name = blueprint.config.name
@@ -206,7 +237,7 @@ class Fleet:
             for dependency in deployment.dependencies:
                 if dependency.state is DeploymentState.DEPLOYING and dependency.height <= deployment.height:
                     dependency.height = deployment.height + 1
-                    if dependency.queued:
+                    if dependency.request:
                         self.slots.request(dependency)
                     if dependency not in new:
                         worklist.append(dependency)
@@ -250,7 +281,7 @@ class Fleet:
         for deployment in remaining:
             if deployment.state is DeploymentState.STUCK:
                 self._retry(deployment)
-        self.slots.dispatch()
+        self._carry_out()
         return remaining
 
     def _fail_claims(self, deployment: Deployment, why: str | None = None) -> list[Deployment]:

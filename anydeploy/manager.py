@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from anyio import create_task_group, current_time, get_cancelled_exc_class
+from anyio import create_task_group, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from .config import DeploymentConfig
 from .connector import Connector
 from .definitions import Definitions
-from .deployment import Deployment, describe
+from .deployment import Deployment, at_work, describe
 from .exceptions import ManagerClosedError, UndeployError, WorkflowExecutionException
 from .fleet import Fleet
 from .future import FutureConnector
@@ -68,8 +69,9 @@ class DefaultDeploymentManager(DeploymentManager):
     :param deploy_timeout: seconds for one connector ``deploy``; None: no limit (rule K2)
     :param undeploy_timeout: seconds for one connector ``undeploy``; None: no limit
     :param shutdown_timeout: seconds for :meth:`close`
-    :param on_event: called with a :class:`DeploymentEvent` at every change of state, from within the change: it may
-        read, with :meth:`get_connector` and :meth:`status`, but must neither block nor raise, nor call anything else
+    :param on_event: called with a :class:`DeploymentEvent` after every change of state, when everything that follows
+        from it at once has been decided (so :meth:`status` may be ahead of the event). It is not a coroutine, must
+        neither block nor raise, and may start tasks that use the manager.
     :raises WorkflowDefinitionException: if two different definitions have the same name
     """
 
@@ -101,12 +103,16 @@ class DefaultDeploymentManager(DeploymentManager):
         self._shutdown_timeout = shutdown_timeout
         self._on_event = on_event
         self._tasks: TaskGroup | None = None
+        # The manager was entered in it. Connectors run in copies of it, and listeners in it, whoever it was whose call
+        # was the reason.
+        self._context = copy_context()
         self._reported = False
         self._crashed: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise WorkflowExecutionException("a deployment manager can be entered only once")
+        self._context = copy_context()
         self._tasks = create_task_group()
         await self._tasks.__aenter__()
         return self
@@ -188,6 +194,7 @@ class DefaultDeploymentManager(DeploymentManager):
         If cancelled it returns at once; the teardown goes on.
         """
         self._check_entered()
+        self._check_may_wait()
         self._disarm(deployment_name)
         deployment = self._fleet.withdraw(deployment_name)
         if deployment is None or deployment.demanded:
@@ -201,6 +208,7 @@ class DefaultDeploymentManager(DeploymentManager):
         :raises ExceptionGroup: of all :class:`UndeployError`; what the failed ones stand on stays up
         """
         self._check_entered()
+        self._check_may_wait()
         for name in list(self._futures):
             self._disarm(name)
         pending = self._fleet.withdraw_all()
@@ -226,6 +234,7 @@ class DefaultDeploymentManager(DeploymentManager):
         if self._tasks is None:
             await checkpoint()
             return
+        self._check_may_wait()
         self._begin_close()
         await self._fleet.drained()
         failure = self._failure()
@@ -256,6 +265,19 @@ class DefaultDeploymentManager(DeploymentManager):
         if self._fleet.closing:
             raise ManagerClosedError("the deployment manager is closed")
 
+    def _check_may_wait(self, names: Sequence[str] = ()) -> None:
+        """A connector at work may wait for nobody, except for what is live already: who knows who waits for it."""
+        worker = at_work(self._fleet)
+        if worker is not None and not (names and all(map(self._is_live, names))):
+            raise WorkflowExecutionException(
+                f"the connector of deployment '{worker.name}' must not wait for other deployments to come up or go down "
+                f"in its deploy or undeploy, for they may have to wait for '{worker.name}': let it depend on what it needs"
+            )
+
+    def _is_live(self, name: str) -> bool:
+        deployment = self._fleet.deployments.get(name)
+        return deployment is not None and deployment.state is DeploymentState.LIVE
+
     def _is_in_use(self, name: str) -> bool:
         future = self._futures.get(name)
         return name in self._fleet.deployments or (future is not None and future.armed)
@@ -277,6 +299,7 @@ class DefaultDeploymentManager(DeploymentManager):
             self._future(name, self._fleet.deployments.get(name)).armed = True
 
     async def _bring_up(self, names: list[str]) -> None:
+        self._check_may_wait(names)
         claim = self._fleet.claim(names, self._definitions.closure(names, is_met=self._is_met))
         granted = False
         try:
@@ -327,7 +350,7 @@ class DefaultDeploymentManager(DeploymentManager):
 
     def _spawn(self, deployment: Deployment) -> None:
         assert self._tasks is not None  # noqa: S101 - nothing is claimed outside the block
-        self._tasks.start_soon(deployment.run, name=f"anydeploy: {deployment.name}")
+        self._context.run(self._tasks.start_soon, deployment.run, name=f"anydeploy: {deployment.name}")
 
     def _crash(self, exc: BaseException) -> None:
         """Something like KeyboardInterrupt came out of a connector: end the block, which raises it at its end."""
@@ -335,16 +358,13 @@ class DefaultDeploymentManager(DeploymentManager):
         self._crashed = self._crashed or exc
         self._tasks.cancel_scope.cancel()
 
-    def _report(self, name: str, state: DeploymentState, error: BaseException | None) -> float:
-        event = DeploymentEvent(name, state, current_time(), error)
-        level = logging.INFO if error is None else logging.WARNING
+    def _report(self, event: DeploymentEvent) -> None:
+        level = logging.INFO if event.error is None else logging.WARNING
         if logger.isEnabledFor(level):
-            logger.log(
-                level, "deployment '%s' is %s%s", name, state, f": {describe(error)}" if error is not None else ""
-            )
+            why = f": {describe(event.error)}" if event.error is not None else ""
+            logger.log(level, "deployment '%s' is %s%s", event.name, event.state, why)
         if self._on_event is not None:
             try:
-                self._on_event(event)
+                self._context.run(self._on_event, event)
             except Exception:
                 logger.exception("on_event failed for %s", event)
-        return event.when

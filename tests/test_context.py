@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -11,7 +13,7 @@ from anyio import create_task_group
 from anyio.lowlevel import checkpoint
 from scripted import ScriptedError, World, settle, start, unit
 
-from anydeploy import ManagerClosedError, UndeployError, WorkflowExecutionException
+from anydeploy import DeployError, ManagerClosedError, UndeployError, WorkflowExecutionException
 
 pytestmark = pytest.mark.anyio
 
@@ -403,6 +405,37 @@ async def test_failing_listener() -> None:
         await manager.deploy("b")
         await manager.undeploy("b")
     assert world.history[-1] == "undeployed a"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks since Python 3.12")
+@pytest.mark.parametrize("state", ["deploying", "live", "undeploying", "absent"])
+@pytest.mark.parametrize("call", ["undeploy", "undeploy_all", "deploy"])
+async def test_listener_that_calls_the_manager_at_once(state: str, call: str) -> None:
+    """M3: an eager task runs within on_event, where everything has been decided: what it calls disturbs nothing."""
+    if not on_asyncio():
+        pytest.skip("only asyncio has eager tasks")
+    world = World()
+    calls: list[asyncio.Task[None]] = []
+
+    def on_event(event: Any) -> None:
+        world.events.append(event)
+        if event.name == "b" and event.state == state and not calls:
+            arguments = [] if call == "undeploy_all" else ["a" if call == "undeploy" else "d"]
+            calls.append(asyncio.create_task(getattr(manager, call)(*arguments)))
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    try:
+        configs = unit("a"), unit("b", "a"), unit("c", "b"), unit("d", "a")
+        async with world.manager(*configs, on_event=on_event) as manager:
+            with suppress(DeployError):
+                await manager.deploy("c")
+            await manager.undeploy_all()
+            await asyncio.wait(calls)
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+    assert [task.cancelled() for task in calls] == [False]
+    world.check()
+    assert all(states[-1] == "absent" for states in map(world.states, "abc"))
 
 
 async def test_error_whose_text_fails() -> None:

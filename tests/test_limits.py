@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import anyio
 import pytest
-from scripted import World, unit
+from scripted import World, settle, start, unit
 from virtual import BACKENDS, run_virtual
 
-from anydeploy import Connector, DefaultDeploymentManager, DeployError, DeploymentConfig, UndeployError
+from anydeploy import (
+    Connector,
+    DefaultDeploymentManager,
+    DeployError,
+    DeploymentConfig,
+    UndeployError,
+    WorkflowExecutionException,
+)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -105,8 +115,8 @@ def test_external(backend: str) -> None:
     run_virtual(backend, use)
 
 
-@pytest.mark.anyio
-async def test_deploy_that_comes_back_in_spite_of_its_timeout():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_deploy_that_comes_back_in_spite_of_its_timeout(backend: str) -> None:
     """K2: what it holds open has been cancelled: the deploy has failed, and is not shown."""
 
     class Late(Connector):
@@ -114,15 +124,103 @@ async def test_deploy_that_comes_back_in_spite_of_its_timeout():
 
         async def deploy(self, external: bool) -> None:
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.05)
+                await anyio.sleep(5)
 
         async def undeploy(self, external: bool) -> None:
             Late.undeployed += 1
 
-    config = DeploymentConfig("late", "late", deploy_timeout=0.01)
-    async with DefaultDeploymentManager([config], connector_types={"late": Late}) as manager:
-        with pytest.raises(DeployError) as caught:
-            await manager.deploy("late")
-        assert isinstance(caught.value.__cause__, TimeoutError)
-        assert manager.get_connector("late") is None
-        assert Late.undeployed == 1
+    async def use() -> None:
+        config = DeploymentConfig("late", "late", deploy_timeout=1)
+        async with DefaultDeploymentManager([config], connector_types={"late": Late}) as manager:
+            with pytest.raises(DeployError) as caught:
+                await manager.deploy("late")
+            assert isinstance(caught.value.__cause__, TimeoutError)
+            assert manager.get_connector("late") is None
+            assert Late.undeployed == 1
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_urgency_of_a_repeated_request(backend: str) -> None:
+    """K1: a demand that was dropped and made again counts as what it is now, not as what it was."""
+
+    async def use() -> None:
+        world = World()
+        busy = world.hold("deploy busy")
+        configs = unit("busy"), unit("top", "mid"), unit("mid", "low"), unit("low"), unit("b", "a"), unit("a")
+        async with world.manager(*configs, max_concurrent=1) as manager, anyio.create_task_group() as tasks:
+            start(tasks, manager.deploy, "busy")
+            await busy.reached.wait()
+            first = start(tasks, manager.deploy, "top")
+            await settle()
+            first.cancel()
+            await first.wait()
+            calls = [start(tasks, manager.deploy, name) for name in ("low", "b")]
+            await settle()
+            busy.release()
+            for call in calls:
+                assert await call.wait() == "returned"
+            assert [entry for entry in world.history if entry.startswith("deploy ")][1] == "deploy a"
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("operation", ["deploy", "undeploy"])
+@pytest.mark.parametrize("wait_for", ["lazy", "self", "other", "undeploy", "undeploy_all", "close"])
+def test_connector_at_work_waits_for_nobody(backend: str, operation: str, wait_for: str) -> None:
+    """K1, L1: what could only end in waiting for oneself is refused, in tasks of the connector as well."""
+
+    async def use() -> None:
+        world = World()
+        refused: list[WorkflowExecutionException] = []
+        configs = unit("a"), unit("b"), unit("lazy", lazy=True), unit("up")
+        async with world.manager(*configs, max_concurrent=1) as manager:
+            await manager.deploy_all(["up", "lazy"])
+            lazy: Any = manager.get_connector("lazy")
+            calls: dict[str, Callable[[], Awaitable[object]]] = {
+                "lazy": lambda: lazy.run(["x"]),
+                "self": lambda: manager.deploy("a"),
+                "other": lambda: manager.deploy("b"),
+                "undeploy": lambda: manager.undeploy("up"),
+                "undeploy_all": manager.undeploy_all,
+                "close": manager.close,
+            }
+
+            async def call() -> None:
+                await manager.deploy("up")
+                with pytest.raises(WorkflowExecutionException, match="'a' must not wait") as caught:
+                    await calls[wait_for]()
+                refused.append(caught.value)
+
+            async def act(connector: Any) -> None:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(call)
+
+            world.plan(f"{operation} a", action=act)
+            await manager.deploy("a")
+            await manager.undeploy("a")
+            assert len(refused) == 1
+            assert manager.get_connector("up") is not None
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_connector_with_a_manager_of_its_own(backend: str) -> None:
+    """K1: a connector may well wait for another manager."""
+
+    async def use() -> None:
+        inner, outer = World(), World()
+
+        async def act(connector: Any) -> None:
+            async with inner.manager(unit("b")) as manager:
+                await manager.deploy("b")
+
+        outer.plan("deploy a", action=act)
+        async with outer.manager(unit("a")) as manager:
+            await manager.deploy("a")
+        assert inner.count("deployed b") == 1
+
+    run_virtual(backend, use)
