@@ -6,6 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -270,8 +271,8 @@ class DefaultDeploymentManager(DeploymentManager):
         worker = at_work(self._fleet)
         if worker is not None and not (names and all(map(self._is_live, names))):
             raise WorkflowExecutionException(
-                f"the connector of deployment '{worker.name}' must not wait for other deployments to come up or go down "
-                f"in its deploy or undeploy, for they may have to wait for '{worker.name}': let it depend on what it needs"
+                f"the connector of deployment '{worker.name}' must not wait for deployments to come up or go down in "
+                f"its deploy or undeploy, for they may be waiting for '{worker.name}': let it depend on what it needs"
             )
 
     def _is_live(self, name: str) -> bool:
@@ -350,7 +351,7 @@ class DefaultDeploymentManager(DeploymentManager):
 
     def _spawn(self, deployment: Deployment) -> None:
         assert self._tasks is not None  # noqa: S101 - nothing is claimed outside the block
-        self._context.run(self._tasks.start_soon, deployment.run, name=f"anydeploy: {deployment.name}")
+        self._context.run(partial(self._tasks.start_soon, deployment.run, name=f"anydeploy: {deployment.name}"))
 
     def _crash(self, exc: BaseException) -> None:
         """Something like KeyboardInterrupt came out of a connector: end the block, which raises it at its end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -96,7 +95,8 @@ class Session:
             on_event=self._on_event,
         )
         misuse: WorkflowDefinitionException | None = None
-        with open_signal_receiver(*ending_signals()) as received:
+        numbers = ending_signals()
+        with open_signal_receiver(*numbers) as received, self._interrupts.counting(numbers):
             async with create_task_group() as tasks:
                 tasks.start_soon(self._interrupts.listen, received)
                 tasks.start_soon(self.progress.keep_fresh)
@@ -276,7 +276,7 @@ class Session:
             self._local.hurry()
         self._manager.hurry()
 
-    def _leave(self, number: Signals) -> None:
+    def _leave(self) -> None:
         self.progress.pause()
         left = [f"{entry.label}: {entry.shown_state}" for entry in self.board.present()]
         if self._process is not None and self.guest is not None:
@@ -284,7 +284,6 @@ class Session:
         names = [entry.name for entry in self.board.present()]
         text = "\n".join(["left at once; this may be left behind:", *left]) if left else "left at once"
         self.progress.problem("left-behind", text, names=names)
-        os._exit(128 + number)
 
     # -- The end -----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from contextlib import contextmanager
 from signal import Signals
 from types import FrameType
 
@@ -44,25 +45,49 @@ def ignore_from_now_on() -> None:
 class Interrupts:
     """Counts the signals, whichever they are: the first stops, the second hurries, the third leaves at once.
 
+    They are counted where Python itself receives them, for the third has to work even if something keeps the event
+    loop from running, and an event loop may hand over two that came quickly as one.
+
+    :ivar leave: says what is left behind; the program ends when it returns
     :ivar first: the first one; None as long as there was none
     """
 
     stop: Callable[[Signals], None]
     hurry: Callable[[], None]
-    leave: Callable[[Signals], None]
+    leave: Callable[[], None]
     first: Signals | None = field(init=False, default=None)
     _count: int = field(init=False, default=0)
+    _hurried: bool = field(init=False, default=False)
+
+    @contextmanager
+    def counting(self, numbers: Iterable[Signals]) -> Generator[None]:
+        """Count the signals, and pass them on to the handlers that the event loop has installed for :meth:`listen`."""
+        handlers = {number: signal.getsignal(number) for number in numbers}
+
+        def received(number: int, frame: FrameType | None) -> None:
+            self._count += 1
+            handler = handlers[Signals(number)]
+            if self._count < 3 and callable(handler):
+                handler(number, frame)
+            elif self._count == 3:
+                try:
+                    self.leave()
+                finally:
+                    os._exit(128 + number)
+
+        for number in handlers:
+            signal.signal(number, received)
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     async def listen(self, received: AsyncIterator[Signals]) -> None:
         async for number in received:
-            self._press(number)
-
-    def _press(self, number: Signals) -> None:
-        self._count += 1
-        if self.first is None:
-            self.first = number
-            self.stop(number)
-        elif self._count == 2:
-            self.hurry()
-        else:
-            self.leave(number)
+            if self.first is None:
+                self.first = number
+                self.stop(number)
+            if self._count >= 2 and not self._hurried:
+                self._hurried = True
+                self.hurry()

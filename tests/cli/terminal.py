@@ -58,6 +58,19 @@ class Terminal:
         """Ctrl-C, through the line discipline."""
         os.write(self.master, b"\x03")
 
+    def interrupt_until_it_ends(self) -> None:
+        """SIGINT without Ctrl-C, for which the line discipline would throw away what is being printed."""
+        deadline = time.monotonic() + DEADLINE
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.text
+            self.process.send_signal(signal.SIGINT)
+            self._read(time.monotonic() + 0.1)
+
+    def cpu_time(self) -> float:
+        """Seconds of processor time that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def end(self) -> int:
         """Read to the end; returns the exit status."""
         deadline = time.monotonic() + DEADLINE

@@ -104,6 +104,31 @@ def test_a_third_ctrl_c_leaves_at_once(write: Write, open_terminal: Open, marker
         pass
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_third_signal_leaves_a_blocked_event_loop(
+    write: Write, open_terminal: Open, marker: str, backend: str
+) -> None:
+    path = write(f"""
+  mule:
+    type: process
+    config: {{command: [sh, -c, 'echo {"a" * 40}b; sleep {marker}; :'], ready: {{log: '(a+)+$'}}}}
+""")
+    terminal = open_terminal("up", "--backend", backend, str(path))
+    while not marked(marker):
+        assert terminal.process.poll() is None, terminal.text
+    cpu_time = terminal.cpu_time()
+    while terminal.cpu_time() < cpu_time + 1:
+        assert terminal.process.poll() is None, terminal.text
+    # What arrives before Python has looked counts once.
+    terminal.interrupt_until_it_ends()
+    assert terminal.end() == 130
+    assert "left at once; this may be left behind:\n  mule (process): deploying" in terminal.text
+    assert "Traceback" not in terminal.text
+    kill_all(marker)
+    while marked(marker):
+        pass
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_other_signals_are_like_ctrl_c(
     write: Write, open_terminal: Open, marker: str, number: int, status: int
