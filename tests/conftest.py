@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import hypothesis
 import pytest
 
 # Not through its entry point: that would import anyio before coverage has begun to measure.
 pytest_plugins = ["anyio.pytest_plugin"]
+
+# A script's background job ignores SIGINT, and so would every program that the tests start, however it is told to stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(
