@@ -84,6 +84,10 @@ class Command:
         return attrs.evolve(self, argv=argv, environment={}, workdir=None)
 
 
+def _to_path(path: str | Path) -> Path:
+    return path if isinstance(path, Path) else Path(path)
+
+
 @define(kw_only=True, eq=False, slots=False)
 class Connector(ABC):
     """One execution environment.
@@ -110,7 +114,7 @@ class Connector(ABC):
     """
 
     deployment_name: str
-    config_dir: Path = field(converter=Path)
+    config_dir: Path = field(converter=_to_path)
     interruptible: ClassVar[bool] = True
     _invalid: str | None = field(init=False, default=None, repr=False)
     #: Set by the manager, to be told by :meth:`report_lost`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -277,20 +276,24 @@ class Deployment:
         Something that the connector holds open may be cancelled, because it failed; and at its end ``asyncio.run``
         cancels every task that there is. Neither is a reason to go before the dependents are down.
         """
-        while not self._wake.is_set():
-            with suppress(get_cancelled_exc_class()), CancelScope(shield=True):
-                await self._wake.wait()
+        try:
+            await self._wake.wait()
+        except get_cancelled_exc_class():
+            while not self._wake.is_set():
+                with suppress(get_cancelled_exc_class()), CancelScope(shield=True):
+                    await self._wake.wait()
 
     async def _live(self) -> BaseException | None:
         """Attempt after attempt, until one has had its life or none is left. Returns why a teardown failed, if so."""
-        for delay in _delays(self.blueprint.config.retries):
-            if self.state is not DeploymentState.DEPLOYING:
-                break
-            error = await self._try(last=delay is None)
+        retries = self.blueprint.config.retries
+        for failures in range(retries + 1):
+            error = await self._try(last=failures == retries)
             if error is not None:
                 return error
-            if delay is not None and self.state is DeploymentState.DEPLOYING:
-                await self._back_off(delay)
+            if self.state is DeploymentState.DEPLOYING:
+                await self._back_off(min(_FIRST_DELAY * 2 ** min(failures, _DOUBLINGS), _LONGEST_DELAY))
+            if self.state is not DeploymentState.DEPLOYING:
+                break
         return None
 
     async def _try(self, *, last: bool) -> BaseException | None:
@@ -298,10 +301,10 @@ class Deployment:
         failure = None
         self.connector, self._gone, deployed = None, False, False
         try:
-            with CancelScope(shield=True) as attempt, CancelScope() as stay:
-                self.connector = self._build()
+            self.connector = self._build()
+            deadline = self.fleet.deadline(self.blueprint.deploy_timeout)
+            with CancelScope(deadline=deadline, shield=True) as attempt, CancelScope() as stay:
                 self._attempt = attempt
-                attempt.deadline = self.fleet.deadline(self.blueprint.deploy_timeout)
                 await self.connector.deploy(self.blueprint.config.external)
                 # What the connector holds open lives inside both scopes, so the undeploy has to run there as well:
                 # a cancellation of the attempt that comes too late must not reach it.
@@ -348,7 +351,6 @@ class Deployment:
         finally:
             self._ending = None
         self._gone = True
-        scope.deadline = math.inf
 
     async def _clean_up(self) -> BaseException | None:
         """Undeploy after a failed deploy or a failed undeploy: nothing is held open, so a scope of its own will do."""
@@ -387,13 +389,6 @@ class Deployment:
                 self.fleet.resume(self)
                 await self._woken()
         self._wake = Event()
-
-
-def _delays(retries: int) -> Iterator[float | None]:
-    """Seconds to wait after each failed attempt; None after the last one."""
-    for exponent in range(retries):
-        yield min(_FIRST_DELAY * 2 ** min(exponent, _DOUBLINGS), _LONGEST_DELAY)
-    yield None
 
 
 def describe(error: BaseException | None) -> str:

@@ -26,11 +26,13 @@ class Fleet:
 
     :ivar spawn: starts the task of a deployment
     :ivar report: tells of a change of state
+    :ivar heard: whether anybody listens to what is told of a change with or without an error
     :ivar crashed: called when something that must not be kept, like KeyboardInterrupt, came out of a connector
     """
 
     spawn: Callable[[Deployment], None]
     report: Callable[[DeploymentEvent], None]
+    heard: Callable[[BaseException | None], bool]
     crashed: Callable[[BaseException], None]
     slots: Slots
     #: The latest life of each name that is not absent. Dependencies stand before their dependents.
@@ -179,9 +181,10 @@ class Fleet:
 
     def tell(self, name: str, state: DeploymentState, error: BaseException | None) -> float:
         """Report a change of state when what it is part of has been decided. Returns the time of it."""
-        event = DeploymentEvent(name, state, current_time(), error)
-        self._news.append(event)
-        return event.when
+        when = current_time()
+        if self.heard(error):
+            self._news.append(DeploymentEvent(name, state, when, error))
+        return when
 
     # -- The steps of those decisions --------------------------------------------------------------------------------
     # Whatever takes demand away returns the deployments that may have lost their last, and _settle_demand() settles

@@ -99,7 +99,7 @@ class DefaultDeploymentManager(DeploymentManager):
         )
         for config in known:
             self._definitions.add(config, in_use=True)
-        self._fleet = Fleet(self._spawn, self._report, self._crash, Slots(max_concurrent))
+        self._fleet = Fleet(self._spawn, self._report, self._heard, self._crash, Slots(max_concurrent))
         self._futures: dict[str, FutureConnector] = {}
         self._shutdown_timeout = shutdown_timeout
         self._on_event = on_event
@@ -359,8 +359,11 @@ class DefaultDeploymentManager(DeploymentManager):
         self._crashed = self._crashed or exc
         self._tasks.cancel_scope.cancel()
 
+    def _heard(self, error: BaseException | None) -> bool:
+        return self._on_event is not None or logger.isEnabledFor(_level(error))
+
     def _report(self, event: DeploymentEvent) -> None:
-        level = logging.INFO if event.error is None else logging.WARNING
+        level = _level(event.error)
         if logger.isEnabledFor(level):
             why = f": {describe(event.error)}" if event.error is not None else ""
             logger.log(level, "deployment '%s' is %s%s", event.name, event.state, why)
@@ -369,3 +372,7 @@ class DefaultDeploymentManager(DeploymentManager):
                 self._context.run(self._on_event, event)
             except Exception:
                 logger.exception("on_event failed for %s", event)
+
+
+def _level(error: BaseException | None) -> int:
+    return logging.INFO if error is None else logging.WARNING
