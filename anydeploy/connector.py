@@ -103,8 +103,8 @@ class Connector(ABC):
 
     What it holds open has to look after itself: a task group whose task fails is cancelled, and with it everything that
     ``undeploy`` awaits inside. Catch errors in such tasks and call :meth:`report_lost`, and in ``undeploy`` leave the
-    task group first and destroy the environment outside of it. Neither method may wait for the manager to deploy or
-    undeploy this deployment, or something that stands on it: that is waiting for itself.
+    task group first and destroy the environment outside of it. Neither method, nor a task that it starts, may wait for
+    the manager to bring deployments up or down, for these may be waiting for this one: the manager refuses it.
 
     :ivar deployment_name: the name of the deployment it belongs to, for messages
     :ivar config_dir: the directory that relative paths in its settings are relative to

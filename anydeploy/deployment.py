@@ -23,14 +23,13 @@ _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
 _DOUBLINGS = 5
 
-#: Whose task this is, or whose connector started it.
-_current: ContextVar[Deployment] = ContextVar("anydeploy_current_deployment")
+#: Whose task this is, or whose connector started it; one of another manager's may come before it, and so on.
+_around: ContextVar[tuple[Deployment, ...]] = ContextVar("anydeploy_deployments", default=())
 
 
 def at_work(fleet: Fleet) -> Deployment | None:
     """The deployment of the fleet from within whose connector's ``deploy`` or ``undeploy`` this is called, if it is."""
-    deployment = _current.get(None)
-    return deployment if deployment is not None and deployment.fleet is fleet and deployment.at_work else None
+    return next((each for each in _around.get() if each.fleet is fleet and each.at_work), None)
 
 
 @define(eq=False)
@@ -174,6 +173,11 @@ class Deployment:
         self.state = advance(self.state, step)
         if error is not None:
             self.error = error
+        if self.predecessor is None:
+            self.tell(error)
+
+    def tell(self, error: BaseException | None = None) -> None:
+        """Report the state that the name is in now: as long as there is a predecessor, it is the predecessor's."""
         self.since = self.fleet.tell(self.name, self.state, error)
 
     def deploy_error(self) -> DeployError:
@@ -194,12 +198,14 @@ class Deployment:
         return error
 
     def status(self) -> DeploymentStatus:
+        if self.predecessor is not None:
+            return self.predecessor.status()
         if self.state is DeploymentState.DEPLOYING:
             waiting = [d.name for d in self.dependencies if d.state is not DeploymentState.LIVE]
-            waiting += [self.name] if self.predecessor is not None else []
         else:
             waiting = [] if self.visible else [d.name for d in self.dependents]
-        explicit = self.explicit or bool(self.claims)
+        latest = self.successor or self
+        explicit = latest.explicit or bool(latest.claims)
         return DeploymentStatus(self.name, self.state, self.since, explicit, tuple(waiting), self.error)
 
     # -- What the fleet tells the task -------------------------------------------------------------------------------
@@ -259,7 +265,7 @@ class Deployment:
         cancellation nor any other scope reaches the connector from outside; the fleet alone cancels, through
         :meth:`give_up` and :meth:`limit`.
         """
-        _current.set(self)
+        _around.set((*_around.get(), self))
         error = await self._live()
         while error is not None:
             self._wake = Event()

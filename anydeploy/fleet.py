@@ -25,7 +25,7 @@ class Fleet:
     """The deployments of one manager.
 
     :ivar spawn: starts the task of a deployment
-    :ivar report: tells of a change of state
+    :ivar report: tells of a change of state; must not raise
     :ivar heard: whether anybody listens to what is told of a change with or without an error
     :ivar crashed: called when something that must not be kept, like KeyboardInterrupt, came out of a connector
     """
@@ -357,6 +357,7 @@ class Fleet:
             self.deployments[deployment.name] = predecessor
         if successor is not None:
             deployment.successor = successor.predecessor = None
+            successor.tell()
             successor.missing -= 1
             self._start_if_ready(successor)
         if self.closing and not self.deployments:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from contextvars import Context, copy_context
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -61,7 +62,11 @@ class DefaultDeploymentManager(DeploymentManager):
 
     Use it as an async context manager: the block owns the task group that the deployments live in, and leaving it is
     :meth:`close`. An exception raised in the block comes out as itself; if the teardown fails as well, a note on it
-    says what may be left (rule M2). It belongs to one event loop and is not thread-safe.
+    says what may be left (rule M2). It belongs to one event loop and is not thread-safe. Connectors and listeners run
+    in the context (:mod:`contextvars`) in which it was entered.
+
+    While a connector's ``deploy`` or ``undeploy`` runs, neither that nor a task that was started from there can wait
+    for the manager: a call that would have to raises :class:`WorkflowExecutionException`.
 
     :param deployments: the definitions known from the start, or a mapping of them as :func:`load_file` returns it
     :param connector_types: connector classes by type string, in addition to those that are installed
@@ -104,9 +109,9 @@ class DefaultDeploymentManager(DeploymentManager):
         self._shutdown_timeout = shutdown_timeout
         self._on_event = on_event
         self._tasks: TaskGroup | None = None
-        # The manager was entered in it. Connectors run in copies of it, and listeners in it, whoever it was whose call
-        # was the reason.
-        self._context = copy_context()
+        #: What the manager was entered in. Connectors run in copies of it, and listeners in it, whoever it was whose
+        #: call was the reason.
+        self._context: Context
         self._reported = False
         self._crashed: BaseException | None = None
 
@@ -195,7 +200,9 @@ class DefaultDeploymentManager(DeploymentManager):
         If cancelled it returns at once; the teardown goes on.
         """
         self._check_entered()
-        self._check_may_wait()
+        deployment = self._fleet.deployments.get(deployment_name)
+        if deployment is not None and not deployment.dependents:
+            self._check_may_wait()
         self._disarm(deployment_name)
         deployment = self._fleet.withdraw(deployment_name)
         if deployment is None or deployment.demanded:
@@ -266,13 +273,14 @@ class DefaultDeploymentManager(DeploymentManager):
         if self._fleet.closing:
             raise ManagerClosedError("the deployment manager is closed")
 
-    def _check_may_wait(self, names: Sequence[str] = ()) -> None:
-        """A connector at work may wait for nobody, except for what is live already: who knows who waits for it."""
+    def _check_may_wait(self) -> None:
+        """A connector at work must not wait: who knows who is waiting for it, or for its slot."""
         worker = at_work(self._fleet)
-        if worker is not None and not (names and all(map(self._is_live, names))):
+        if worker is not None:
             raise WorkflowExecutionException(
                 f"the connector of deployment '{worker.name}' must not wait for deployments to come up or go down in "
-                f"its deploy or undeploy, for they may be waiting for '{worker.name}': let it depend on what it needs"
+                f"its deploy or undeploy, nor may a task that was started there meanwhile, for they may be waiting for "
+                f"'{worker.name}': let it depend on what it needs"
             )
 
     def _is_live(self, name: str) -> bool:
@@ -300,7 +308,8 @@ class DefaultDeploymentManager(DeploymentManager):
             self._future(name, self._fleet.deployments.get(name)).armed = True
 
     async def _bring_up(self, names: list[str]) -> None:
-        self._check_may_wait(names)
+        if not all(map(self._is_live, names)):
+            self._check_may_wait()
         claim = self._fleet.claim(names, self._definitions.closure(names, is_met=self._is_met))
         granted = False
         try:
@@ -354,7 +363,7 @@ class DefaultDeploymentManager(DeploymentManager):
         self._context.run(partial(self._tasks.start_soon, deployment.run, name=f"anydeploy: {deployment.name}"))
 
     def _crash(self, exc: BaseException) -> None:
-        """Something like KeyboardInterrupt came out of a connector: end the block, which raises it at its end."""
+        """Something like KeyboardInterrupt came out of a connector or listener: end the block, which then raises it."""
         assert self._tasks is not None  # noqa: S101 - as above
         self._crashed = self._crashed or exc
         self._tasks.cancel_scope.cancel()
@@ -363,15 +372,22 @@ class DefaultDeploymentManager(DeploymentManager):
         return self._on_event is not None or logger.isEnabledFor(_level(error))
 
     def _report(self, event: DeploymentEvent) -> None:
+        try:
+            self._context.run(self._tell, event)
+        except (Exception, get_cancelled_exc_class()):
+            # Logging itself may be what has failed.
+            with suppress(Exception):
+                logger.exception("telling of %s failed", event)
+        except BaseException as exc:  # noqa: BLE001 - raised at the end of the block, as what comes out of connectors
+            self._crash(exc)
+
+    def _tell(self, event: DeploymentEvent) -> None:
         level = _level(event.error)
         if logger.isEnabledFor(level):
             why = f": {describe(event.error)}" if event.error is not None else ""
             logger.log(level, "deployment '%s' is %s%s", event.name, event.state, why)
         if self._on_event is not None:
-            try:
-                self._context.run(self._on_event, event)
-            except Exception:
-                logger.exception("on_event failed for %s", event)
+            self._on_event(event)
 
 
 def _level(error: BaseException | None) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
 import pytest
-from anyio import create_task_group
+from anyio import create_task_group, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
 from scripted import ScriptedError, World, settle, start, unit
 
@@ -399,12 +401,66 @@ async def test_failing_listener() -> None:
     world = World()
 
     def on_event(event: Any) -> None:
-        raise ScriptedError("listener")
+        raise ScriptedError("listener") if event.name == "a" else get_cancelled_exc_class()()
 
     async with world.manager(unit("a"), unit("b", "a"), on_event=on_event) as manager:
         await manager.deploy("b")
         await manager.undeploy("b")
     assert world.history[-1] == "undeployed a"
+
+
+async def test_failing_logging(caplog: pytest.LogCaptureFixture) -> None:
+    """M1: nor does a logger that raises."""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        raise ScriptedError("filter")
+
+    world = World()
+    logger = logging.getLogger("anydeploy")
+    caplog.set_level(logging.INFO)
+    logger.addFilter(refuse)
+    try:
+        async with world.manager(unit("a")) as manager:
+            await manager.deploy("a")
+    finally:
+        logger.removeFilter(refuse)
+    assert world.history[-1] == "undeployed a"
+
+
+@pytest.mark.parametrize("state", ["deploying", "live", "undeploying", "absent"])
+async def test_interrupt_in_a_listener(state: str) -> None:
+    """M2: what no manager may keep for itself comes out of the block, when everything is down."""
+    world = World()
+
+    def on_event(event: Any) -> None:
+        if (event.name, event.state) == ("b", state):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        async with world.manager(unit("a"), unit("b", "a"), unit("c", "b"), on_event=on_event) as manager:
+            with suppress(DeployError):
+                await manager.deploy("c")
+            await manager.undeploy_all()
+            await checkpoint()
+    world.check()
+
+
+async def test_listeners_and_connectors_run_in_the_context_of_the_manager() -> None:
+    """M1: whoever it was whose call was the reason."""
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("manager's")
+    world = World()
+    seen: list[str] = []
+
+    async def act(connector: Any) -> None:
+        seen.append(variable.get())
+        variable.set("connector's")
+
+    world.plan("deploy a", action=act)
+    async with world.manager(unit("a"), unit("b", "a"), on_event=lambda _: seen.append(variable.get())) as manager:
+        variable.set("caller's")
+        await manager.deploy("b")
+    assert seen == ["manager's"] * 9
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks since Python 3.12")

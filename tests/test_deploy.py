@@ -182,6 +182,29 @@ async def test_dependent_of_what_is_being_torn_down_waits() -> None:
         assert world.instances["b"][0].connector is world.instances["a"][1]
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_what_is_told_of_a_newcomer_during_the_teardown(given_up: bool) -> None:
+    """D3: the name is undeploying until that has ended, whoever waits for it."""
+    world = World()
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager:
+        await manager.deploy("a")
+        async with create_task_group() as tasks:
+            start(tasks, manager.undeploy, "a")
+            await plan.reached.wait()
+            up = start(tasks, manager.deploy, "a")
+            await settle()
+            assert manager.status()["a"].state == "undeploying"
+            assert manager.status()["a"].explicit
+            if given_up:
+                up.cancel()
+                await up.wait()
+                assert not manager.status()["a"].explicit
+            plan.release()
+    again = [] if given_up else ["deploying", "live", "undeploying", "absent"]
+    assert world.states("a") == ["deploying", "live", "undeploying", "absent", *again]
+
+
 async def test_deploy_during_teardown_given_up() -> None:
     """D3, D6: a newcomer that is cancelled while it waits for a teardown leaves nothing behind it."""
     world = World()

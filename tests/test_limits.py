@@ -208,19 +208,47 @@ def test_connector_at_work_waits_for_nobody(backend: str, operation: str, wait_f
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_connector_at_work_may_take_back_what_it_need_not_wait_for(backend: str) -> None:
+    """U1, U2: an undeploy that returns at once is not refused."""
+
+    async def use() -> None:
+        world = World()
+        async with world.manager(unit("a", "base"), unit("base"), max_concurrent=1) as manager:
+
+            async def act(connector: Any) -> None:
+                await manager.undeploy("nobody")
+                await manager.undeploy("base")
+                assert manager.get_connector("base") is None
+
+            world.plan("undeploy a", action=act)
+            await manager.deploy_all()
+            await manager.undeploy("a")
+            await settle()
+            assert world.history[-2:] == ["undeploy base", "undeployed base"]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_connector_with_a_manager_of_its_own(backend: str) -> None:
-    """K1: a connector may well wait for another manager."""
+    """K1: a connector may well wait for another manager, whose connectors must not wait for it in turn."""
 
     async def use() -> None:
         inner, outer = World(), World()
+        outer_manager = outer.build(unit("a"))
 
         async def act(connector: Any) -> None:
             async with inner.manager(unit("b")) as manager:
                 await manager.deploy("b")
 
+        async def wait_for_a(connector: Any) -> None:
+            with pytest.raises(WorkflowExecutionException, match="'a' must not wait"):
+                await outer_manager.deploy("a")
+
         outer.plan("deploy a", action=act)
-        async with outer.manager(unit("a")) as manager:
-            await manager.deploy("a")
+        inner.plan("deploy b", action=wait_for_a)
+        async with outer_manager:
+            await outer_manager.deploy("a")
         assert inner.count("deployed b") == 1
 
     run_virtual(backend, use)

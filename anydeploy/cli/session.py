@@ -96,13 +96,15 @@ class Session:
         )
         misuse: WorkflowDefinitionException | None = None
         numbers = ending_signals()
-        with open_signal_receiver(*numbers) as received, self._interrupts.counting(numbers):
-            async with create_task_group() as tasks:
-                tasks.start_soon(self._interrupts.listen, received)
-                tasks.start_soon(self.progress.keep_fresh)
-                misuse = await self._in_manager()
-                tasks.cancel_scope.cancel()
-        ignore_from_now_on()
+        try:
+            with open_signal_receiver(*numbers) as received, self._interrupts.counting(numbers):
+                async with create_task_group() as tasks:
+                    tasks.start_soon(self._interrupts.listen, received)
+                    tasks.start_soon(self.progress.keep_fresh)
+                    misuse = await self._in_manager()
+                    tasks.cancel_scope.cancel()
+        finally:
+            ignore_from_now_on(numbers)
         if misuse is not None:
             raise Misuse([str(misuse)])
         return self._finish()

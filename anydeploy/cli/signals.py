@@ -11,14 +11,17 @@ from types import FrameType
 
 from attrs import define, field
 
+#: Seconds that saying what is left behind may take.
+LAST_WORDS = 1.0
+
 #: Those that this program handles: none of them when the commands are called from another program.
 _owned: list[Signals] = []
 
 
 def ending_signals() -> list[Signals]:
-    """SIGINT, SIGTERM, and SIGHUP unless it is ignored: that is how nohup asks to survive the terminal."""
-    hangup = [Signals.SIGHUP] if signal.getsignal(Signals.SIGHUP) is not signal.SIG_IGN else []
-    return [Signals.SIGINT, Signals.SIGTERM, *hangup]
+    """SIGINT, SIGTERM and SIGHUP, but for those that are ignored: nohup and a script's background jobs ask for that."""
+    numbers = Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def leave_when_told() -> None:
@@ -35,10 +38,14 @@ def _leave(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def ignore_from_now_on() -> None:
-    """When everything is down and the exit status is known, a late signal must not change it."""
+def ignore_from_now_on(numbers: Iterable[Signals]) -> None:
+    """When everything is down and the exit status is known, a late signal must not change it.
+
+    :param numbers: those that :meth:`Interrupts.counting` holds back
+    """
     for number in _owned:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 @define(eq=False)
@@ -61,25 +68,35 @@ class Interrupts:
 
     @contextmanager
     def counting(self, numbers: Iterable[Signals]) -> Generator[None]:
-        """Count the signals, and pass them on to the handlers that the event loop has installed for :meth:`listen`."""
+        """Count the signals, and pass them on to the handlers that the event loop has installed for :meth:`listen`.
+
+        In the end they are held back, for the event loop puts the default handlers in place of its own.
+        """
         handlers = {number: signal.getsignal(number) for number in numbers}
 
         def received(number: int, frame: FrameType | None) -> None:
+            def end(*_: object) -> None:
+                os._exit(128 + number)
+
             self._count += 1
             handler = handlers[Signals(number)]
             if self._count < 3 and callable(handler):
                 handler(number, frame)
             elif self._count == 3:
+                # Nobody may be reading what is still to be said.
+                signal.signal(Signals.SIGALRM, end)
+                signal.setitimer(signal.ITIMER_REAL, LAST_WORDS)
                 try:
                     self.leave()
                 finally:
-                    os._exit(128 + number)
+                    end()
 
         for number in handlers:
             signal.signal(number, received)
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import socket
+import subprocess
+import sys
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
-from .terminal import Terminal, kill_all, marked
+from .terminal import COMMAND, DEADLINE, Terminal, kill_all, marked
 
 Write = Callable[[str], Path]
 Open = Callable[..., Terminal]
@@ -35,6 +41,11 @@ STUBBORN = """
 def _states(text: str, state: str) -> list[str]:
     """The deployments in the order in which they came to a state, as ``-v`` shows it."""
     return re.findall(rf"[0-9]\.[0-9]{{3}}  (\w+) \(process\): {state}\b", text)
+
+
+def _waiting_in(pipe: IO[Any]) -> int:
+    """How many bytes were written into a pipe and not read. More than 65,536 it does not hold."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -127,6 +138,36 @@ def test_a_third_signal_leaves_a_blocked_event_loop(
     kill_all(marker)
     while marked(marker):
         pass
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_third_signal_leaves_when_nobody_reads(write: Write, tmp_path: Path, backend: str) -> None:
+    path = write("".join(f"  {'d' * 200}{i}: {{type: command, config: {{}}}}\n" for i in range(500)))
+    with subprocess.Popen(
+        [*COMMAND, "up", "--json", "--backend", backend, str(path)], stdout=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        deadline = time.monotonic() + DEADLINE
+        while _waiting_in(process.stdout) < 60_000:
+            assert process.poll() is None
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.01)
+        assert process.returncode == 143
+
+
+def test_an_ignored_interrupt_is_still_ignored(write: Write, tmp_path: Path, marker: str) -> None:
+    """As a script's background jobs have it."""
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *COMMAND, "up", "--json", str(write(STACK.format(marker)))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        while '"ready"' not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait() == 143
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
