@@ -826,9 +826,11 @@ async def test_connector_may_hold_a_task_group() -> None:
             call.cancel()
         await settle()
         assert world.existing == {}
-        world.hold("deploy b")
-        with anyio.move_on_after(0.01):
-            await manager.deploy("b")
+        plan = world.hold("deploy b")
+        async with create_task_group() as tasks:
+            call = start(tasks, manager.deploy, "b")
+            await plan.reached.wait()
+            call.cancel()
         await settle()
         assert world.existing == {}
         await manager.deploy("b")
