@@ -1,23 +1,33 @@
-"""Bring up execution environments in dependency order, exactly once, and never leave one behind."""
+"""Bring up execution environments in dependency order, exactly once, and never leave one behind.
 
-from .config import DeploymentConfig, WrapsConfig
-from .connector import Command, Connector, ConnectorWrapper
-from .exceptions import (
-    CommandError,
-    DependencyCycleError,
-    DeployError,
-    InvalidConfigError,
-    InvalidConnectorError,
-    ManagerClosedError,
-    UndeployError,
-    UnknownDeploymentError,
-    WorkflowDefinitionException,
-    WorkflowException,
-    WorkflowExecutionException,
-)
-from .future import FutureConnector
-from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
-from .manager import DefaultDeploymentManager, DeploymentManager
+A name is imported from its module when it is first asked for. So the command line is ready for a Ctrl-C at once, and
+whoever only looks whether anydeploy is there does not pay for all of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .config import DeploymentConfig, WrapsConfig
+    from .connector import Command, Connector, ConnectorWrapper
+    from .exceptions import (
+        CommandError,
+        DependencyCycleError,
+        DeployError,
+        InvalidConfigError,
+        InvalidConnectorError,
+        ManagerClosedError,
+        UndeployError,
+        UnknownDeploymentError,
+        WorkflowDefinitionException,
+        WorkflowException,
+        WorkflowExecutionException,
+    )
+    from .future import FutureConnector
+    from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
+    from .manager import DefaultDeploymentManager, DeploymentManager
 
 __version__ = "0.1.0"
 
@@ -46,3 +56,19 @@ __all__ = [
     "WrapsConfig",
     "__version__",
 ]
+
+#: Where the names are defined; each module imports only from those before it.
+_MODULES = ("exceptions", "config", "lifecycle", "connector", "future", "manager")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for module in _MODULES:
+            defined = vars(import_module(f".{module}", __name__))
+            if name in defined:
+                return globals().setdefault(name, defined[name])
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -61,18 +61,27 @@ def test_public_names_are_documented(name: str):
 
 
 def test_every_public_name_is_exported():
-    imported = {
-        name
-        for name, value in vars(anydeploy).items()
-        if getattr(value, "__module__", "").startswith("anydeploy") and not inspect.ismodule(value)
+    declared = {
+        alias.name
+        for node in ast.walk(ast.parse(MODULES[""].read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
     }
-    assert imported | {"__version__"} == set(anydeploy.__all__)
+    assert declared | {"__version__"} == set(anydeploy.__all__) == set(anydeploy.__all__) & set(dir(anydeploy))
     assert list(anydeploy.__all__) == sorted(anydeploy.__all__)
     exceptions = importlib.import_module("anydeploy.exceptions")
     raised = {
         name for name, value in vars(exceptions).items() if inspect.isclass(value) and issubclass(value, Exception)
     }
     assert raised <= set(anydeploy.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Fleet'"):
+        _ = anydeploy.Fleet  # type: ignore[attr-defined]
+
+
+def test_importing_it_imports_nothing_else():
+    program = "import sys; import anydeploy; print('attrs' in sys.modules, 'anyio' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert found == "False False\n"
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -89,7 +98,7 @@ def test_the_package_is_typed():
 
 
 def test_importing_needs_anyio_and_attrs_only():
-    program = "import sys; before = set(sys.modules); import anydeploy; print(*(set(sys.modules) - before))"
+    program = "import sys; before = set(sys.modules); from anydeploy import *; print(*(set(sys.modules) - before))"
     command = [sys.executable, "-c", program]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     roots = {name.partition(".")[0] for name in found}
