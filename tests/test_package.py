@@ -61,12 +61,17 @@ def test_public_names_are_documented(name: str):
 
 
 def test_every_public_name_is_exported():
-    imported = {
-        name
-        for name, value in vars(anydeploy).items()
-        if getattr(value, "__module__", "").startswith("anydeploy") and not inspect.ismodule(value)
+    tree = ast.parse(MODULES[""].read_text())
+    shown = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+        if f"anydeploy.{node.module}" == getattr(anydeploy, alias.name).__module__
     }
-    assert imported | {"__version__"} == set(anydeploy.__all__)
+    assert shown | {"__version__"} == set(anydeploy.__all__) <= set(dir(anydeploy))
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        getattr(anydeploy, "Nonsense")  # noqa: B009 - for the type checkers
     assert list(anydeploy.__all__) == sorted(anydeploy.__all__)
     exceptions = importlib.import_module("anydeploy.exceptions")
     raised = {
@@ -89,12 +94,18 @@ def test_the_package_is_typed():
 
 
 def test_importing_needs_anyio_and_attrs_only():
-    program = "import sys; before = set(sys.modules); import anydeploy; print(*(set(sys.modules) - before))"
+    program = "import sys; before = set(sys.modules); from anydeploy import *; print(*(set(sys.modules) - before))"
     command = [sys.executable, "-c", program]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     roots = {name.partition(".")[0] for name in found}
     allowed = {"anydeploy", "anyio", "attr", "attrs", "idna", "sniffio", "typing_extensions"}
     assert roots - sys.stdlib_module_names - allowed == set()
+
+
+def test_a_name_is_imported_when_it_is_asked_for():
+    program = "import sys, anydeploy; print(*(name for name in sys.modules if name.startswith('anydeploy.')))"
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == []
 
 
 @pytest.mark.parametrize("module", MODULES)
