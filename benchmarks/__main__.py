@@ -33,12 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="only show that everything runs; the figures mean nothing")
+    parser.add_argument("--rounds", type=int, help="at most so many rounds of anything: sooner, and less certain")
     parser.add_argument("--output", type=Path, help="a directory for the files; by default that of the benchmarks")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
-    effort = Effort(quick=arguments.quick)
+    effort = Effort(arguments.quick, arguments.rounds)
     found: dict[str, list[Section]] = {}
     for name in arguments.names or BENCHMARKS:
         began = perf_counter()

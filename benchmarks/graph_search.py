@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from functools import partial
 from graphlib import TopologicalSorter
@@ -26,7 +27,11 @@ def run(effort: Effort) -> list[Section]:
                 contenders |= peer(graph)
             except ImportError as missing:
                 skipped = [*skipped, f"{missing.name} is not installed"]
+        # The graphs of all of them are not to be searched for garbage again and again.
+        gc.collect()
+        gc.freeze()
         found = in_turns(contenders, effort.rounds(_ROUNDS.get(n, 1)), warm_up=False)
+        gc.unfreeze()
         for ours, theirs, aim in _COMPARISONS:
             if theirs in found:
                 case: dict[str, str | int] = {"what": ours, "nodes": n}

@@ -92,12 +92,17 @@ class Section:
 
 @frozen
 class Effort:
-    """How thoroughly to measure. ``quick`` only shows that everything runs: its figures mean nothing."""
+    """How thoroughly to measure.
+
+    :ivar quick: only show that everything runs; the figures mean nothing
+    :ivar most: how many rounds are enough
+    """
 
     quick: bool = False
+    most: int | None = None
 
     def rounds(self, normal: int) -> int:
-        return 1 if self.quick else normal
+        return 1 if self.quick else min(normal, self.most or normal)
 
     def sizes(self, *normal: int) -> tuple[int, ...]:
         """Numbers of deployments, or whatever a benchmark is about."""

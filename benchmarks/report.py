@@ -56,8 +56,8 @@ def as_json(found: Mapping[str, Sequence[Section]]) -> str:
 def as_markdown(found: Mapping[str, Sequence[Section]]) -> str:
     about = machine()
     lines = [
-        ", ".join(f"{name} {what}" for name, what in about.items() if name != "machine") + ".",
-        about["machine"] + ".",
+        f"`python -m benchmarks {' '.join(sys.argv[1:])}`".replace(" `", "`") + f" on {about.pop('machine')}:",
+        ", ".join(f"{name} {what}" for name, what in about.items()) + ".",
     ]
     for sections in found.values():
         for section in sections:
