@@ -106,8 +106,8 @@ def build(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """What a deployment costs; see benchmarks/README.md."""
-    session.install("-e", ".[test]")
-    session.run("python", "benchmarks/overhead.py", *session.posargs)
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 def lowest_versions(*extras: str) -> list[str]:

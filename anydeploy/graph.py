@@ -34,12 +34,13 @@ def _visit(root: str, dependencies: Dependencies, finished: set[str], order: lis
     while path:
         node, remaining = next(reversed(path.items()))
         for dependency in remaining:
+            if dependency in finished:
+                continue
             if dependency in path:
                 names = list(path)
                 raise DependencyCycleError([*names[names.index(dependency) :], dependency])
-            if dependency not in finished:
-                path[dependency] = iter(dependencies(dependency))
-                break
+            path[dependency] = iter(dependencies(dependency))
+            break
         else:
             # Not `del`: the iteration from the end would step over the holes that it leaves, again and again.
             path.popitem()
@@ -80,7 +81,12 @@ def longest_paths(order: Sequence[str], dependencies: Dependencies) -> dict[str,
     """For each name the number of deployments on the longest path from it down, itself included."""
     length: dict[str, int] = {}
     for name in order:
-        length[name] = 1 + max((length[dependency] for dependency in dependencies(name)), default=0)
+        longest = 0
+        for dependency in dependencies(name):
+            # Not `max`: this is the innermost loop, and a comparison is a fraction of a call.
+            if length[dependency] > longest:  # noqa: PLR1730
+                longest = length[dependency]
+        length[name] = longest + 1
     return length
 
 
@@ -91,6 +97,8 @@ def remaining_paths(order: Sequence[str], dependencies: Dependencies) -> dict[st
     """
     length = dict.fromkeys(order, 1)
     for name in reversed(order):
+        longer = length[name] + 1
         for dependency in dependencies(name):
-            length[dependency] = max(length[dependency], length[name] + 1)
+            if length[dependency] < longer:  # noqa: PLR1730 - as above
+                length[dependency] = longer
     return length

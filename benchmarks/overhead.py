@@ -1,94 +1,63 @@
-"""What anydeploy adds to a deployment, as a multiple of what the event loop takes for its task.
-
-The floor is a bare task group with one task and one Event for each node: every task is started, waits for the task of
-the node before it, reports by its own Event, waits for the end, and ends. Both run in turns in one process, and the
-ratio is that of the medians; a time alone says more about the machine than about anydeploy.
-"""
+"""What the manager takes for a deployment whose connector does nothing, beside one bare task and one Event."""
 
 from __future__ import annotations
 
-import argparse
-import gc
-from collections.abc import Awaitable, Callable
-from statistics import median
-from time import perf_counter
+from .contenders import BACKENDS, anydeploy, bounded_floor, floor, timed
+from .graphs import SHAPES, definitions
+from .measure import Aim, Effort, Row, Section, Spread, compare, in_turns, ratios
 
-import anyio
-from attrs import define
-
-from anydeploy import Connector, DefaultDeploymentManager, DeploymentConfig
+#: The numbers of deployments, and how many rounds each is worth.
+_ROUNDS = {100: 21, 1_000: 15, 10_000: 7, 100_000: 3}
+_FLOORS = ("floor", "bounded floor")
 
 
-@define(kw_only=True, eq=False, slots=False)
-class Nothing(Connector):
-    async def deploy(self, external: bool) -> None:
-        pass
-
-    async def undeploy(self, external: bool) -> None:
-        pass
-
-
-def flat(n: int) -> list[DeploymentConfig]:
-    return [DeploymentConfig(f"d{i}", "nothing") for i in range(n)]
-
-
-def chain(n: int) -> list[DeploymentConfig]:
-    return [DeploymentConfig(f"d{i}", "nothing", depends_on=[f"d{i - 1}"] if i else []) for i in range(n)]
-
-
-async def with_anydeploy(configs: list[DeploymentConfig]) -> float:
-    async with DefaultDeploymentManager(configs, connector_types={"nothing": Nothing}) as manager:
-        start = perf_counter()
-        await manager.deploy_all()
-        await manager.undeploy_all()
-        return perf_counter() - start
-
-
-async def floor(configs: list[DeploymentConfig]) -> float:
-    start = perf_counter()
-    up = {config.name: anyio.Event() for config in configs}
-    end = anyio.Event()
-
-    async def live(config: DeploymentConfig) -> None:
-        for dependency in config.dependencies:
-            await up[dependency].wait()
-        up[config.name].set()
-        await end.wait()
-
-    async with anyio.create_task_group() as tasks:
-        for config in configs:
-            tasks.start_soon(live, config)
-        for event in up.values():
-            await event.wait()
-        end.set()
-    return perf_counter() - start
+def run(effort: Effort) -> list[Section]:
+    rows: dict[str, list[Row]] = {name: [] for name in _FLOORS}
+    growth: list[Row] = []
+    cost: dict[str, list[tuple[float, float]]] = {name: [] for name in ("anydeploy", *_FLOORS)}
+    for shape, make in SHAPES.items():
+        for loop, backend, collect in _loops():
+            previous: dict[str, Spread] = {}
+            for n in effort.sizes(*_ROUNDS):
+                configs = definitions(make(n))
+                contenders = {
+                    "anydeploy": timed(anydeploy, configs, backend=backend),
+                    "floor": timed(floor, configs, backend=backend),
+                    "bounded floor": timed(bounded_floor, configs, backend=backend),
+                }
+                rounds = effort.rounds(_ROUNDS.get(n, 1))
+                found = in_turns(contenders, rounds, collect=collect, warm_up=n <= 1_000)
+                each = {name: Spread.of([1e6 * value / n for value in found[name]]) for name in contenders}
+                case: dict[str, str | int] = {"shape": shape, "n": n, "loop": loop}
+                for name in _FLOORS:
+                    aim = Aim(1.5) if name == "floor" and n in (1_000, 100_000) else None
+                    rows[name].append(compare(case, found, "anydeploy", name, unit="µs", scale=1e6 / n, aim=aim))
+                if n == 1_000:
+                    previous = each
+                if n == 100_000:
+                    growth += [
+                        _growth(name, shape, loop, previous[name], found[name]) for name in ("anydeploy", "floor")
+                    ]
+                if (shape, loop) == ("wide", "asyncio"):
+                    for name, spread in each.items():
+                        cost[name].append((n, spread.median))
+    title = "Overhead of a deployment that does nothing, beside "
+    return [
+        Section(f"{title}one task and one Event", rows["floor"], across="loop", curves=cost),
+        Section(
+            f"{title}a task that can be cancelled, has a deadline and goes in order", rows["bounded floor"], "loop"
+        ),
+        Section("Cost of a deployment among 100,000, beside that among 1,000", growth, across="loop"),
+    ]
 
 
-def measure(backend: str, configs: list[DeploymentConfig], rounds: int) -> tuple[float, float]:
-    """Seconds of anydeploy and of the floor, the medians of interleaved rounds after one to warm up."""
-    taken: dict[Callable[..., Awaitable[float]], list[float]] = {with_anydeploy: [], floor: []}
-    for number in range(rounds + 1):
-        for function, seconds in taken.items():
-            gc.collect()
-            result = anyio.run(function, configs, backend=backend)
-            if number:
-                seconds.append(result)
-    return median(taken[with_anydeploy]), median(taken[floor])
+def _loops() -> list[tuple[str, str, bool]]:
+    """A name, the backend, and whether the garbage collector is on, as it is unless somebody switches it off."""
+    return [*((name, name, True) for name in BACKENDS), ("asyncio, gc off", "asyncio", False)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-n", type=int, nargs="+", default=[1_000, 10_000], help="numbers of deployments")
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    print("backend  graph      n   anydeploy       floor   ratio")
-    for backend in ("asyncio", "trio"):
-        for graph in (flat, chain):
-            for n in arguments.n:
-                ours, bare = measure(backend, graph(n), arguments.rounds)
-                each = [f"{1e6 * seconds / n:8.1f} us" for seconds in (ours, bare)]
-                print(f"{backend:7}  {graph.__name__:5} {n:6} {each[0]} {each[1]} {ours / bare:7.1f}")
-
-
-if __name__ == "__main__":
-    main()
+def _growth(name: str, shape: str, loop: str, small: Spread, large: list[float]) -> Row:
+    each = [1e6 * value / 100_000 for value in large]
+    aim = Aim(1.3) if name == "anydeploy" else None
+    case = {"what": name, "shape": shape, "loop": loop}
+    return Row(case, "1,000", "µs", Spread.of(each), small, ratios(each, [small.median] * len(each)), aim)

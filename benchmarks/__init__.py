@@ -1,0 +1,1 @@
+"""What anydeploy costs, beside its peers and its limits: ``python -m benchmarks``, see README.md."""

@@ -1,0 +1,74 @@
+"""Run the benchmarks, print their tables, and write JSON, plots, and the tables in README.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+
+from . import report
+from .measure import Effort, Section
+from .plots import draw
+
+#: What can be asked for, and the module that does it.
+BENCHMARKS: Mapping[str, str] = {
+    "overhead": "overhead",
+    "streamflow": "streamflow_manager",
+    "shared": "shared_path",
+    "cancellation": "cancellation",
+    "memory": "memory",
+    "startup": "startup",
+    "graph": "graph_search",
+    "makespan": "makespan",
+}
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="only show that everything runs; the figures mean nothing")
+    parser.add_argument("--rounds", type=int, help="at most so many rounds of anything: sooner, and less certain")
+    parser.add_argument("--output", type=Path, help="a directory for the files; by default that of the benchmarks")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    effort = Effort(arguments.quick, arguments.rounds)
+    found: dict[str, list[Section]] = {}
+    for name in arguments.names or BENCHMARKS:
+        began = perf_counter()
+        # Nothing that one has imported or left in memory is to slow down another.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            found[name] = pool.submit(_function(name), effort).result()
+        print(report.as_markdown({name: found[name]}))
+        print(f"{name} took {perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    # Only a whole and thorough run replaces what is kept.
+    whole = not arguments.names and not arguments.quick
+    if whole or arguments.output is not None:
+        _write(found, arguments.output or HERE)
+        if arguments.output is None:
+            report.into(HERE / "README.md", report.as_markdown(found))
+
+
+def _function(name: str) -> Callable[[Effort], list[Section]]:
+    run: Callable[[Effort], list[Section]] = import_module(f".{BENCHMARKS[name]}", __package__).run
+    return run
+
+
+def _write(found: Mapping[str, list[Section]], directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "results.json").write_text(report.as_json(found))
+    try:
+        draw(found, directory)
+    except ImportError as missing:
+        print(f"no plots: {missing}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

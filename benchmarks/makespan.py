@@ -1,0 +1,197 @@
+"""How long it takes until everything is up, and until it is down again, in virtual time, beside the bounds.
+
+Without a limit nothing can be quicker than the critical path. With P connectors at work at once nothing can be quicker
+than the critical path or the work divided by P. Two other orders are computed beside ours: who is ready first goes
+first (FIFO), and level after level with a barrier between.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heappop, heappush
+
+import anyio
+import trio.testing
+from attrs import define, frozen
+
+from anydeploy import Connector, DefaultDeploymentManager, DeploymentConfig
+
+from .graphs import Graph
+from .measure import Aim, Effort, Row, Section, Spread
+
+_GRAPHS = 200
+_DEPLOYMENTS = 300
+_LIMITS = (4, 10, 32)
+
+
+def run(effort: Effort) -> list[Section]:
+    rows: list[Row] = []
+    curves: dict[str, list[tuple[float, float]]] = {}
+    count = 2 if effort.quick else _GRAPHS
+    for shape, make in SHAPES.items():
+        cases = [_case(make, random.Random(seed), *effort.sizes(_DEPLOYMENTS)) for seed in range(count)]
+        for limit in (None, *_LIMITS):
+            taken = [anyio.run(_measure, case, limit, backend="trio", backend_options=_clock()) for case in cases]
+            for phase, reverse in (("deploy", False), ("undeploy", True)):
+                mirrored = [case.mirrored() if reverse else case for case in cases]
+                bounds = [case.bound(limit) for case in mirrored]
+                orders = {"anydeploy": [pair[reverse] for pair in taken]}
+                if limit is not None:
+                    orders["FIFO"] = [_fifo(case, limit) for case in mirrored]
+                    orders["levels"] = [_levels(case, limit) for case in mirrored]
+                for order, seconds in orders.items():
+                    ratio = Spread.of([a / b for a, b in zip(seconds, bounds, strict=True)])
+                    aim = Aim(1 + 1e-9 if limit is None else 1.04) if order == "anydeploy" else None
+                    case = {"graph": shape, "phase": phase, "max_concurrent": limit or "none", "order": order}
+                    rows.append(Row(case, "the bound", "s", Spread.of(seconds), Spread.of(bounds), ratio, aim))
+                    if limit is not None and not reverse:
+                        curves.setdefault(f"{shape}, {order}", []).append((limit, ratio.median))
+    title = f"Time until all are up or down, as a multiple of the bound, {count} random graphs of each kind"
+    return [Section(title, rows, across="order", curves=curves)]
+
+
+def _clock() -> dict[str, object]:
+    return {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+# -- The graphs --------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class _Case:
+    """A graph, and the seconds that each deployment takes to come up and to go down."""
+
+    graph: Graph
+    up: Sequence[float]
+    down: Sequence[float]
+
+    def mirrored(self) -> _Case:
+        """The way down as if it were the way up of another graph: everything waits for its dependents."""
+        n = len(self.graph)
+        dependents: Graph = [[] for _ in range(n)]
+        for i, below in enumerate(self.graph):
+            for j in below:
+                dependents[n - 1 - j].append(n - 1 - i)
+        return _Case(dependents, self.down[::-1], self.up[::-1])
+
+    def bound(self, limit: int | None) -> float:
+        path: list[float] = []
+        for i, below in enumerate(self.graph):
+            path.append(max((path[j] for j in below), default=0.0) + self.up[i])
+        return max(path) if limit is None else max(*path, sum(self.up) / limit)
+
+
+def _case(make: Callable[[random.Random, int], Graph], rng: random.Random, n: int) -> _Case:
+    graph = make(rng, n)
+    up, down = ([rng.lognormvariate(1, 1) for _ in graph] for _ in range(2))
+    return _Case(graph, up, down)
+
+
+def _trees(rng: random.Random, n: int) -> Graph:
+    """Each stands on one that came before; one in twenty is a root."""
+    return [[rng.randrange(i)] if i and rng.random() > 0.05 else [] for i in range(n)]
+
+
+def _layered(rng: random.Random, n: int) -> Graph:
+    """Ten layers; each stands on up to three of the layer below."""
+    width = -(-n // 10)
+    return [
+        sorted({rng.randrange((i // width - 1) * width, i // width * width) for _ in range(3)}) if i >= width else []
+        for i in range(n)
+    ]
+
+
+def _dags(rng: random.Random, n: int) -> Graph:
+    """Each stands on up to three that came before, wherever."""
+    return [sorted({rng.randrange(i) for _ in range(rng.randrange(4))}) if i else [] for i in range(n)]
+
+
+def _fans(rng: random.Random, n: int) -> Graph:
+    """One, then many that stand on it, then one that stands on all of those, and so on."""
+    graph: Graph = [[]]
+    while len(graph) < n:
+        hub, many = len(graph) - 1, rng.randint(2, max(2, min(40, n - len(graph) - 1)))
+        graph += [[hub] for _ in range(many)]
+        graph.append(list(range(hub + 1, hub + 1 + many)))
+    return graph
+
+
+SHAPES: Mapping[str, Callable[[random.Random, int], Graph]] = {
+    "trees": _trees,
+    "layers": _layered,
+    "random DAG": _dags,
+    "fan-out, fan-in": _fans,
+}
+
+
+# -- Ours --------------------------------------------------------------------------------------------------------------
+
+
+@define(kw_only=True, eq=False, slots=False)
+class _Sleeper(Connector):
+    up: float
+    down: float
+
+    async def deploy(self, external: bool) -> None:  # noqa: ARG002
+        await anyio.sleep(self.up)
+
+    async def undeploy(self, external: bool) -> None:  # noqa: ARG002
+        await anyio.sleep(self.down)
+
+
+async def _measure(case: _Case, limit: int | None) -> tuple[float, float]:
+    configs = [
+        DeploymentConfig(f"d{i}", "sleeper", {"up": up, "down": down}, depends_on=[f"d{j}" for j in below])
+        for i, (below, up, down) in enumerate(zip(case.graph, case.up, case.down, strict=True))
+    ]
+    types = {"sleeper": _Sleeper}
+    async with DefaultDeploymentManager(
+        configs, connector_types=types, max_concurrent=limit, undeploy_timeout=None
+    ) as manager:
+        times = [anyio.current_time()]
+        for operation in (manager.deploy_all, manager.undeploy_all):
+            await operation()
+            times.append(anyio.current_time())
+    return times[1] - times[0], times[2] - times[1]
+
+
+# -- Other orders ------------------------------------------------------------------------------------------------------
+
+
+def _fifo(case: _Case, limit: int) -> float:
+    """Who is ready first goes first."""
+    return _schedule(case.graph, case.up, limit)
+
+
+def _levels(case: _Case, limit: int) -> float:
+    """All of a level have to be up before the next level begins."""
+    level: list[int] = []
+    for below in case.graph:
+        level.append(1 + max((level[j] for j in below), default=-1))
+    total = 0.0
+    for number in range(max(level) + 1):
+        takes = [seconds for own, seconds in zip(level, case.up, strict=True) if own == number]
+        total += _schedule([[] for _ in takes], takes, limit)
+    return total
+
+
+def _schedule(graph: Graph, takes: Sequence[float], limit: int) -> float:
+    waiting = [len(below) for below in graph]
+    dependents: Graph = [[] for _ in graph]
+    for i, below in enumerate(graph):
+        for j in below:
+            dependents[j].append(i)
+    ready = [i for i, count in enumerate(waiting) if not count]
+    running: list[tuple[float, int]] = []
+    now, begun = 0.0, 0
+    while begun < len(ready) or running:
+        while begun < len(ready) and len(running) < limit:
+            heappush(running, (now + takes[ready[begun]], ready[begun]))
+            begun += 1
+        now, done = heappop(running)
+        for dependent in dependents[done]:
+            waiting[dependent] -= 1
+            if not waiting[dependent]:
+                ready.append(dependent)
+    return now

@@ -1,0 +1,168 @@
+"""How everything here is measured: contenders in turns in one process, and ratios with their spread.
+
+A time says more about the machine than about the program, and a machine that others use as well is faster in one minute
+than in the next. So the contenders take turns, each round gives one ratio, and what counts is the median of those; the
+quartiles beside it tell how far it can be trusted. Times are CPU times of the process.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from statistics import median, quantiles
+from time import process_time
+from typing import Any, Self
+
+from attrs import asdict, field, frozen
+
+
+@frozen
+class Spread:
+    """Several values of one figure."""
+
+    low: float
+    median: float
+    high: float
+    rounds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Median and quartiles."""
+        if len(values) < 2:
+            return cls(values[0], values[0], values[0], 1)
+        low, _, high = quantiles(values, n=4, method="inclusive")
+        return cls(low, median(values), high, len(values))
+
+
+@frozen
+class Aim:
+    """What a figure should be.
+
+    :ivar at_most: whether less is better
+    """
+
+    limit: float
+    at_most: bool = True
+
+    def met(self, figure: Spread) -> bool:
+        return figure.median <= self.limit if self.at_most else figure.median >= self.limit
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.limit:g}"
+
+
+@frozen
+class Row:
+    """One comparison.
+
+    :ivar case: what was measured, by the name of a column
+    :ivar against: whom ``ours`` is compared with
+    :ivar ours: in ``unit``, likewise ``theirs``
+    :ivar ratio: of the two, round by round
+    """
+
+    case: Mapping[str, str | int]
+    against: str
+    unit: str
+    ours: Spread
+    theirs: Spread
+    ratio: Spread
+    aim: Aim | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "met": None if self.aim is None else self.aim.met(self.ratio)}
+
+
+@frozen
+class Section:
+    """One table of what a benchmark has found.
+
+    :ivar across: which part of the case stands in the columns of the table, if one does
+    :ivar skipped: what could not be measured, and why
+    :ivar curves: further figures, for plots: points by name
+    """
+
+    title: str
+    rows: Sequence[Row]
+    across: str | None = None
+    skipped: Sequence[str] = ()
+    curves: Mapping[str, Sequence[tuple[float, float]]] = field(factory=dict[str, Any])
+
+
+@frozen
+class Effort:
+    """How thoroughly to measure.
+
+    :ivar quick: only show that everything runs; the figures mean nothing
+    :ivar most: how many rounds are enough
+    """
+
+    quick: bool = False
+    most: int | None = None
+
+    def rounds(self, normal: int) -> int:
+        return 1 if self.quick else min(normal, self.most or normal)
+
+    def sizes(self, *normal: int) -> tuple[int, ...]:
+        """Numbers of deployments, or whatever a benchmark is about."""
+        return (normal[0] // 10 or 1,) if self.quick else normal
+
+
+class Stopwatch:
+    """The CPU seconds of what is within its ``with`` block."""
+
+    cpu = 0.0
+
+    def __enter__(self) -> Self:
+        self._began = process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cpu = process_time() - self._began
+
+
+@contextmanager
+def collector(*, enabled: bool) -> Iterator[None]:
+    """Begin with no garbage; leave the garbage collector as Python has it, or switch it off."""
+    gc.collect()
+    if not enabled:
+        gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def in_turns(
+    contenders: Mapping[str, Callable[[], float]], rounds: int, *, collect: bool = True, warm_up: bool = True
+) -> dict[str, list[float]]:
+    """Let each contender run once a round, in an order that turns with the rounds; what each has returned."""
+    names = list(contenders)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(-warm_up, rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            with collector(enabled=collect):
+                value = contenders[name]()
+            if number >= 0:
+                found[name].append(value)
+    return found
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    return Spread.of([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
+def compare(
+    case: Mapping[str, str | int],
+    found: Mapping[str, Sequence[float]],
+    ours: str,
+    theirs: str,
+    *,
+    unit: str,
+    scale: float = 1.0,
+    aim: Aim | None = None,
+) -> Row:
+    """A row of the ratio of two of the contenders; ``scale`` turns what they returned into ``unit``."""
+    mine, its = ([value * scale for value in found[name]] for name in (ours, theirs))
+    return Row(case, theirs, unit, Spread.of(mine), Spread.of(its), ratios(mine, its), aim)
