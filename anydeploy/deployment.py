@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -76,10 +77,35 @@ class Claim:
 
 @define(eq=False)
 class Teardown:
-    """One try to take an environment down, as those see it who wait for its end."""
+    """One try to take an environment down, as those see it who wait for its end and no other."""
 
     event: Event = field(factory=Event)
     error: BaseException | None = None
+
+
+@define(eq=False)
+class Descent:
+    """The way down of many, as an ``undeploy_all`` waits for it.
+
+    :ivar remaining: those that may still be on their way, dependents first: what is up when its turn has come, after
+        everything above it, is wanted by somebody, or by what is stuck
+    """
+
+    remaining: deque[Deployment]
+    event: Event = field(factory=Event)
+    errors: list[UndeployError] = field(factory=list[UndeployError])
+
+    def advance(self) -> bool:
+        """Take note of those that have come to their end. Returns whether all have."""
+        while self.remaining:
+            deployment = self.remaining[0]
+            if deployment.state is DeploymentState.UNDEPLOYING:
+                return False
+            if deployment.state is DeploymentState.STUCK:
+                self.errors.append(deployment.undeploy_error(deployment.error))
+            self.remaining.popleft()
+        self.event.set()
+        return True
 
 
 @define(eq=False)

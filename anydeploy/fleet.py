@@ -15,7 +15,7 @@ from anyio import Event, current_time
 from attrs import define, field
 
 from .definitions import Blueprint
-from .deployment import Claim, Deployment
+from .deployment import Claim, Deployment, Descent
 from .lifecycle import DeploymentEvent, DeploymentState, Step
 from .slots import Slots
 
@@ -45,6 +45,9 @@ class Fleet:
     #: What has happened and was not told yet.
     _news: deque[DeploymentEvent] = field(factory=deque[DeploymentEvent])
     _carrying_out: bool = False
+    _descents: list[Descent] = field(factory=list[Descent])
+    #: The remaining path of one that has to come may be longer than its `height` says.
+    _outgrown: bool = False
 
     # -- Callers come and go -----------------------------------------------------------------------------------------
 
@@ -57,7 +60,6 @@ class Fleet:
         targets = tuple(self.deployments[name] for name in names)
         for target in targets:
             target.hidden = False
-        self._raise_urgency(created)
         for deployment in created:
             self._start_if_ready(deployment)
         claim = self._join(targets)
@@ -92,9 +94,13 @@ class Fleet:
         self._carry_out()
         return deployment
 
-    def withdraw_all(self) -> list[Deployment]:
-        """:meth:`withdraw` for every name; those whose end is to be waited for come dependents first."""
-        return self._withdraw_all("was undeployed before it was up")
+    def withdraw_all(self) -> Descent:
+        """:meth:`withdraw` for every name; returns what to wait for."""
+        self._withdraw_all("was undeployed before it was up")
+        descent = Descent(deque(reversed(self.deployments.values())))
+        self._descents.append(descent)
+        self._carry_out()
+        return descent
 
     def close(self, timeout: float) -> None:
         """Bring everything down for good, within ``timeout`` seconds (rule U8)."""
@@ -107,6 +113,7 @@ class Fleet:
             deployment.limit(self._shutdown_deadline)
         if not self.deployments:
             self._drained.set()
+        self._carry_out()
 
     async def drained(self) -> None:
         """Wait until a closing fleet has nothing left that could still be torn down."""
@@ -201,12 +208,14 @@ class Fleet:
         self._carrying_out = True
         try:
             while True:
-                if (deployment := self.slots.next()) is not None:
+                if (deployment := self._next()) is not None:
                     deployment.proceed()
                 elif self._news:
                     self.report(self._news.popleft())
                 else:
                     break
+            if self._descents:
+                self._descents = [descent for descent in self._descents if not descent.advance()]
         finally:
             self._carrying_out = False
 
@@ -219,6 +228,7 @@ class Fleet:
         deployment = Deployment(self, blueprint, dependencies, predecessor, missing, depth)
         for dependency in dependencies:
             dependency.dependents[deployment] = None
+        self._outgrown = self._outgrown or missing > 0
         if predecessor is not None:
             deployment.missing += 1
             predecessor.successor = deployment
@@ -228,22 +238,14 @@ class Fleet:
         deployment.step(Step.DEMANDED)
         return deployment
 
-    def _raise_urgency(self, created: list[Deployment]) -> None:
-        """Lengthen the remaining paths of what the new deployments wait for."""
-        if not self.slots.limited:
-            return
-        new = set(created)
-        # The new ones come dependents first, so each is visited when its own path is final; an older one is visited
-        # again whenever its path grows.
-        worklist = created[::-1]
-        for deployment in worklist:
-            for dependency in deployment.dependencies:
-                if dependency.state is DeploymentState.DEPLOYING and dependency.height <= deployment.height:
-                    dependency.height = deployment.height + 1
-                    if dependency.request:
-                        self.slots.request(dependency)
-                    if dependency not in new:
-                        worklist.append(dependency)
+    def _next(self) -> Deployment | None:
+        """Who may proceed now. How long the paths are that remain is found out only when there is a choice."""
+        if self._outgrown and self.slots.has_choice:
+            self._outgrown = False
+            for deployment in reversed(self.deployments.values()):
+                deployment.height = 1 + max((dependent.height for dependent in deployment.dependents), default=0)
+            self.slots.reorder()
+        return self.slots.next()
 
     def _start_if_ready(self, deployment: Deployment) -> None:
         if deployment.missing == 0:
@@ -275,17 +277,14 @@ class Fleet:
         lives = [deployment] if deployment.predecessor is None else [deployment, deployment.predecessor]
         return [*(loose for life in lives for loose in self._fail_claims(life, why)), deployment]
 
-    def _withdraw_all(self, why: str) -> list[Deployment]:
+    def _withdraw_all(self, why: str) -> None:
         loose: list[Deployment] = []
         for deployment in self.deployments.values():
             loose += self._withdraw(deployment, why)
         self._settle_demand(loose)
-        remaining = list(reversed(self.deployments.values()))
-        for deployment in remaining:
+        for deployment in reversed(self.deployments.values()):
             if deployment.state is DeploymentState.STUCK:
                 self._retry(deployment)
-        self._carry_out()
-        return remaining
 
     def _fail_claims(self, deployment: Deployment, why: str | None = None) -> list[Deployment]:
         """Disappoint the callers that wait for it; returns what else their claims stood for."""

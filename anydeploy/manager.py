@@ -219,17 +219,10 @@ class DefaultDeploymentManager(DeploymentManager):
         self._check_may_wait()
         for name in list(self._futures):
             self._disarm(name)
-        pending = self._fleet.withdraw_all()
-        await checkpoint()
-        errors: list[UndeployError] = []
-        for deployment in pending:
-            if not deployment.demanded:
-                try:
-                    await deployment.wait_gone()
-                except UndeployError as exc:
-                    errors.append(exc)
-        if errors:
-            raise ExceptionGroup("some deployments could not be undeployed", errors)
+        descent = self._fleet.withdraw_all()
+        await descent.event.wait()
+        if descent.errors:
+            raise ExceptionGroup("some deployments could not be undeployed", descent.errors)
 
     async def close(self) -> None:
         """Give up what is coming up, take everything down, and accept no demand any more (rule U8).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,15 @@ class Slots:
         self._number = count(1)
 
     @property
-    def limited(self) -> bool:
-        return self._limit is not None
+    def has_choice(self) -> bool:
+        """Whether a slot is free and several may want it."""
+        return self._limit is not None and self._taken < self._limit and len(self._waiting) > 1
+
+    def reorder(self) -> None:
+        """Look again at how urgent each request is."""
+        requests = [(number, deployment) for _, number, deployment in self._waiting if deployment.request == number]
+        self._waiting = [(-deployment.urgency, number, deployment) for number, deployment in requests]
+        heapify(self._waiting)
 
     def request(self, deployment: Deployment) -> None:
         """Ask that the deployment may proceed, in place of what was asked for it before."""

@@ -280,10 +280,7 @@ def lines_each(scenario: Scenario, configs: list[DeploymentConfig]) -> float:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=named)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=named)
-def test_work_grows_with_the_number_of_deployments(scenario: Scenario, shape: Shape, request: pytest.FixtureRequest):
-    if (scenario, shape) == (one_by_one_limited, chain):
-        reason = "each newcomer on top of a chain lengthens the remaining path of everything below it"
-        request.applymarker(pytest.mark.xfail(reason=reason))
+def test_work_grows_with_the_number_of_deployments(scenario: Scenario, shape: Shape):
     few, many = (lines_each(scenario, graph(shape, n)) for n in (FEW, MANY))
     assert many < 1.1 * few
 
@@ -316,10 +313,8 @@ def test_the_graph_takes_one_pass(shape: Shape):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("shape", SHAPES, ids=named)
-def test_a_deployment_is_one_task_that_waits_once(backend: str, shape: Shape, request: pytest.FixtureRequest):
+def test_a_deployment_is_one_task_that_waits_once(backend: str, shape: Shape):
     """It is started once and woken once, by an Event of its own; a timer bounds its teardown."""
-    if shape is chain:
-        request.applymarker(pytest.mark.xfail(reason="undeploy_all waits for each end in turn"))
     ours, floor = (cost_each(backend, function, shape) for function in (together, bare))
     assert ours.tasks == floor.tasks == 1
     assert ours.events == pytest.approx(floor.events, abs=0.1)

@@ -147,6 +147,26 @@ async def test_undeploy_all_collects() -> None:
         await manager.undeploy("unknown")
 
 
+async def test_undeploy_all_waits_for_what_was_on_its_way_down() -> None:
+    """U7: also if somebody waited to deploy it afresh; and for what lies under it."""
+    world = World()
+    plan = world.hold("undeploy b")
+    async with world.manager(unit("a"), unit("b", "a")) as manager, create_task_group() as tasks:
+        await manager.deploy("b")
+        start(tasks, manager.undeploy, "b")
+        await plan.reached.wait()
+        newcomer = start(tasks, manager.deploy, "b")
+        await settle()
+        calls = [start(tasks, manager.undeploy_all) for _ in range(2)]
+        assert await newcomer.wait() == "raised"
+        await settle()
+        assert [call.outcome for call in calls] == ["waiting"] * 2
+        calls[0].cancel()
+        plan.release()
+        assert await calls[1].wait() == "returned"
+        assert list(world.existing) == []
+
+
 async def test_close_during_everything() -> None:
     """U8: close gives up deploys, waits for teardowns, tries the stuck a last time, and is final."""
     world = World()
