@@ -107,6 +107,13 @@ def marked(marker: str) -> list[int]:
     return found
 
 
+def wait_for_marked(marker: str, count: int = 1) -> None:
+    """What a program's arguments are can be seen a moment after it was started, not at once."""
+    deadline = time.monotonic() + DEADLINE
+    while len(marked(marker)) != count:
+        assert time.monotonic() < deadline, f"{len(marked(marker))} processes, not {count}"
+
+
 def kill_all(marker: str) -> None:
     for pid in marked(marker):
         try:
