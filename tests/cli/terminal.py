@@ -108,10 +108,10 @@ def marked(marker: str) -> list[int]:
 
 
 def wait_for_marked(marker: str, count: int = 1) -> None:
-    """What a program's arguments are can be seen a moment after it was started, not at once."""
+    """Wait for as many at least. What a program's arguments are can be seen a moment after it was started."""
     deadline = time.monotonic() + DEADLINE
-    while len(marked(marker)) != count:
-        assert time.monotonic() < deadline, f"{len(marked(marker))} processes, not {count}"
+    while len(found := marked(marker)) < count:
+        assert time.monotonic() < deadline, f"{len(found)} processes, not {count}"
 
 
 def kill_all(marker: str) -> None:
