@@ -468,8 +468,8 @@ async def test_listeners_and_connectors_run_in_the_context_of_the_manager() -> N
 @pytest.mark.parametrize("call", ["undeploy", "undeploy_all", "deploy"])
 async def test_listener_that_calls_the_manager_at_once(state: str, call: str) -> None:
     """M3: an eager task runs within on_event, where everything has been decided: what it calls disturbs nothing."""
-    if not on_asyncio():
-        pytest.skip("only asyncio has eager tasks")
+    if not on_asyncio() or type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
+        pytest.skip("only asyncio has eager tasks; uvloop 0.23 cannot start any on Python 3.13")
     world = World()
     calls: list[asyncio.Task[None]] = []
 

@@ -107,6 +107,13 @@ def marked(marker: str) -> list[int]:
     return found
 
 
+def wait_for_marked(marker: str, count: int = 1) -> None:
+    """Wait for as many at least. What a program's arguments are can be seen a moment after it was started."""
+    deadline = time.monotonic() + DEADLINE
+    while len(found := marked(marker)) < count:
+        assert time.monotonic() < deadline, f"{len(found)} processes, not {count}"
+
+
 def kill_all(marker: str) -> None:
     for pid in marked(marker):
         try:

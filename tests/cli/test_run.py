@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .terminal import COMMAND, DEADLINE, Terminal, marked
+from .terminal import COMMAND, DEADLINE, Terminal, wait_for_marked
 
 Write = Callable[[str], Path]
 Open = Callable[..., Terminal]
@@ -112,7 +112,7 @@ def test_json_lines_of_up(path: str, marker: str) -> None:
         for line in process.stdout:
             records.append(json.loads(line))
             if records[-1]["event"] == "ready":
-                assert marked(marker)
+                wait_for_marked(marker)
                 process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE) == 143
     states = [(record["name"], record["state"]) for record in records if record["event"] == "state"]

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import pytest
 
-from .terminal import COMMAND, DEADLINE, Terminal, kill_all, marked
+from .terminal import COMMAND, DEADLINE, Terminal, kill_all, marked, wait_for_marked
 
 Write = Callable[[str], Path]
 Open = Callable[..., Terminal]
@@ -52,7 +52,7 @@ def _waiting_in(pipe: IO[Any]) -> int:
 def test_comes_up_and_goes_down_in_reverse(write: Write, open_terminal: Open, marker: str, backend: str) -> None:
     terminal = open_terminal("up", "-v", "--backend", backend, str(write(STACK.format(marker))))
     terminal.wait_for("ready: 3 deployments")
-    assert len(marked(marker)) == 3
+    wait_for_marked(marker, 3)
     terminal.press()
     assert terminal.end() == 130
     assert _states(terminal.text, "live") == ["db", "web", "far"]
@@ -91,7 +91,7 @@ def test_a_second_ctrl_c_cuts_grace_periods_short(write: Write, open_terminal: O
     terminal.wait_for("ready: 1 deployment")
     terminal.press()
     terminal.wait_for("SIGINT: stopping")
-    assert marked(marker)
+    wait_for_marked(marker)
     terminal.press()
     assert terminal.end() == 130
     assert "grace periods are cut short" in terminal.text
@@ -125,8 +125,7 @@ def test_a_third_signal_leaves_a_blocked_event_loop(
     config: {{command: [sh, -c, 'echo {"a" * 40}b; sleep {marker}; :'], ready: {{log: '(a+)+$'}}}}
 """)
     terminal = open_terminal("up", "--backend", backend, str(path))
-    while not marked(marker):
-        assert terminal.process.poll() is None, terminal.text
+    wait_for_marked(marker)
     cpu_time = terminal.cpu_time()
     while terminal.cpu_time() < cpu_time + 1:
         assert terminal.process.poll() is None, terminal.text
