@@ -52,7 +52,7 @@ def _makespan(curves: Mapping[str, Any], path: Path) -> Path:
 
     shapes = list(dict.fromkeys(name.rpartition(", ")[0] for name in curves))
     figure = Figure(figsize=(2.6 * len(shapes), 3.4), layout="constrained")
-    styles = {"anydeploy": "o-", "FIFO": "s--", "levels": "^:"}
+    styles = {"anydeploy": "o-", "FIFO": "s--", "levels": "^:", "foresight": "d-."}
     first: Any = None
     for number, shape in enumerate(shapes):
         axes: Any = figure.add_subplot(1, len(shapes), number + 1, sharey=first)
