@@ -34,7 +34,8 @@ def run(effort: Effort) -> list[Section]:
     curves: dict[str, list[tuple[float, float]]] = {}
     number = 2 if effort.quick else _GRAPHS
     for (shape, make), sigma in product(SHAPES.items(), _SIGMAS):
-        cases = [_case(make, random.Random(seed), *effort.sizes(_DEPLOYMENTS), sigma) for seed in range(number)]
+        (n,) = effort.sizes(_DEPLOYMENTS)
+        cases = [_case(make, random.Random(seed), n, sigma) for seed in range(number)]
         for limit in (None, *_LIMITS):
             taken = [anyio.run(_measure, case, limit, backend="trio", backend_options=_clock()) for case in cases]
             for phase, reverse in (("deploy", False), ("undeploy", True)):
@@ -50,7 +51,7 @@ def run(effort: Effort) -> list[Section]:
                     aim = Aim(1 + 1e-9 if limit is None else 1.04) if order == "anydeploy" else None
                     case = {
                         "graph": shape,
-                        "σ": f"{sigma:g}",
+                        "sigma": f"{sigma:g}",
                         "phase": phase,
                         "max_concurrent": limit or "none",
                         "order": order,
