@@ -36,12 +36,13 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="only show that everything runs; the figures mean nothing")
     parser.add_argument("--rounds", type=int, help="at most so many rounds of anything: sooner, and less certain")
+    parser.add_argument("--largest", type=int, metavar="N", help="leave out graphs that are larger than this")
     parser.add_argument("--output", type=Path, help="another directory for JSON and plots, and no README")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
-    effort = Effort(arguments.quick, arguments.rounds)
+    effort = Effort(arguments.quick, arguments.rounds, arguments.largest)
     for name in arguments.names or BENCHMARKS:
         began = perf_counter()
         # Nothing that one has imported or left in memory is to slow down another.
