@@ -20,8 +20,9 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 #: What the tests need beside an installed anydeploy.
 TESTED = ("tests", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml")
-#: Whether the state machine finds the seeded defects says something about the machine; once is enough.
-ABOUT_THE_PACKAGE = ("--ignore=tests/test_mutants.py",)
+#: Whether the state machine finds the seeded defects says something about the machine, and whether the benchmarks run,
+#: about the benchmarks; once is enough.
+ABOUT_THE_PACKAGE = ("--ignore=tests/test_mutants.py", "--ignore=tests/test_benchmarks.py")
 
 
 @nox.session
@@ -105,7 +106,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What a deployment costs; see benchmarks/README.md."""
+    """What a deployment costs, beside peers and limits: writes benchmarks/README.md. Best on an idle machine."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 

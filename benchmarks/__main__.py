@@ -1,8 +1,9 @@
-"""Run the benchmarks, print their tables, and write JSON, plots, and the tables in README.md."""
+"""Run the benchmarks, print their tables, and keep them: in README.md, and in results/ as JSON and plots."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +27,8 @@ BENCHMARKS: Mapping[str, str] = {
     "graph": "graph_search",
     "makespan": "makespan",
 }
-HERE = Path(__file__).parent
+README = Path(__file__).with_name("README.md")
+RESULTS = README.with_name("results")
 
 
 def main() -> None:
@@ -34,26 +36,26 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="only show that everything runs; the figures mean nothing")
     parser.add_argument("--rounds", type=int, help="at most so many rounds of anything: sooner, and less certain")
-    parser.add_argument("--output", type=Path, help="a directory for the files; by default that of the benchmarks")
+    parser.add_argument("--largest", type=int, metavar="N", help="leave out graphs that are larger than this")
+    parser.add_argument("--output", type=Path, help="another directory for JSON and plots, and no README")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
-    effort = Effort(arguments.quick, arguments.rounds)
-    found: dict[str, list[Section]] = {}
+    effort = Effort(arguments.quick, arguments.rounds, arguments.largest)
     for name in arguments.names or BENCHMARKS:
         began = perf_counter()
         # Nothing that one has imported or left in memory is to slow down another.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            found[name] = pool.submit(_function(name), effort).result()
-        print(report.as_markdown({name: found[name]}))
+            sections = pool.submit(_function(name), effort).result()
+        tables = report.as_markdown(sections)
+        print(tables, flush=True)
         print(f"{name} took {perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    # Only a whole and thorough run replaces what is kept.
-    whole = not arguments.names and not arguments.quick
-    if whole or arguments.output is not None:
-        _write(found, arguments.output or HERE)
-        if arguments.output is None:
-            report.into(HERE / "README.md", report.as_markdown(found))
+        if arguments.output is not None:
+            _write(name, sections, arguments.output)
+        elif not arguments.quick:
+            _write(name, sections, RESULTS)
+            report.into(README, name, tables)
 
 
 def _function(name: str) -> Callable[[Effort], list[Section]]:
@@ -61,11 +63,11 @@ def _function(name: str) -> Callable[[Effort], list[Section]]:
     return run
 
 
-def _write(found: Mapping[str, list[Section]], directory: Path) -> None:
+def _write(name: str, sections: list[Section], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "results.json").write_text(report.as_json(found))
+    (directory / f"{name}.json").write_text(json.dumps(report.as_dict(sections), indent=1) + "\n")
     try:
-        draw(found, directory)
+        draw(directory)
     except ImportError as missing:
         print(f"no plots: {missing}", file=sys.stderr)
 

@@ -25,7 +25,7 @@ def run(effort: Effort) -> list[Section]:
                     "anydeploy": timed(_cancel_callers, n, what, backend=backend),
                     "tasks that wait for an Event each": timed(_cancel_waiters, n, what, backend=backend),
                 }
-                found = in_turns(contenders, effort.rounds(7))
+                found = in_turns(contenders, effort.rounds(3 if what == "ticks" else 5), warm_up=False)
                 case: dict[str, str | int] = {"deployments": n, "cancelled": n // 10, "loop": backend, "what": what}
                 rows.append(compare(case, found, *contenders, unit=unit, scale=scale, aim=aim))
     return [Section("One caller in ten is cancelled, until the last of them has returned", rows)]

@@ -96,17 +96,21 @@ class Effort:
 
     :ivar quick: only show that everything runs; the figures mean nothing
     :ivar most: how many rounds are enough
+    :ivar largest: what is larger than this is left out
     """
 
     quick: bool = False
     most: int | None = None
+    largest: int | None = None
 
     def rounds(self, normal: int) -> int:
         return 1 if self.quick else min(normal, self.most or normal)
 
     def sizes(self, *normal: int) -> tuple[int, ...]:
         """Numbers of deployments, or whatever a benchmark is about."""
-        return (normal[0] // 10 or 1,) if self.quick else normal
+        if self.quick:
+            return (normal[0] // 10,)
+        return tuple(n for n in normal if self.largest is None or n <= self.largest) or normal[:1]
 
 
 class Stopwatch:

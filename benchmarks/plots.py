@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .measure import Section
 
-
-def draw(found: Mapping[str, Sequence[Section]], directory: Path) -> list[Path]:
+def draw(directory: Path) -> None:
     """Write an SVG for each plot that there are figures for.
 
+    :param directory: where the JSON files of the benchmarks are, and the plots will be
     :raises ImportError: if matplotlib is not installed
     """
     import matplotlib as mpl
@@ -19,21 +19,20 @@ def draw(found: Mapping[str, Sequence[Section]], directory: Path) -> list[Path]:
     mpl.use("svg")
     # The same figures give the same file.
     mpl.rcParams.update({"svg.hashsalt": "anydeploy", "svg.fonttype": "none", "font.size": 10})
-    drawn: list[Path] = []
-    cost = {name: points for part in ("overhead", "streamflow") for name, points in _curves(found, part)}
-    if cost:
-        drawn.append(_cost(cost, directory / "overhead.svg"))
-    makespan = dict(_curves(found, "makespan"))
+    overhead, makespan = _curves(directory, "overhead"), _curves(directory, "makespan")
+    if overhead:
+        _cost(overhead | _curves(directory, "streamflow"), directory / "overhead.svg")
     if makespan:
-        drawn.append(_makespan(makespan, directory / "makespan.svg"))
-    return drawn
+        _makespan(makespan, directory / "makespan.svg")
 
 
-def _curves(found: Mapping[str, Sequence[Section]], name: str) -> list[tuple[str, Any]]:
-    return [curve for section in found.get(name, ()) for curve in section.curves.items()]
+def _curves(directory: Path, name: str) -> dict[str, Any]:
+    path = directory / f"{name}.json"
+    sections = json.loads(path.read_text())["sections"] if path.exists() else []
+    return {title: points for section in sections for title, points in section["curves"].items()}
 
 
-def _cost(curves: Mapping[str, Any], path: Path) -> Path:
+def _cost(curves: Mapping[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -44,15 +43,15 @@ def _cost(curves: Mapping[str, Any], path: Path) -> Path:
     axes.set(xlabel="deployments", ylabel="µs each, CPU time", title="Deploy and undeploy, asyncio, no dependencies")
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend()
-    return _save(figure, path)
+    _save(figure, path)
 
 
-def _makespan(curves: Mapping[str, Any], path: Path) -> Path:
+def _makespan(curves: Mapping[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     shapes = list(dict.fromkeys(name.rpartition(", ")[0] for name in curves))
     figure = Figure(figsize=(2.6 * len(shapes), 3.4), layout="constrained")
-    styles = {"anydeploy": "o-", "FIFO": "s--", "levels": "^:"}
+    styles = {"anydeploy": "o-", "FIFO": "s--", "levels": "^:", "foresight": "d-."}
     first: Any = None
     for number, shape in enumerate(shapes):
         axes: Any = figure.add_subplot(1, len(shapes), number + 1, sharey=first)
@@ -69,9 +68,8 @@ def _makespan(curves: Mapping[str, Any], path: Path) -> Path:
         axes.grid(visible=True, alpha=0.25)
     first.set_ylabel("time until all are up / bound")
     first.legend()
-    return _save(figure, path)
+    _save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> Path:
+def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
-    return path

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from os import cpu_count
 from pathlib import Path
+from typing import Any
 
 from .measure import Row, Section, Spread
 
-_BEGIN, _END = "<!-- written by `python -m benchmarks` -->", "<!-- until here -->"
 _PACKAGES = ("anydeploy", "anyio", "attrs", "trio", "uvloop", "streamflow", "networkx", "rustworkx", "ruamel.yaml")
 
 
@@ -37,45 +36,43 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def as_json(found: Mapping[str, Sequence[Section]]) -> str:
-    sections = {
-        name: [
-            {
-                "title": section.title,
-                "rows": [row.as_dict() for row in section.rows],
-                "skipped": section.skipped,
-                "curves": section.curves,
-            }
-            for section in sections
-        ]
-        for name, sections in found.items()
-    }
-    return json.dumps({"machine": machine(), "command": sys.argv[1:], "found": sections}, indent=1) + "\n"
-
-
-def as_markdown(found: Mapping[str, Sequence[Section]]) -> str:
-    about = machine()
-    lines = [
-        f"`python -m benchmarks {' '.join(sys.argv[1:])}`".replace(" `", "`") + f" on {about.pop('machine')}:",
-        ", ".join(f"{name} {what}" for name, what in about.items()) + ".",
+def as_dict(sections: Sequence[Section]) -> dict[str, Any]:
+    """All figures, for programs."""
+    found = [
+        {
+            "title": section.title,
+            "rows": [row.as_dict() for row in section.rows],
+            "skipped": section.skipped,
+            "curves": section.curves,
+        }
+        for section in sections
     ]
-    for sections in found.values():
-        for section in sections:
-            lines += [
-                "",
-                f"### {section.title}",
-                "",
-                *_table(section),
-                *(f"Skipped: {why}." for why in section.skipped),
-            ]
+    return {"machine": machine(), "command": _command(), "sections": found}
+
+
+def as_markdown(sections: Sequence[Section]) -> str:
+    """The tables, for people."""
+    lines: list[str] = []
+    for section in sections:
+        lines += [f"### {section.title}", "", *_table(section)]
+        lines += [f"Skipped: {why}." for why in section.skipped]
+        lines += [""]
+    about = machine()
+    where = about.pop("machine")
+    lines += [f"`{_command()}`: {where}; {', '.join(f'{name} {what}' for name, what in about.items())}."]
     return "\n".join(lines) + "\n"
 
 
-def into(readme: Path, tables: str) -> None:
-    """Put the tables in place of those of the last run."""
-    before, _, rest = readme.read_text().partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    readme.write_text(f"{before}{_BEGIN}\n\n{tables}\n{_END}{after}")
+def into(readme: Path, name: str, tables: str) -> None:
+    """Put the tables of a benchmark in place of those of its last run."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, _, rest = readme.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    readme.write_text(f"{before}{begin}\n{tables}\n{end}{after}")
+
+
+def _command() -> str:
+    return " ".join(["python -m benchmarks", *sys.argv[1:]])
 
 
 def _table(section: Section) -> Iterator[str]:
