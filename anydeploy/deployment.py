@@ -151,7 +151,10 @@ class Deployment:
     failure: BaseException | None = None
     blamed: Deployment | None = field(default=None, repr=False)
 
+    #: Its task has been started.
     started: bool = False
+    #: Its task has made its first step. Before that nothing exists that would have to be given up.
+    begun: bool = False
     #: The number of the request that stands for it in the slots; 0: none.
     request: int = 0
     has_slot: bool = False
@@ -291,6 +294,9 @@ class Deployment:
         cancellation nor any other scope reaches the connector from outside; the fleet alone cancels, through
         :meth:`give_up` and :meth:`limit`.
         """
+        if self.state is not DeploymentState.DEPLOYING:
+            return
+        self.begun = True
         _around.set((*_around.get(), self))
         error = await self._live()
         while error is not None:

@@ -322,7 +322,7 @@ class Fleet:
                 continue
             if deployment.state is DeploymentState.LIVE:
                 self._release(deployment)
-            elif deployment.state is DeploymentState.DEPLOYING and deployment.started:
+            elif deployment.state is DeploymentState.DEPLOYING and deployment.begun:
                 deployment.step(Step.GIVEN_UP)
                 deployment.give_up()
             elif deployment.state is DeploymentState.DEPLOYING:

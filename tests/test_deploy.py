@@ -658,6 +658,21 @@ async def test_given_up_in_the_moment_it_would_have_succeeded() -> None:
         assert manager.status()["a"].state == "absent"
 
 
+async def test_given_up_before_its_task_has_made_a_step() -> None:
+    """D6, U1: nothing is deployed, and at once nothing is left that what it stands on would have to wait for."""
+    if anyio.get_cancelled_exc_class() is not asyncio.CancelledError:
+        pytest.skip("trio has no way to stop a caller between two steps of others")
+    world = World()
+    async with world.manager(unit("a", "base"), unit("base")) as manager:
+        await manager.deploy("base")
+        caller = manager.deploy("a")
+        caller.send(None)
+        caller.close()
+        await manager.undeploy("base")
+        assert world.existing == {}
+        assert world.count("deploy a") == 0
+
+
 async def test_newcomer_during_cleanup_starts_afresh() -> None:
     """D6: a newcomer waits for the cleanup of a doomed attempt and never joins it."""
     world = World()
