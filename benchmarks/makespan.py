@@ -32,7 +32,7 @@ _SIGMAS = (0.5, 1.0)
 def run(effort: Effort) -> list[Section]:
     rows: list[Row] = []
     curves: dict[str, list[tuple[float, float]]] = {}
-    number = 2 if effort.quick else _GRAPHS
+    number = effort.rounds(_GRAPHS)
     for (shape, make), sigma in product(SHAPES.items(), _SIGMAS):
         (n,) = effort.sizes(_DEPLOYMENTS)
         cases = [_case(make, random.Random(seed), n, sigma) for seed in range(number)]

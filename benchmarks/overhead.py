@@ -42,13 +42,13 @@ def run(effort: Effort) -> list[Section]:
                     for name, spread in each.items():
                         cost[name].append((n, spread.median))
     title = "Overhead of a deployment that does nothing, beside "
-    return [
+    sections = [
         Section(f"{title}one task and one Event", rows["floor"], across="loop", curves=cost),
-        Section(
-            f"{title}a task that can be cancelled, has a deadline and goes in order", rows["bounded floor"], "loop"
-        ),
-        Section("Cost of a deployment among 100,000, beside that among 1,000", growth, across="loop"),
+        Section(f"{title}a task with a scope, a deadline and its turn", rows["bounded floor"], across="loop"),
     ]
+    if growth:
+        sections.append(Section("Cost of a deployment among 100,000, beside that among 1,000", growth, across="loop"))
+    return sections
 
 
 def _loops() -> list[tuple[str, str, bool]]:

@@ -21,7 +21,7 @@ def test_it_runs(name: str, tmp_path: Path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found = json.loads((tmp_path / f"{name}.json").read_text())
     for section in found["sections"]:
-        assert section["rows"] or section["skipped"] or "100,000" in section["title"]
+        assert section["rows"] or section["skipped"]
         assert f"### {section['title']}" in done.stdout
 
 
