@@ -20,8 +20,8 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 #: What the tests need beside an installed anydeploy.
 TESTED = ("tests", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml")
-#: Whether the state machine finds the seeded defects says something about the machine, whether the benchmarks run, about
-#: the benchmarks, and what a deployment costs is counted on every Python; here these are left out.
+#: Whether the state machine finds the seeded defects says something about the machine, and whether the benchmarks run,
+#: about the benchmarks; what a deployment costs is counted on every Python. Elsewhere these are left out.
 ABOUT_THE_PACKAGE = tuple(f"--ignore=tests/test_{what}.py" for what in ("mutants", "benchmarks", "cost"))
 
 
