@@ -93,7 +93,19 @@ async def hand_over(packer: Process, unpacker: Process) -> None:
             await unpacker.stdin.send(bytes(held))
             await unpacker.stdin.aclose()
         else:
-            unpacker.terminate()
+            await _insist(unpacker)
     except (BrokenResourceError, ClosedResourceError):
         # The unpacker has ended early: its exit status says why. The packer must not wait for it.
         packer.terminate()
+
+
+async def _insist(process: Process) -> None:
+    """Ask a process to end until it does.
+
+    A shell that is asked while it starts a program waits for that first, and the program may have missed it.
+    """
+    while True:
+        process.terminate()
+        with move_on_after(DRAIN):
+            await process.wait()
+            return

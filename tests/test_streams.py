@@ -65,3 +65,13 @@ async def test_hand_over_keeps_back_the_end_of_what_failed(local, size):
         assert target.stdout is not None
         with pytest.raises(anyio.EndOfStream):
             await target.stdout.receive()
+
+
+async def test_hand_over_insists_on_the_end_of_a_deaf_one(local):
+    deaf = "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.05; done"
+    async with local.start(["false"]) as source, local.start(["sh", "-c", deaf], grace=60) as target:
+        assert target.stdout is not None
+        await target.stdout.receive()
+        with anyio.fail_after(20):
+            await hand_over(source, target)
+        assert target.returncode != 0
