@@ -533,13 +533,13 @@ def _deep(levels: int) -> list[str]:
 )
 def test_aliases_cannot_blow_up(file: Path, lines: list[str], expected: str) -> None:
     """DESIGN 6: linear time and memory, and no recursion."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     (only,) = problems_in(
         file, "a:", "  type: host", "  config:", "    anything:", *(f"      {line}" for line in lines)
     )
     assert expected in only
     assert "deployment 'a'" in only
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
 
 
 def test_a_chain_of_merges_outside_of_the_deployments_is_followed_without_recursion(file: Path) -> None:
@@ -649,11 +649,11 @@ def test_loading_takes_at_most_twice_what_the_yaml_takes(file: Path) -> None:
 
 
 def _ratio(file: Path) -> float:
-    begin = time.perf_counter()
+    begin = time.process_time()
     YAML(typ="safe", pure=True).load(file.read_text())
-    middle = time.perf_counter()
+    middle = time.process_time()
     load_file(file, connector_types=TYPES)
-    return (time.perf_counter() - middle) / (middle - begin)
+    return (time.process_time() - middle) / (middle - begin)
 
 
 def test_the_loader_is_imported_only_where_it_is_used() -> None:
