@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ class Definitions:
         else:
             self._configs[name] = config
 
-    def closure(self, names: Iterable[str], *, is_met: Callable[[str], bool]) -> list[Blueprint]:
+    def closure(self, names: Sequence[str], *, is_met: Callable[[str], bool]) -> list[Blueprint]:
         """The blueprints of everything that ``names`` need, dependencies first, less what is met already.
 
         :raises WorkflowDefinitionException: if any of it is misspecified
@@ -115,6 +115,8 @@ class Definitions:
         def dependencies(name: str) -> Sequence[str]:
             return () if is_met(name) else self.blueprint(name).dependencies
 
+        if all(map(is_met, names)):
+            return []
         order = closure(names, dependencies)
         return [self.blueprint(name) for name in order if not is_met(name)]
 

@@ -291,7 +291,8 @@ class DefaultDeploymentManager(DeploymentManager):
     async def _deploy(self, names: list[str]) -> None:
         lazy = [name for name in names if self._definitions[name].lazy]
         eager = [name for name in names if not self._definitions[name].lazy]
-        self._definitions.closure(lazy, is_met=self._is_met)
+        if lazy:
+            self._definitions.closure(lazy, is_met=self._is_met)
         if eager:
             await self._bring_up(eager)
         else:

@@ -349,8 +349,8 @@ def test_the_work_for_a_deployment():
     assert lines_each(together, graph(wide, MANY)) < MOST_LINES
 
 
-#: About 510 are executed for a life from `deploy_all` to `undeploy_all`.
-MOST_LINES = 560
+#: About 485 are executed for a life from `deploy_all` to `undeploy_all`.
+MOST_LINES = 510
 
 
 # -- How promptly a cancelled caller returns ---------------------------------------------------------------------------
