@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -36,17 +38,25 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="only show that everything runs; the figures mean nothing")
     parser.add_argument("--rounds", type=int, help="at most so many rounds of anything: sooner, and less certain")
-    parser.add_argument("--largest", type=int, metavar="N", help="leave out graphs that are larger than this")
+    parser.add_argument(
+        "--largest", type=int, metavar="N", help="leave out graphs that are larger than this, if there are smaller ones"
+    )
     parser.add_argument("--output", type=Path, help="another directory for JSON and plots, and no README")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
+    if arguments.rounds is not None and arguments.rounds < 1:
+        parser.error("--rounds has to be at least 1")
+    if not arguments.quick and arguments.output is None and find_spec("matplotlib") is None:
+        parser.error("without matplotlib the plots would not belong to the tables: install it, or give --output")
     effort = Effort(arguments.quick, arguments.rounds, arguments.largest)
     for name in arguments.names or BENCHMARKS:
         began = perf_counter()
         # Nothing that one has imported or left in memory is to slow down another.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        # Ctrl-C ends it at once, and silently.
+        default = (signal.SIGINT, signal.SIG_DFL)
+        with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, default) as pool:
             sections = pool.submit(_function(name), effort).result()
         tables = report.as_markdown(sections)
         print(tables, flush=True)
@@ -73,4 +83,7 @@ def _write(name: str, sections: list[Section], directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
@@ -13,11 +13,15 @@ from anydeploy import Connector, DefaultDeploymentManager, DeploymentConfig
 
 from .measure import Stopwatch
 
-#: The name of a backend, and what `anyio.run` is told.
+#: The name of a backend that is installed, and what `anyio.run` is told.
 BACKENDS: dict[str, dict[str, Any]] = {
-    "asyncio": {"backend": "asyncio"},
-    "uvloop": {"backend": "asyncio", "backend_options": {"use_uvloop": True}},
-    "trio": {"backend": "trio"},
+    name: options
+    for name, options in {
+        "asyncio": {"backend": "asyncio"},
+        "uvloop": {"backend": "asyncio", "backend_options": {"use_uvloop": True}},
+        "trio": {"backend": "trio"},
+    }.items()
+    if find_spec(name)
 }
 
 
@@ -50,60 +54,76 @@ async def anydeploy(configs: Sequence[DeploymentConfig]) -> float:
 async def floor(configs: Sequence[DeploymentConfig]) -> float:
     """One task and one Event for each node in a bare task group.
 
-    Each task waits for the Events of the nodes below it, sets its own, stays until all are told to end, and ends. This
-    is less than any manager has to do: there is no order on the way down, no demand, no failure and no limit of time.
+    Each task waits for the Events below it that are not set yet, sets its own, stays until all are told to end, and
+    ends. This is less than any manager has to do: there is no order on the way down, no demand, no failure and no
+    limit of time.
     """
     with Stopwatch() as watch:
         up = {config.name: anyio.Event() for config in configs}
-        end = anyio.Event()
+        all_up, end = anyio.Event(), anyio.Event()
+        missing = len(configs)
 
         async def live(config: DeploymentConfig) -> None:
+            nonlocal missing
             for dependency in config.dependencies:
-                await up[dependency].wait()
+                if not up[dependency].is_set():
+                    await up[dependency].wait()
             up[config.name].set()
+            missing -= 1
+            if not missing:
+                all_up.set()
             await end.wait()
 
         async with anyio.create_task_group() as tasks:
             for config in configs:
                 tasks.start_soon(live, config)
-            for event in up.values():
-                await event.wait()
+            await all_up.wait()
             end.set()
     return watch.cpu
 
 
 async def bounded_floor(configs: Sequence[DeploymentConfig]) -> float:
-    """The floor, less what no manager can leave out that keeps its promises.
+    """The floor, with an order on the way down as well, and a limit of time.
 
-    The bring-up of each node can be cancelled by itself and is shielded from everybody else, its teardown has a
-    deadline, and each is told to go by an Event of its own, in reverse order.
+    Each task is started when it is its turn to come, is shielded from everybody else, waits for the Event that tells
+    it that it is its turn to go, and has a deadline for its end.
     """
     with Stopwatch() as watch:
-        up = {config.name: anyio.Event() for config in configs}
-        go = {config.name: anyio.Event() for config in configs}
-        dependents = dict.fromkeys(up, 0)
         dependencies = {config.name: config.dependencies for config in configs}
+        dependents = _turned(dependencies)
+        to_come = {name: len(below) for name, below in dependencies.items()}
+        to_go = {name: len(above) for name, above in dependents.items()}
+        go: dict[str, anyio.Event] = {}
+        all_up = anyio.Event()
 
-        async def live(config: DeploymentConfig) -> None:
-            for dependency in config.dependencies:
-                await up[dependency].wait()
-                dependents[dependency] += 1
+        async def live(name: str) -> None:
             with anyio.CancelScope(shield=True) as scope:
-                up[config.name].set()
-                await go[config.name].wait()
+                go[name] = anyio.Event()
+                for dependent in dependents[name]:
+                    to_come[dependent] -= 1
+                    if not to_come[dependent]:
+                        tasks.start_soon(live, dependent)
+                if len(go) == len(configs):
+                    all_up.set()
+                await go[name].wait()
                 scope.deadline = anyio.current_time() + 300
-            scope.deadline = math.inf
-            for dependency in dependencies[config.name]:
-                dependents[dependency] -= 1
-                if not dependents[dependency]:
+            for dependency in dependencies[name]:
+                to_go[dependency] -= 1
+                if not to_go[dependency]:
                     go[dependency].set()
 
         async with anyio.create_task_group() as tasks:
-            for config in configs:
-                tasks.start_soon(live, config)
-            for event in up.values():
-                await event.wait()
-            for name, count in list(dependents.items()):
-                if not count:
-                    go[name].set()
+            for name in [name for name, count in to_come.items() if not count]:
+                tasks.start_soon(live, name)
+            await all_up.wait()
+            for name in [name for name, count in to_go.items() if not count]:
+                go[name].set()
     return watch.cpu
+
+
+def _turned(dependencies: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    dependents: dict[str, list[str]] = {name: [] for name in dependencies}
+    for name, below in dependencies.items():
+        for dependency in below:
+            dependents[dependency].append(name)
+    return dependents
