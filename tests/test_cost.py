@@ -3,28 +3,32 @@
 Counts are the same on every machine and in every run. The cost must grow in proportion to the number of deployments,
 whatever the graph looks like and whoever asks, and what each of them takes of the event loop is fixed here, beside what
 anyio takes for a bare task that waits for one Event: a change of a constant is a decision, and is made together with
-this file. A loop inside a builtin (the copy of a list) is not seen by any of this.
+this file. Loops inside builtins (the copy of a list) are seen only where it is the list of all deployments.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import anyio
 import attrs
 import pytest
-import trio
+import trio.testing
 from anyio.lowlevel import checkpoint
+from virtual import VirtualLoop
 
 import anydeploy
-from anydeploy import Connector, DefaultDeploymentManager, DeployError, DeploymentConfig
+from anydeploy import Connector, DefaultDeploymentManager, DeployError, DeploymentConfig, UndeployError
+from anydeploy import deployment as deployment_module
+from anydeploy import manager as manager_module
 from anydeploy.graph import closure, longest_paths, remaining_paths, teardown_waves, waves
 
 PACKAGE = str(Path(anydeploy.__file__).parent)
@@ -52,6 +56,31 @@ class Failing(Nothing):
         for _ in range(10):
             await checkpoint()
         raise OSError("no")
+
+
+@attrs.define(kw_only=True, eq=False, slots=False)
+class Sticking(Nothing):
+    """Does not go down at the first try."""
+
+    tried: bool = attrs.field(init=False, default=False)
+
+    async def undeploy(self, external: bool) -> None:
+        if not self.tried:
+            self.tried = True
+            raise OSError("not yet")
+
+
+@attrs.define(kw_only=True, eq=False, slots=False)
+class Slow(Nothing):
+    """Takes its time, in seconds."""
+
+    seconds: float
+
+    async def deploy(self, external: bool) -> None:
+        await anyio.sleep(self.seconds)
+
+    async def undeploy(self, external: bool) -> None:
+        await anyio.sleep(self.seconds)
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
@@ -109,10 +138,12 @@ class Cost:
     steps: float = 0
     #: On asyncio only.
     timers: float = 0
+    #: Those of anydeploy.
+    scopes: float = 0
 
 
-def counting_loop(cost: Cost) -> asyncio.AbstractEventLoop:
-    class Loop(asyncio.SelectorEventLoop):
+def counting_loop(cost: Cost, base: type[asyncio.SelectorEventLoop]) -> asyncio.AbstractEventLoop:
+    class Loop(base):  # type: ignore[valid-type, misc]
         def create_task(self, *args: Any, **kwargs: Any) -> Any:
             cost.tasks += 1
             return super().create_task(*args, **kwargs)
@@ -139,7 +170,7 @@ class Instrument(trio.abc.Instrument):
         self.cost.steps += 1
 
 
-def cost_of(backend: str, function: Callable[..., Awaitable[None]], *args: Any) -> Cost:
+def cost_of(backend: str, function: Callable[..., Awaitable[None]], *args: Any, is_virtual: bool = False) -> Cost:
     cost = Cost()
     library: Any = trio if backend == "trio" else asyncio
     make_event = library.Event
@@ -148,11 +179,18 @@ def cost_of(backend: str, function: Callable[..., Awaitable[None]], *args: Any) 
         cost.events += 1
         return make_event()
 
-    options: dict[str, Any] = {"loop_factory": lambda: counting_loop(cost)}
+    def make_counted_scope(**options: Any) -> anyio.CancelScope:
+        cost.scopes += 1
+        return anyio.CancelScope(**options)
+
+    base = VirtualLoop if is_virtual else asyncio.SelectorEventLoop
+    options: dict[str, Any] = {"loop_factory": lambda: counting_loop(cost, base)}
     if backend == "trio":
-        options = {"instruments": [Instrument(cost)]}
+        clock = trio.testing.MockClock(autojump_threshold=0) if is_virtual else None
+        options = {"instruments": [Instrument(cost)], "clock": clock}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "Event", make_counted_event)
+        patch.setattr(deployment_module, "CancelScope", make_counted_scope)
         anyio.run(function, *args, backend=backend, backend_options=options)
     return cost
 
@@ -189,7 +227,7 @@ Scenario: TypeAlias = Callable[[list[DeploymentConfig]], Awaitable[None]]
 
 
 def manager_of(configs: list[DeploymentConfig], **options: Any) -> DefaultDeploymentManager:
-    types = {"nothing": Nothing, "failing": Failing, "waiting": Waiting}
+    types = {"nothing": Nothing, "failing": Failing, "sticking": Sticking, "slow": Slow, "waiting": Waiting}
     return DefaultDeploymentManager(configs, connector_types=types, **options)
 
 
@@ -250,6 +288,62 @@ async def failed(configs: list[DeploymentConfig]) -> None:
             await manager.deploy_all()
 
 
+async def half_cancelled(configs: list[DeploymentConfig]) -> None:
+    """Everyone has two callers, one of which goes while it comes up."""
+    gate = anyio.Event()
+
+    @attrs.define(kw_only=True, eq=False, slots=False)
+    class Held(Nothing):
+        async def deploy(self, external: bool) -> None:
+            await gate.wait()
+
+    held = [attrs.evolve(config, type="held") for config in configs]
+    async with DefaultDeploymentManager(held, connector_types={"held": Held}) as manager:
+        async with anyio.create_task_group() as stay, anyio.create_task_group() as go:
+            for config in configs:
+                stay.start_soon(manager.deploy, config.name)
+                go.start_soon(manager.deploy, config.name)
+            for _ in range(5):
+                await checkpoint()
+            go.cancel_scope.cancel()
+            gate.set()
+
+
+async def stuck(configs: list[DeploymentConfig]) -> None:
+    """Each goes down at the second try."""
+    async with manager_of([attrs.evolve(config, type="sticking") for config in configs]) as manager:
+        await manager.deploy_all()
+        for config in reversed(configs):
+            with pytest.raises(UndeployError):
+                await manager.undeploy(config.name)
+            await manager.undeploy(config.name)
+
+
+async def lazy(configs: list[DeploymentConfig]) -> None:
+    """Each is deployed by its first use."""
+    async with manager_of([attrs.evolve(config, lazy=True) for config in configs]) as manager:
+        await manager.deploy_all()
+        for config in configs:
+            connector = manager.get_connector(config.name)
+            assert isinstance(connector, Connector)
+            await connector.deploy(external=False)
+        await manager.undeploy_all()
+
+
+async def heard(configs: list[DeploymentConfig]) -> None:
+    """Somebody listens."""
+    await together(configs, on_event=lambda event: None)
+
+
+async def asked(configs: list[DeploymentConfig]) -> None:
+    """For the connector of each, and for one that is not there."""
+    async with manager_of(configs) as manager:
+        await manager.deploy_all()
+        for config in configs:
+            assert manager.get_connector(config.name) is not None
+            assert manager.get_connector(f"not {config.name}") is None
+
+
 async def bare(configs: list[DeploymentConfig]) -> None:
     """For each deployment a task that waits for one Event: the floor."""
     events = [anyio.Event() for _ in configs]
@@ -262,7 +356,21 @@ async def bare(configs: list[DeploymentConfig]) -> None:
             event.set()
 
 
-SCENARIOS = (together, limited, one_by_one, one_by_one_limited, crowd, closed, cancelled, failed)
+SCENARIOS = (
+    together,
+    limited,
+    one_by_one,
+    one_by_one_limited,
+    crowd,
+    closed,
+    cancelled,
+    half_cancelled,
+    failed,
+    stuck,
+    lazy,
+    heard,
+    asked,
+)
 
 
 def named(function: Callable[..., object]) -> str:
@@ -317,9 +425,12 @@ def test_a_deployment_is_one_task_that_waits_once(backend: str, shape: Shape):
     """It is started once and woken once, by an Event of its own; a timer bounds its teardown."""
     ours, floor = (cost_each(backend, function, shape) for function in (together, bare))
     assert ours.tasks == floor.tasks == 1
+    assert floor.events >= 1
+    assert floor.steps >= 2
     assert ours.events == pytest.approx(floor.events, abs=0.1)
     assert ours.steps == pytest.approx(floor.steps, abs=0.1)
     assert ours.timers == (0 if backend == "trio" else 1)
+    assert ours.scopes == 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -327,6 +438,8 @@ def test_callers_share_an_event(backend: str):
     """Whoever waits for the same deployment: none of them makes a task or an Event."""
     ours, floor = (cost_each(backend, function, wide) for function in (crowd, three_times))
     assert ours.tasks == floor.tasks == 3
+    assert floor.events > 0
+    assert floor.steps > 0
     assert ours.events == pytest.approx(floor.events, abs=0.01)
     assert ours.steps == pytest.approx(floor.steps, abs=0.01)
 
@@ -342,6 +455,85 @@ async def three_times(configs: list[DeploymentConfig]) -> None:
                 await checkpoint()
                 await checkpoint()
                 event.set()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scenario", [together, one_by_one, limited], ids=named)
+def test_waiting_takes_no_steps(backend: str, scenario: Scenario):
+    """However long connectors take, nobody looks every now and then how they get on."""
+
+    def cost_of_waiting(seconds: float) -> Cost:
+        configs = [attrs.evolve(config, type="slow", config={"seconds": seconds}) for config in graph(forest, FEW)]
+        return cost_of(backend, scenario, configs, is_virtual=True)
+
+    assert cost_of_waiting(100) == cost_of_waiting(1)
+
+
+class Registry(dict[str, Any]):
+    """Counts what is visited when it is gone through, which no line of Python may show."""
+
+    visits = 0
+
+    def _all(self, view: Any) -> Any:
+        Registry.visits += len(self)
+        return view
+
+    def __iter__(self) -> Iterator[str]:
+        return cast("Iterator[str]", self._all(super().__iter__()))
+
+    def keys(self) -> Any:
+        return self._all(super().keys())
+
+    def values(self) -> Any:
+        return self._all(super().values())
+
+    def items(self) -> Any:
+        return self._all(super().items())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=named)
+def test_nobody_goes_through_all_deployments_for_one(scenario: Scenario, monkeypatch: pytest.MonkeyPatch):
+    """What concerns all of them does: `deploy_all`, `undeploy_all`, `close`, and a choice among all."""
+    make = manager_module.Fleet
+    monkeypatch.setattr(manager_module, "Fleet", lambda *args: make(*args, deployments=Registry()))
+    Registry.visits = 0
+    anyio.run(scenario, graph(forest, MANY))
+    assert Registry.visits <= 5 * MANY
+
+
+def test_going_through_all_is_seen():
+    Registry.visits = 0
+    registry = Registry(a=1, b=2)
+    for everything in (list(registry), list(registry.values()), dict(registry.items()), registry.keys() | {"c"}):
+        assert everything
+    assert Registry.visits == 8
+
+
+@pytest.mark.parametrize("operation", ["deploy", "undeploy", "use"])
+def test_nothing_is_kept_of_those_who_have_gone(operation: str):
+    """A manager that runs for years does not grow."""
+
+    async def kept(n: int) -> int:
+        configs = [DeploymentConfig("d0", "nothing"), DeploymentConfig("d1", "nothing", depends_on=["d0"])]
+        async with manager_of([*configs, DeploymentConfig("d2", "nothing", lazy=True)]) as manager:
+            await manager.deploy("d0")
+            for _ in range(n):
+                if operation == "use":
+                    await manager.deploy("d2")
+                    connector = manager.get_connector("d2")
+                    assert isinstance(connector, Connector)
+                    await connector.deploy(external=False)
+                    await manager.undeploy("d2")
+                else:
+                    await manager.deploy("d0" if operation == "deploy" else "d1")
+                    if operation == "undeploy":
+                        await manager.undeploy("d1")
+            connector = None
+            gc.collect()
+            return len(gc.get_objects())
+
+    anyio.run(kept, 1)
+    assert anyio.run(kept, 100) - anyio.run(kept, 10) < 10
 
 
 def test_the_work_for_a_deployment():
