@@ -61,9 +61,6 @@ class Definitions:
     _configs: dict[str, DeploymentConfig] = field(factory=dict[str, DeploymentConfig])
     _blueprints: dict[str, Blueprint] = field(factory=dict[str, Blueprint])
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._configs
-
     def __getitem__(self, name: str) -> DeploymentConfig:
         try:
             return self._configs[name]

@@ -312,7 +312,7 @@ class Fleet:
         """Fail a deployment that was not started, and everything above it."""
         deployment.failure = error
         loose = self._fail_dependents(deployment, error)
-        return [*loose, *self._fail_claims(deployment), *self._finish(deployment, Step.DROPPED, error)]
+        return [*loose, *self._fail_claims(deployment), *self._finish(deployment, Step.DROPPED)]
 
     def _settle_demand(self, loose: list[Deployment]) -> None:
         """End what nothing demands any more; what it stood on may follow."""
