@@ -21,6 +21,7 @@ from .plots import draw
 #: What can be asked for, and the module that does it.
 BENCHMARKS: Mapping[str, str] = {
     "overhead": "overhead",
+    "price": "price",
     "streamflow": "streamflow_manager",
     "shared": "shared_path",
     "cancellation": "cancellation",
