@@ -8,7 +8,7 @@ import pytest
 from anyio import create_task_group
 from scripted import World, settle, start, unit
 
-from anydeploy import DeployError, InvalidConnectorError, UnknownDeploymentError
+from anydeploy import DependencyCycleError, DeployError, InvalidConnectorError, UnknownDeploymentError
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +21,18 @@ async def test_never_used() -> None:
         assert manager.get_connector("a") is manager.get_connector("a") is not None
         with pytest.raises(UnknownDeploymentError):
             await manager.deploy("b")
+    assert world.history == []
+
+
+async def test_what_it_stands_on_is_checked_as_well() -> None:
+    """L1, D4: a misspecification anywhere below is reported by its deploy, not by its first use."""
+    world = World()
+    units = unit("a", "b", lazy=True), unit("b", "nowhere"), unit("c", "d", lazy=True), unit("d", "c")
+    async with world.manager(*units) as manager:
+        for name, error in (("a", UnknownDeploymentError), ("c", DependencyCycleError)):
+            with pytest.raises(error):
+                await manager.deploy(name)
+            assert manager.get_connector(name) is None
     assert world.history == []
 
 
