@@ -290,7 +290,8 @@ class Fleet:
         """Disappoint the callers that wait for it; returns what else their claims stood for."""
         loose: list[Deployment] = []
         for claim in list(deployment.claims):
-            claim.failed, claim.withdrawn = deployment, why
+            # What has failed already owes its callers that error, whoever takes back their demand meanwhile (rule D5).
+            claim.failed, claim.withdrawn = deployment, why if deployment.failure is None else None
             claim.settle()
             loose += self._detach(claim)
         return loose

@@ -673,6 +673,28 @@ async def test_given_up_before_its_task_has_made_a_step() -> None:
         assert world.count("deploy a") == 0
 
 
+@pytest.mark.parametrize("operation", ["undeploy", "undeploy_all", "close"])
+async def test_demand_taken_back_during_the_cleanup(operation: str) -> None:
+    """D5, U4: what has failed has failed, for whoever waited for that; who came later was only taken back."""
+    world = World()
+    error = world.fail("deploy a")
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a"), unit("b", "a")) as manager, create_task_group() as tasks:
+        waiting = [start(tasks, manager.deploy, "a") for _ in range(2)]
+        await plan.reached.wait()
+        newcomer = start(tasks, manager.deploy, "b")
+        await settle()
+        down = start(tasks, getattr(manager, operation), *(["a"] if operation == "undeploy" else []))
+        await settle()
+        for call in waiting:
+            assert await call.wait() == "raised"
+            assert isinstance(call.error, DeployError)
+            assert call.error.__cause__ is error
+        plan.release()
+        assert await down.wait() == "returned"
+        assert await newcomer.wait() == ("returned" if operation == "undeploy" else "raised")
+
+
 async def test_newcomer_during_cleanup_starts_afresh() -> None:
     """D6: a newcomer waits for the cleanup of a doomed attempt and never joins it."""
     world = World()
