@@ -686,11 +686,11 @@ async def test_demand_taken_back_during_the_cleanup(operation: str) -> None:
         await settle()
         down = start(tasks, getattr(manager, operation), *(["a"] if operation == "undeploy" else []))
         await settle()
+        plan.release()
         for call in waiting:
             assert await call.wait() == "raised"
             assert isinstance(call.error, DeployError)
             assert call.error.__cause__ is error
-        plan.release()
         assert await down.wait() == "returned"
         assert await newcomer.wait() == ("returned" if operation == "undeploy" else "raised")
 
