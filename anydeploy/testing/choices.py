@@ -17,8 +17,12 @@ class Player(Protocol):
         """Which of several ways something goes: a number below ``ways``. Way 0 is the ordinary one."""
         ...
 
-    def cancellable(self, what: str, cancel: Callable[[], None]) -> Callable[[], None]:
+    def cancellable(self, what: str, cancel: Callable[[], object]) -> Callable[[], None]:
         """From now on ``cancel`` may be called between any two steps. Returns what takes that back."""
+        ...
+
+    def watch(self, between_steps: Callable[[], object], at_rest: Callable[[], object] | None) -> None:
+        """Call a function after every step from now on, and another one whenever nothing can run."""
         ...
 
     def violated(self, violation: Exception) -> None:
@@ -45,9 +49,19 @@ def choose(ways: int, what: str) -> int:
     return 0 if _player is None else _player.choose(ways, what)
 
 
-def cancellable(what: str, cancel: Callable[[], None]) -> Callable[[], None]:
+def cancellable(what: str, cancel: Callable[[], object]) -> Callable[[], None]:
     """Offer something to be cancelled between any two steps, until the function that is returned is called."""
     return _nothing if _player is None else _player.cancellable(what, cancel)
+
+
+def watch(between_steps: Callable[[], object], at_rest: Callable[[], object] | None = None) -> None:
+    """Have ``between_steps`` called after every step of the event loop, and ``at_rest`` whenever nothing can run.
+
+    They are not coroutines, and must change nothing. What they raise is what was found. Outside an exploration nothing
+    is watched.
+    """
+    if _player is not None:
+        _player.watch(between_steps, at_rest)
 
 
 def violated(violation: Exception) -> None:

@@ -1,0 +1,90 @@
+"""Finds what goes round in circles for ever, among the states of an exploration."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+
+from attrs import define, field
+
+
+@define(eq=False)
+class Node:
+    """A state: who was ready in it, and which states were next, each with who ran in between."""
+
+    ready: frozenset[str]
+    following: dict[Node, set[str]] = field(factory=dict["Node", set[str]])
+
+
+@define(eq=False)
+class Graph:
+    """States, and how they follow each other.
+
+    A program that comes back to a state may do so for ever, but only if nobody is passed over for ever: an event loop
+    runs everything that is ready some time. What goes round is therefore a strongly connected part of the graph within
+    which everybody runs who is ready all the time.
+    """
+
+    _nodes: dict[Hashable, Node] = field(factory=dict[Hashable, Node])
+
+    def arrive(self, before: Hashable | None, ran: set[str], state: Hashable, ready: Iterable[str]) -> None:
+        """Somebody ran, and what was ``before`` is now ``state``."""
+        node = self._nodes.get(state)
+        if node is None:
+            node = self._nodes[state] = Node(frozenset(ready))
+        source = self._nodes.get(before)
+        if source is not None:
+            source.following.setdefault(node, set()).update(ran)
+
+    def livelock(self) -> list[str] | None:
+        """Who runs round and round, if there is a circle that an event loop could stay in for ever."""
+        for part in self._parts():
+            inside = set(part)
+            edges = [ran for node in part for after, ran in node.following.items() if after in inside]
+            ran = set[str]().union(*edges)
+            if edges and frozenset.intersection(*(node.ready for node in part)) <= ran:
+                return sorted(ran)
+        return None
+
+    def _parts(self) -> Iterator[list[Node]]:
+        """The strongly connected parts; Tarjan's algorithm, without recursion."""
+        index: dict[Node, int] = {}
+        lowest: dict[Node, int] = {}
+        stack: list[Node] = []
+        on_stack: set[Node] = set()
+        for root in self._nodes.values():
+            if root in index:
+                continue
+            path: list[tuple[Node, Iterator[Node]]] = []
+            self._enter(root, path, index, lowest, stack, on_stack)
+            while path:
+                node, following = path[-1]
+                for after in following:
+                    if after not in index:
+                        self._enter(after, path, index, lowest, stack, on_stack)
+                        break
+                    if after in on_stack:
+                        lowest[node] = min(lowest[node], index[after])
+                else:
+                    path.pop()
+                    if path:
+                        above = path[-1][0]
+                        lowest[above] = min(lowest[above], lowest[node])
+                    if lowest[node] == index[node]:
+                        part = stack[stack.index(node) :]
+                        del stack[-len(part) :]
+                        on_stack.difference_update(part)
+                        yield part
+
+    @staticmethod
+    def _enter(
+        node: Node,
+        path: list[tuple[Node, Iterator[Node]]],
+        index: dict[Node, int],
+        lowest: dict[Node, int],
+        stack: list[Node],
+        on_stack: set[Node],
+    ) -> None:
+        index[node] = lowest[node] = len(index)
+        stack.append(node)
+        on_stack.add(node)
+        path.append((node, iter(node.following)))

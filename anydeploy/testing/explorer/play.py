@@ -1,0 +1,267 @@
+"""One run of a scenario: who goes next at every step, and what is found on the way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NoReturn, Protocol
+
+from attrs import define, field, frozen
+
+
+class Abandoned(BaseException):
+    """Leaves a run whose end nobody needs to see any more. Not an :class:`Exception`: no scenario is to catch it."""
+
+
+class DeadlockError(AssertionError):
+    """Nothing can run, no timer is set, and somebody waits.
+
+    :ivar waiting: for each task, where it waits
+    """
+
+    def __init__(self, waiting: Sequence[str]) -> None:
+        self.waiting = tuple(waiting)
+        super().__init__("deadlock: nothing can run and no timer is set, but\n  " + "\n  ".join(waiting))
+
+
+class EndlessRunError(AssertionError):
+    """A run has not ended within the number of steps that it was given."""
+
+
+class LivelockError(AssertionError):
+    """Some tasks can run round and round without end, although everybody gets a turn.
+
+    :ivar tasks: which
+    """
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self.tasks = tuple(tasks)
+        super().__init__(f"livelock: {', '.join(tasks)} can run for ever without getting anywhere")
+
+
+class UnreadableStateError(Exception):
+    """Something was met in a state whose inside cannot be seen: explore without merging, or keep it out of the state.
+
+    :ivar found: what it is
+    """
+
+    def __init__(self, found: object) -> None:
+        self.found = found
+        kind = type(found)
+        super().__init__(
+            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {found!r}; explore with "
+            f"merge=False, or name the attribute that holds it in `not_state` of its class"
+        )
+
+
+class UnreproducibleError(Exception):
+    """The same beginning of a run went on in another way: the scenario depends on something outside of it."""
+
+    def __init__(self, before: int, now: int) -> None:
+        super().__init__(
+            f"a run cannot be repeated: at the same point there were {before} ways to go on, and now there are {now}; "
+            f"the scenario depends on something that it does not start afresh, like a module global or an address"
+        )
+
+
+class UnhandledError(AssertionError):
+    """Something came out of a callback, or out of a task, that nobody waits for. It is the ``__cause__``."""
+
+
+@frozen
+class Limits:
+    """What an exploration may do in one run, beside running it.
+
+    :ivar cancellations: how many callers it may cancel
+    :ivar failures: how many choices of the scripted world may go another way than the ordinary one
+    :ivar bound: how many steps may be other ones than that of who has waited longest; None: all
+    :ivar steps: the number of steps after which a run counts as endless
+    """
+
+    cancellations: int = 0
+    failures: int = 0
+    bound: int | None = None
+    steps: int = 20_000
+
+
+class Backend(Protocol):
+    """The event loop of one run, as a play sees it."""
+
+    def state(self, *, ordered: bool) -> object:
+        """Everything that belongs to the loop's state. ``ordered``: the order counts in which things became ready."""
+        ...
+
+    def label(self, ready: Any) -> str:
+        """What something that is ready is called."""
+        ...
+
+
+@define(eq=False)
+class Offer:
+    """Something that may be cancelled between any two steps."""
+
+    what: str
+    cancel: Callable[[], object]
+    play: Play
+
+    def take_back(self) -> None:
+        self.play.offers.pop(self, None)
+
+
+@define(eq=False)
+class Play(ABC):
+    """Decides what happens in one run. What is decided is kept as a list of numbers, which can be played again.
+
+    At a point with several ways the first are those who could run now, in the order in which they became ready, then
+    the cancellations on offer. Way 0 is what the event loop itself would do.
+    """
+
+    limits: Limits
+    #: Which way was taken at every point that had more than one.
+    taken: list[int] = field(factory=list[int])
+    #: How many of these were other steps than that of who has waited longest.
+    deviations: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    steps: int = 0
+    failure: Exception | None = None
+    backend: Backend = field(init=False)
+    #: What may be cancelled now; a dict for its order.
+    offers: dict[Offer, None] = field(factory=dict[Offer, None])
+    watchers: list[Callable[[], object]] = field(factory=list[Callable[[], object]])
+    at_rest: list[Callable[[], object]] = field(factory=list[Callable[[], object]])
+
+    @abstractmethod
+    def decide(self, ways: int, ready: Sequence[Any] | None) -> int:
+        """Which way to go. ``ready``: who could run, or None where the scripted world asks.
+
+        :raises Abandoned: if there is nothing new on any of them
+        """
+
+    def play(self, scenario: Callable[[], Awaitable[object]], runner: Callable[..., None]) -> None:
+        """Have it played, to its end or as far as it is of interest. What is found is in ``failure``.
+
+        :raises UnreadableStateError: if states are to be read and cannot be
+        """
+        try:
+            runner(scenario, self)
+        except Abandoned:
+            pass
+        except (UnreadableStateError, UnreproducibleError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever comes out of a run is what was found
+            self.violated(exc)
+
+    # -- What the event loop asks ------------------------------------------------------------------------------------
+
+    def next(self, ready: Sequence[Any]) -> int | None:
+        """Who runs next of those that can. None: nobody, but who can run may have changed."""
+        if self.failure is not None:
+            raise Abandoned
+        self.steps += 1
+        if self.steps > self.limits.steps:
+            raise EndlessRunError(f"the run has not ended after {self.limits.steps} steps")
+        runnable = len(ready)
+        ways = runnable
+        if self.cancelled < self.limits.cancellations:
+            ways += len(self.offers)
+        way = 0
+        if ways > 1:
+            way = self.decide(ways, ready)
+            self.taken.append(way)
+        if way < runnable:
+            if way:
+                self.deviations += 1
+            return way
+        self.cancelled += 1
+        list(self.offers)[way - runnable].cancel()
+        self.stepped()
+        return None
+
+    def stepped(self) -> None:
+        for check in self.watchers:
+            self._ask(check)
+
+    def rest(self) -> None:
+        for check in self.at_rest:
+            self._ask(check)
+        if self.failure is not None:
+            raise Abandoned
+
+    def deadlock(self, waiting: Sequence[str]) -> NoReturn:
+        raise DeadlockError(waiting)
+
+    def callback_failed(self, _: object, context: Mapping[str, Any]) -> None:
+        if "handle" in context:
+            error = UnhandledError(context["message"])
+            error.__cause__ = context.get("exception")
+            self.violated(error)
+
+    def _ask(self, check: Callable[[], object]) -> None:
+        try:
+            check()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is what was found
+            self.violated(exc)
+
+    # -- What the scripted world asks --------------------------------------------------------------------------------
+
+    def choose(self, ways: int, what: str) -> int:  # noqa: ARG002 - for who tells the story
+        if self.failed >= self.limits.failures or ways < 2:
+            return 0
+        way = self.decide(ways, None)
+        self.taken.append(way)
+        if way:
+            self.failed += 1
+        return way
+
+    def cancellable(self, what: str, cancel: Callable[[], object]) -> Callable[[], None]:
+        offer = Offer(what, cancel, self)
+        self.offers[offer] = None
+        return offer.take_back
+
+    def watch(self, between_steps: Callable[[], object], at_rest: Callable[[], object] | None) -> None:
+        self.watchers.append(between_steps)
+        if at_rest is not None:
+            self.at_rest.append(at_rest)
+
+    def violated(self, violation: Exception) -> None:
+        if self.failure is None:
+            self.failure = violation
+
+    # -- What can be read of it --------------------------------------------------------------------------------------
+
+    def state(self, *, ordered: bool) -> object:
+        """Everything that the rest of the run depends on, this play's own decisions left aside."""
+        return self.backend.state(ordered=ordered), list(self.offers), self.watchers, self.at_rest
+
+
+@define(eq=False)
+class Replay(Play):
+    """Goes the ways of a tape, and the ordinary ones after its end. Tells what it does, if asked.
+
+    :ivar story: a line for each step, if it is a list
+    """
+
+    tape: Sequence[int] = ()
+    story: list[str] | None = None
+
+    def decide(self, ways: int, ready: Sequence[Any] | None) -> int:  # noqa: ARG002 - all that it needs is the tape
+        position = len(self.taken)
+        return self.tape[position] if position < len(self.tape) else 0
+
+    def next(self, ready: Sequence[Any]) -> int | None:
+        names = [self.backend.label(each) for each in ready] if self.story is not None else []
+        offers = list(self.offers)
+        way = super().next(ready)
+        if self.story is not None:
+            others = [name for index, name in enumerate(names) if index != way]
+            instead = f"   (ready as well: {', '.join(others)})" if others else ""
+            what = names[way] if way is not None else f"cancel {offers[self.taken[-1] - len(ready)].what}"
+            self.story.append(f"{self.steps}. {what}{instead}")
+        return way
+
+    def choose(self, ways: int, what: str) -> int:
+        way = super().choose(ways, what)
+        if self.story is not None and way:
+            self.story.append(f"   {what} (way {way})")
+        return way

@@ -1,0 +1,36 @@
+"""Tells where tasks stand."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def where(name: str, coroutine: Any) -> str:
+    """``name waits in f (file:line), called from g (file:line)``: the innermost first."""
+    frames = list(_frames(coroutine))
+    if not frames:
+        return f"{name} has not begun or has ended"
+    return f"{name} waits in " + ", called from ".join(reversed(frames))
+
+
+def _frames(coroutine: Any) -> Any:
+    while coroutine is not None:
+        frame = _first(coroutine, "cr_frame", "gi_frame", "ag_frame")
+        if frame is None:
+            return
+        path = frame.f_code.co_filename
+        if not path.startswith(_LIBRARY) or "site-packages" in path:
+            yield f"{frame.f_code.co_qualname} ({_short(path)}:{frame.f_lineno})"
+        coroutine = _first(coroutine, "cr_await", "gi_yieldfrom", "ag_await")
+
+
+def _first(found: Any, *names: str) -> Any:
+    return next((value for name in names if (value := getattr(found, name, None)) is not None), None)
+
+
+def _short(path: str) -> str:
+    return path.rpartition("site-packages/")[2]
+
+
+_LIBRARY = sys.base_prefix
