@@ -442,8 +442,6 @@ class Closing(Rule):
         for instance in self._existing():
             if instance.state != "stuck":
                 yield f"{instance} is left behind: it is {instance.state}"
-        for call in self.picture.calls.values():
-            yield f"{call} still waits"
 
     def _existing(self) -> Iterator[Instance]:
         return (instance for instance in self.picture.all() if instance.exists)
