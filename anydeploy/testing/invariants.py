@@ -6,6 +6,7 @@ from what ``get_connector`` gave.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -125,7 +126,7 @@ class Failure(Rule):
 
 def badly_told(call: Call, error: BaseException) -> Iterator[str]:
     """What is missing in an error that tells a caller of a failure."""
-    if call.name not in str(error):
+    if not re.search(rf"(?<![\w.-]){re.escape(call.name)}(?![\w.-])", str(error)):
         yield f"{call} raised an error that does not name {call.name}: {error!r}"
     if error.__cause__ is None:
         yield f"{call} raised an error without its cause: {error!r}"

@@ -9,12 +9,15 @@ def test_my_manager():
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Thread
 from typing import Any, ClassVar
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -239,8 +242,33 @@ def check_manager(
     :raises Violation: if a rule is broken, after the shortest sequence of steps that was found to do so
     """
     options = {"stateful_step_count": 30, "deadline": None, "suppress_health_check": list(HealthCheck)} | options
-    with start_blocking_portal(backend, dict(backend_options or {})) as portal:
+    with _portal(backend, dict(backend_options or {})) as portal:
         run_state_machine_as_test(
             type(machine.__name__, (machine,), {"portal": portal}),
             settings=settings(max_examples=max_examples, **options),
         )
+
+
+@contextmanager
+def _portal(backend: str, backend_options: dict[str, Any]) -> Generator[BlockingPortal, None, None]:
+    """A portal to an event loop in a thread that is not waited for after a failure.
+
+    A manager that is broken may never come to an end, and what was found has to be told all the same.
+    """
+    ready: Future[BlockingPortal] = Future()
+
+    async def host() -> None:
+        async with BlockingPortal() as portal:
+            ready.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    thread = Thread(target=lambda: anyio.run(host, backend=backend, backend_options=backend_options), daemon=True)
+    thread.start()
+    portal = ready.result()
+    try:
+        yield portal
+    except BaseException:
+        portal.start_task_soon(portal.stop, True)
+        raise
+    portal.call(portal.stop)
+    thread.join()
