@@ -182,6 +182,14 @@ class Script:
         self._constructor_errors.setdefault(name, deque()).append(error)
         return error
 
+    def let_go(self) -> None:
+        """Let everything go on and succeed from now on, whatever was said before."""
+        self.holding = self.may_fail = False
+        self._plans.clear()
+        self._constructor_errors.clear()
+        for operation in list(self.operations):
+            operation.plan.release()
+
     # -- What they do ------------------------------------------------------------------------------------------------
 
     def built(self, connector: Any, inner: Any = None) -> None:
