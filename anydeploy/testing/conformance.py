@@ -15,15 +15,12 @@ import anyio
 import pytest
 
 from .scenarios import Scenario, every_scenario, play
-from .subject import Subject
+from .subject import BACKENDS, Subject
 from .virtual import run_virtual
-
-#: What the suites run on: the two backends in virtual time, and uvloop in real time.
-BACKENDS = ("asyncio", "asyncio+uvloop", "trio")
 
 
 def run(backend: str, function: Callable[[], Awaitable[None]]) -> None:
-    """Run an async function to its end on one of the :data:`BACKENDS`."""
+    """Run an async function to its end: on asyncio and on trio in virtual time, on uvloop in real time."""
     if backend == "asyncio+uvloop":
         anyio.run(function, backend="asyncio", backend_options={"use_uvloop": True})
     else:
@@ -68,7 +65,7 @@ class ManagerSuite:
     def _runs(cls, backend: str, scenario: Scenario) -> bool:
         if backend == "asyncio+uvloop" and (find_spec("uvloop") is None or scenario.takes_time):
             return False
-        return backend.partition("+")[0] in cls.subject.backends
+        return backend in cls.subject.backends
 
     @classmethod
     def _marks(cls, scenario: Scenario) -> list[pytest.MarkDecorator]:

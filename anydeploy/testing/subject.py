@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .scripted import Script
 
 
+#: What a manager may be tested on.
+BACKENDS = ("asyncio", "asyncio+uvloop", "trio")
+
+
 class Feature(StrEnum):
     """What not every deployment manager has. The rules about it concern only those that do."""
 
@@ -46,14 +50,14 @@ class Subject(ABC):
     """A deployment manager, as the kit builds and calls it.
 
     :cvar name: what it is called in reports
-    :cvar backends: where it runs: ``asyncio``, ``trio``
+    :cvar backends: where it runs: ``asyncio``, ``asyncio+uvloop``, ``trio``
     :cvar features: what it claims to have
     :cvar definition_errors: what says that something is misspecified (rule D4)
     :cvar execution_errors: what says that something failed (rules D5 and U6)
     """
 
     name: ClassVar[str]
-    backends: ClassVar[tuple[str, ...]] = ("asyncio", "trio")
+    backends: ClassVar[tuple[str, ...]] = BACKENDS
     features: ClassVar[frozenset[Feature]] = frozenset(Feature)
     definition_errors: ClassVar[tuple[type[Exception], ...]] = (WorkflowDefinitionException,)
     execution_errors: ClassVar[tuple[type[Exception], ...]] = (WorkflowExecutionException,)

@@ -108,10 +108,17 @@ async def play(scenario: Scenario, subject: Subject) -> None:
                 verdict = exc
             script.let_go()
             stage.cancel_all()
+            tasks.start_soon(_leave, tasks.cancel_scope)
     if isinstance(verdict, Exception) and not isinstance(verdict, AssertionError):
         raise Violation(scenario.rule, f"{verdict!r} came out", script.history.about()) from verdict
     if verdict is not None:
         raise verdict
+
+
+async def _leave(scope: anyio.CancelScope) -> None:
+    """A manager that cannot be closed is left as it is, as soon as nothing goes on any more."""
+    await settle()
+    scope.cancel()
 
 
 class Stage:
