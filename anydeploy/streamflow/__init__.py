@@ -1,0 +1,1 @@
+"""anydeploy within StreamFlow, and StreamFlow's connectors within anydeploy. The only importers of streamflow."""
