@@ -70,8 +70,9 @@ class Graph:
                         above = path[-1][0]
                         lowest[above] = min(lowest[above], lowest[node])
                     if lowest[node] == index[node]:
-                        part = stack[stack.index(node) :]
-                        del stack[-len(part) :]
+                        part = [stack.pop()]
+                        while part[-1] is not node:
+                            part.append(stack.pop())
                         on_stack.difference_update(part)
                         yield part
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -18,17 +19,23 @@ Runner: TypeAlias = Callable[[Scenario, Play], None]
 State: TypeAlias = tuple[bytes, int, int]
 
 
+#: The collector does not run inside a run, for what it finds would be finalised at another step each time.
+_RUNS_BETWEEN_COLLECTIONS = 100
+
+
 @frozen(eq=False)
 class Branch:
     """A way that has not been gone: what was taken before it is the beginning of a run that was played.
 
     :ivar ways: how many there were; there must be as many again
+    :ivar state: where it begins, if states are read
     """
 
     taken: list[int]
     length: int
     way: int
     ways: int
+    state: State | None
 
     def tape(self) -> list[int]:
         return [*self.taken[: self.length], self.way]
@@ -57,7 +64,7 @@ class Search:
             return Explored(self.limits, search=self)
         if self.branches:
             branch = self.branches.pop()
-            return Explored(self.limits, search=self, tape=branch.tape(), ways=branch.ways)
+            return Explored(self.limits, search=self, tape=branch.tape(), branch=branch)
         return None
 
     def run(self, scenario: Scenario, runner: Runner, most: int | None) -> Explored | None:
@@ -69,6 +76,8 @@ class Search:
             self.schedules += 1
             play.play(scenario, runner)
             self.steps += play.steps
+            if self.schedules % _RUNS_BETWEEN_COLLECTIONS == 0:
+                gc.collect(0)
             if play.failure is not None:
                 return play
         return None
@@ -99,8 +108,7 @@ class Explored(Play):
 
     search: Search = field(kw_only=True)
     tape: Sequence[int] = ()
-    #: How many ways there were where the tape ends.
-    ways: int = 0
+    branch: Branch | None = None
     _last: State | None = None
     _ran: set[str] = field(factory=set[str])
 
@@ -114,7 +122,7 @@ class Explored(Play):
         position = len(self.taken)
         if position < len(self.tape):
             if position == len(self.tape) - 1:
-                self._arrive(ways, ready)
+                self._arrive(ways)
             return self.tape[position]
         first = 1
         if ready is not None:
@@ -122,16 +130,16 @@ class Explored(Play):
                 self._note(self.search.read(self), ready)
             if self.limits.bound is not None and self.deviations >= self.limits.bound:
                 first = len(ready)
-        branches = [Branch(self.taken, position, way, ways) for way in range(first, ways)]
+        branches = [Branch(self.taken, position, way, ways, self._last) for way in range(first, ways)]
         self.search.branches += branches
         return 0
 
-    def _arrive(self, ways: int, ready: Sequence[Any] | None) -> None:
+    def _arrive(self, ways: int) -> None:
         """At the end of the tape there is as much to choose from as there was when the branch was left."""
-        if ways != self.ways:
-            raise UnreproducibleError(self.ways, ways)
-        if ready is not None and self.search.reader is not None:
-            self._last = self.search.read(self)
+        assert self.branch is not None  # noqa: S101 - for the type checker
+        if ways != self.branch.ways:
+            raise UnreproducibleError(self.branch.ways, ways)
+        self._last = self.branch.state
 
     def _note(self, state: State, ready: Sequence[Any]) -> None:
         """Take note of a state; leave it if it is known.

@@ -1,0 +1,219 @@
+"""Explores a scenario: what a test calls."""
+
+from __future__ import annotations
+
+import gc
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from random import Random
+from typing import Any
+
+from attrs import frozen
+
+from .play import Limits, LivelockError, Play, Replay
+from .random_play import RandomPlay
+from .search import Runner, Scenario, Search
+from .state import LeftOut, StateReader
+from .tape import Tape
+
+_BACKENDS = {"asyncio": "asyncio_loop", "trio": "trio_hook"}
+
+class ExplorationFailure(AssertionError):
+    """A run of a scenario went wrong. Its ``__cause__`` is what came out, or what was found.
+
+    :ivar tape: plays the run again
+    :ivar story: the run, step by step
+    """
+
+    def __init__(self, tape: Tape, error: BaseException, story: list[str]) -> None:
+        self.tape = tape
+        self.error = error
+        self.story = tuple(story)
+        steps = "\n".join(f"  {line}" for line in story)
+        super().__init__(f"{type(error).__name__}: {error}\nthe run, step by step:\n{steps}\nits tape: {tape}")
+        self.__cause__ = error
+
+
+@frozen
+class Exploration:
+    """What an exploration has done and found.
+
+    :ivar backend: ``asyncio`` or ``trio``
+    :ivar limits: what it was allowed to do in a run
+    :ivar merged: whether what follows a state was played once, however many runs led to it
+    :ivar complete: whether every run within the limits has been played, or came to a state from which it was
+    :ivar schedules: the number of runs that were begun
+    :ivar states: the number of states that were met; 0 if they were not read
+    :ivar steps: the number of steps of all runs
+    :ivar seconds: how long it took
+    :ivar failure: what went wrong, if anything did; the exploration ended with it
+    """
+
+    backend: str
+    limits: Limits
+    merged: bool
+    complete: bool
+    schedules: int
+    states: int
+    steps: int
+    seconds: float
+    failure: ExplorationFailure | None = None
+
+    def check(self) -> None:
+        """Raise what was found.
+
+        :raises ExplorationFailure: if something was
+        """
+        if self.failure is not None:
+            raise self.failure
+
+    def __str__(self) -> str:
+        if self.failure is not None:
+            end = f"failed: {self.failure.error}"
+        elif self.complete and self.limits.bound is None:
+            end = "complete: every order"
+        elif self.complete:
+            end = f"complete: every order with at most {self.limits.bound} deviations from the default one"
+        else:
+            end = "NOT complete"
+        states = f", {self.states:,} states" if self.merged else ""
+        return f"{self.backend}: {end}; {self.schedules:,} schedules{states} in {self.seconds:.1f} s"
+
+
+def explore(
+    scenario: Scenario,
+    *,
+    backend: str = "asyncio",
+    cancellations: int = 0,
+    failures: int = 0,
+    bound: int | None = None,
+    merge: bool = True,
+    most: int | None = None,
+    steps: int = Limits().steps,
+    not_state: LeftOut | None = None,
+) -> Exploration:
+    """Run a scenario under every order in which the event loop could run what is ready, and look for what goes wrong.
+
+    A scenario is an async function without arguments that starts everything afresh. It fails by raising an exception,
+    by not ending (a deadlock, a livelock, more than ``steps`` steps), by an exception in a callback of the event loop,
+    or by what a function given to :func:`~anydeploy.testing.choices.watch` finds between two steps. Time is virtual,
+    and passes only when nothing can run. Threads, processes and sockets cannot be explored.
+
+    :param backend: ``asyncio`` or ``trio``
+    :param cancellations: how many of those on offer may be cancelled in one run, each between any two steps
+    :param failures: how many choices of the scripted world may go another way than the ordinary one, in one run
+    :param bound: how many steps of a run may be other ones than the default, which is that of who has been ready for
+        the longest time; None: any number
+    :param merge: read the states, and play what follows each of them only once. What a state is read from, and what is
+        left out, says :mod:`anydeploy.testing.explorer.state`.
+    :param most: begin no more runs than this; the exploration is then not complete
+    :param not_state: names of attributes by class that are left out of states, because nothing depends on them
+    :raises UnreadableStateError: if something was met, with ``merge``, that cannot be read
+    :raises UnreproducibleError: if a run could not be repeated
+    """
+    limits = Limits(cancellations, failures, bound, steps)
+    runner, module = _backend(backend)
+    reader = StateReader(module.readings(), {**module.left_out(), **(not_state or {})}) if merge else None
+    search = Search(limits, reader)
+    started = time.perf_counter()
+    with _undisturbed():
+        play: Play | None = search.run(scenario, runner, most)
+        failure = None if play is None else _tell(scenario, backend, play, runner)
+    complete = search.complete and play is None
+    if complete and (tasks := search.graph.livelock()) is not None:
+        failure = ExplorationFailure(Tape.of(backend, limits, ()), LivelockError(tasks), [])
+        complete = False
+    seconds = time.perf_counter() - started
+    return Exploration(
+        backend, limits, merge, complete, search.schedules, len(search.seen), search.steps, seconds, failure
+    )
+
+
+def sample(
+    scenario: Scenario,
+    *,
+    backend: str = "asyncio",
+    cancellations: int = 0,
+    failures: int = 0,
+    runs: int = 1000,
+    depth: int = 3,
+    seed: int = 0,
+    steps: int = Limits().steps,
+) -> Exploration:
+    """Run a scenario in random orders, with the guarantee of :class:`RandomPlay`. It is never complete.
+
+    :param runs: how many
+    :param depth: of the defects that are looked for: how many steps have to come in a certain order
+    :param seed: the same one gives the same runs
+
+    The other parameters, and what fails, are as for :func:`explore`.
+    """
+    limits = Limits(cancellations, failures, None, steps)
+    runner, _ = _backend(backend)
+    random = Random(seed)  # noqa: S311 - nothing is to be kept secret
+    started = time.perf_counter()
+    done = total = length = 0
+    failure = None
+    with _undisturbed():
+        while done < runs and failure is None:
+            play = RandomPlay(limits, random=random, depth=depth, length=max(length, 10))
+            play.play(scenario, runner)
+            done, total, length = done + 1, total + play.steps, max(length, play.steps)
+            if play.failure is not None:
+                failure = _tell(scenario, backend, play, runner)
+    seconds = time.perf_counter() - started
+    return Exploration(backend, limits, False, False, done, 0, total, seconds, failure)
+
+
+def replay(scenario: Scenario, tape: Tape | str) -> list[str]:
+    """Play one run of a scenario again. Returns what happened, step by step.
+
+    :param tape: of the run, as a failure shows it
+    :raises ExplorationFailure: if it goes wrong, as it did before
+    :raises ValueError: if it is no tape
+    """
+    tape = Tape.parse(tape) if isinstance(tape, str) else tape
+    limits = Limits(tape.cancellations, tape.failures)
+    runner, _ = _backend(tape.backend)
+    play = Replay(limits, tape=tape.ways, story=[])
+    with _undisturbed():
+        play.play(scenario, runner)
+    assert play.story is not None  # noqa: S101 - for the type checker
+    if play.failure is not None:
+        raise ExplorationFailure(tape, play.failure, play.story)
+    return play.story
+
+
+def _backend(name: str) -> tuple[Runner, Any]:
+    if name not in _BACKENDS:
+        raise ValueError(f"unknown backend {name!r} (expected one of {', '.join(_BACKENDS)})")
+    module = import_module(f".{_BACKENDS[name]}", __package__)
+    return module.run, module
+
+
+def _tell(scenario: Scenario, backend: str, play: Play, runner: Runner) -> ExplorationFailure:
+    """Play the run that failed once more, for its story."""
+    assert play.failure is not None  # noqa: S101 - for the type checker
+    again = Replay(play.limits, tape=play.taken, story=[])
+    again.play(scenario, runner)
+    story = again.story or []
+    if type(again.failure) is not type(play.failure):
+        story.append(f"(played again, it ended in another way: {again.failure!r})")
+    return ExplorationFailure(Tape.of(backend, play.limits, play.taken), play.failure, story)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No collector in the middle of a run, and no complaints about coroutines that were dropped with their run."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield
+    finally:
+        if enabled:
+            gc.enable()
