@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -58,7 +59,7 @@ class StreamFlowSubject(Subject):
 class ReferenceSubject(StreamFlowSubject):
     """StreamFlow's own deployment manager."""
 
-    name = "StreamFlow's DefaultDeploymentManager"
+    name = f"the DefaultDeploymentManager of StreamFlow {version('streamflow')}"
 
     def build(self, context: StreamFlowContext, script: Script) -> DeploymentManager:  # noqa: ARG002
         return DefaultDeploymentManager(context)
@@ -80,7 +81,7 @@ class ByName:
 
 
 def _to_streamflow(config: DeploymentConfig) -> StreamFlowConfig:
-    wraps = config.wraps and StreamFlowWraps(config.wraps.deployment, config.wraps.service)
+    wraps = None if config.wraps is None else StreamFlowWraps(config.wraps.deployment, config.wraps.service)
     return StreamFlowConfig(
         config.name,
         config.type,
@@ -125,7 +126,7 @@ def _registered(types: Mapping[str, type[Connector]]) -> Generator[None, None, N
 
 
 def _connector_types(script: Script) -> Mapping[str, type[Connector]]:
-    class Scripted(Connector):  # type: ignore[misc]
+    class Scripted(Connector):
         def __init__(
             self,
             deployment_name: str,
@@ -144,7 +145,7 @@ def _connector_types(script: Script) -> Mapping[str, type[Connector]]:
         async def run(self, *_: Any, **__: Any) -> None:
             await script.operate("run", self)
 
-    class Wrapper(ConnectorWrapper):  # type: ignore[misc]
+    class Wrapper(ConnectorWrapper):
         def __init__(
             self,
             deployment_name: str,
@@ -160,7 +161,8 @@ def _connector_types(script: Script) -> Mapping[str, type[Connector]]:
         undeploy = Scripted.undeploy
         run = Scripted.run
 
-    for type_ in (Scripted, Wrapper):
+    types: dict[str, Any] = {"scripted": Scripted, "wrapper": Wrapper}
+    for type_ in types.values():
         # Abstract in what nobody calls here.
         type_.__abstractmethods__ = frozenset()
-    return {"scripted": Scripted, "wrapper": Wrapper}
+    return types

@@ -109,6 +109,8 @@ async def play(scenario: Scenario, subject: Subject) -> None:
             script.let_go()
             stage.cancel_all()
             tasks.start_soon(_leave, tasks.cancel_scope)
+    if isinstance(verdict, ExceptionGroup):
+        verdict = verdict.exceptions[0]
     if isinstance(verdict, Exception) and not isinstance(verdict, AssertionError):
         raise Violation(scenario.rule, f"{verdict!r} came out", script.history.about()) from verdict
     if verdict is not None:
