@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import cache
 from typing import ClassVar
 
 from anyio import current_time
@@ -247,5 +248,6 @@ class History:
         return self.about()
 
 
+@cache
 def _watches(rule: type[Rule], what: What) -> bool:
     return rule.see is not Rule.see or getattr(rule, what) is not getattr(Rule, what)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from typing import Any, ClassVar
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, sleep
@@ -126,26 +127,31 @@ class Script:
         max_concurrent: int | None = None,
         deploy_timeout: float | None = None,
         undeploy_timeout: float | None = None,
-        rules: Iterable[Rule] | None = None,
+        rules: Callable[[], Iterable[Rule]] = every_rule,
         holding: bool = False,
         may_fail: bool = False,
     ) -> None:
         """Definitions with scripted types, and the limits of the manager that is to be built of them.
 
-        :param rules: what watches the history; by default every rule of :mod:`anydeploy.testing.invariants`
+        :param rules: makes what watches the history; by default every rule of :mod:`anydeploy.testing.invariants`
         :param holding: hold every ``deploy`` and ``undeploy`` that has no plan
         :param may_fail: let an exploration choose whether a ``deploy`` or ``undeploy`` fails that has no plan
         """
         self.premises = Premises({}, frozenset(), max_concurrent, deploy_timeout, undeploy_timeout)
-        self.history = History(self.premises, every_rule() if rules is None else rules)
-        self.holding = holding
-        self.may_fail = may_fail
+        self._rules = rules
+        self._told = holding, may_fail
+        self.restart()
+        self.define(*configs)
+
+    def restart(self) -> None:
+        """Forget what happened, and what was planned. The definitions stay, and so do the rules, which begin afresh."""
+        self.history = History(self.premises, self._rules())
+        self.holding, self.may_fail = self._told
         self.connectors: dict[str, list[Any]] = {}
         self.operations: list[Operation] = []
         self._numbers: dict[Any, int] = {}
         self._plans: dict[str, deque[Plan]] = {}
         self._constructor_errors: dict[str, deque[BaseException]] = {}
-        self.define(*configs)
 
     def define(self, *configs: DeploymentConfig) -> None:
         """Add definitions."""
@@ -241,7 +247,7 @@ class Script:
 
     # -- Under our manager -------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def types(self) -> dict[str, type[Connector]]:
         """Connector classes for anydeploy: ``scripted``, ``wrapper`` and ``stubborn``."""
         return {

@@ -12,6 +12,8 @@ from contextvars import Context
 from functools import cache
 from typing import Any, NoReturn
 
+from anyio._core._eventloop import reset_current_async_library, set_current_async_library
+
 from .. import choices
 from .play import Play
 from .state import LeftOut, Reading
@@ -111,6 +113,9 @@ class ExploredLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
+    def _asyncgen_finalizer_hook(self, agen: object) -> None:
+        """What is dropped with its run is not to be finished in another."""
+
 
 def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
     """Play one run of a scenario.
@@ -122,12 +127,15 @@ def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
     loop.set_exception_handler(play.callback_failed)
     play.backend = loop
     choices.play(play)
+    # As `anyio.run` does it; anyio would otherwise not know where it is when no task is running.
+    token = set_current_async_library("asyncio")
     try:
         loop.main = loop.create_task(_call(scenario), name="scenario")
         loop.run_forever()
         loop.main.result()
     finally:
         choices.play(None)
+        reset_current_async_library(token)
         _abandon(loop)
 
 

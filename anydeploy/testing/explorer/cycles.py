@@ -9,9 +9,14 @@ from attrs import define, field
 
 @define(eq=False)
 class Node:
-    """A state: who was ready in it, and which states were next, each with who ran in between."""
+    """A state: who was ready in it, and which states were next, each with who ran in between.
+
+    :ivar taken: the ways that a run took that came to it, the first ``length`` of them
+    """
 
     ready: frozenset[str]
+    taken: list[int]
+    length: int
     following: dict[Node, set[str]] = field(factory=dict["Node", set[str]])
 
 
@@ -26,23 +31,25 @@ class Graph:
 
     _nodes: dict[Hashable, Node] = field(factory=dict[Hashable, Node])
 
-    def arrive(self, before: Hashable | None, ran: set[str], state: Hashable, ready: Iterable[str]) -> None:
-        """Somebody ran, and what was ``before`` is now ``state``."""
+    def arrive(
+        self, before: Hashable | None, ran: set[str], state: Hashable, ready: Iterable[str], taken: list[int]
+    ) -> None:
+        """Somebody ran, and what was ``before`` is now ``state``; ``taken`` is what led there, and may be added to."""
         node = self._nodes.get(state)
         if node is None:
-            node = self._nodes[state] = Node(frozenset(ready))
+            node = self._nodes[state] = Node(frozenset(ready), taken, len(taken))
         source = self._nodes.get(before)
         if source is not None:
             source.following.setdefault(node, set()).update(ran)
 
-    def livelock(self) -> list[str] | None:
-        """Who runs round and round, if there is a circle that an event loop could stay in for ever."""
+    def livelock(self) -> tuple[list[str], list[int]] | None:
+        """Who runs round and round, and how to get there, if there is a circle that an event loop may never leave."""
         for part in self._parts():
             inside = set(part)
             edges = [ran for node in part for after, ran in node.following.items() if after in inside]
             ran = set[str]().union(*edges)
             if edges and frozenset.intersection(*(node.ready for node in part)) <= ran:
-                return sorted(ran)
+                return sorted(ran), part[-1].taken[: part[-1].length]
         return None
 
     def _parts(self) -> Iterator[list[Node]]:

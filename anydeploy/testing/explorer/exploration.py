@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ class Exploration:
 
     def __str__(self) -> str:
         if self.failure is not None:
-            end = f"failed: {self.failure.error}"
+            end = f"failed: {self.failure.error!r}"
         elif self.complete and self.limits.bound is None:
             end = "complete: every order"
         elif self.complete:
@@ -123,8 +124,9 @@ def explore(
         play: Play | None = search.run(scenario, runner, most)
         failure = None if play is None else _tell(scenario, backend, play, runner)
     complete = search.complete and play is None
-    if complete and (tasks := search.graph.livelock()) is not None:
-        failure = ExplorationFailure(Tape.of(backend, limits, ()), LivelockError(tasks), [])
+    if complete and (found := search.graph.livelock()) is not None:
+        tasks, taken = found
+        failure = ExplorationFailure(Tape.of(backend, limits, taken), LivelockError(tasks), [])
         complete = False
     seconds = time.perf_counter() - started
     return Exploration(
@@ -208,12 +210,19 @@ def _tell(scenario: Scenario, backend: str, play: Play, runner: Runner) -> Explo
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """No collector in the middle of a run, and no complaints about coroutines that were dropped with their run."""
-    enabled = gc.isenabled()
+    enabled, hook = gc.isenabled(), sys.unraisablehook
     gc.disable()
+    sys.unraisablehook = _ignore
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
+            gc.collect()
     finally:
+        sys.unraisablehook = hook
         if enabled:
             gc.enable()
+
+
+def _ignore(_: object) -> None:
+    pass

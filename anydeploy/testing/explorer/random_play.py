@@ -10,6 +10,8 @@ from attrs import define, field
 
 from .play import Play
 
+_MANY = 25
+
 
 @define(eq=False)
 class RandomPlay(Play):
@@ -18,7 +20,7 @@ class RandomPlay(Play):
     Whatever becomes ready gets a random priority, and the highest runs. At ``depth - 1`` random steps the one that is
     to run falls behind all others. A defect that needs ``depth`` steps in a certain order is found in one run with a
     probability of at least ``1 / (n * k ** (depth - 1))``, for n tasks and k steps. Cancellations and failures fall on
-    random steps.
+    random steps. Who has run many times in a row falls behind as well, or what polls would keep out what it waits for.
 
     :ivar length: about how many steps a run has
     """
@@ -29,6 +31,8 @@ class RandomPlay(Play):
     _priorities: dict[str, float] = field(factory=dict[str, float])
     _falls: set[int] = field(init=False)
     _cancels: set[int] = field(init=False)
+    _previous: str = ""
+    _in_a_row: int = 0
 
     def __attrs_post_init__(self) -> None:
         self._falls = {self.random.randrange(self.length) for _ in range(self.depth - 1)}
@@ -46,7 +50,9 @@ class RandomPlay(Play):
         for name in names:
             self._priorities.setdefault(name, self.random.random())
         highest = max(names, key=self._priorities.__getitem__)
-        if self.steps in self._falls:
+        self._in_a_row = self._in_a_row + 1 if highest == self._previous else 0
+        self._previous = highest
+        if self.steps in self._falls or self._in_a_row >= _MANY:
             self._priorities[highest] = -self.random.random()
             highest = max(names, key=self._priorities.__getitem__)
         return names.index(highest)

@@ -147,7 +147,8 @@ class Explored(Play):
         :raises Abandoned: if everything that follows it has been, or will be, played
         """
         new = self.search.is_new(state, self.deviations)
-        self.search.graph.arrive(self._last, self._ran, state, (self.backend.label(each) for each in ready))
+        names = map(self.backend.label, ready)
+        self.search.graph.arrive(self._last, self._ran, state, names, self.taken)
         if not new:
             raise Abandoned
         self._last = state

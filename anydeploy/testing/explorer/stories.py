@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
+from pathlib import Path
 from typing import Any
+
+import anyio
+import trio
 
 
 def where(name: str, coroutine: Any) -> str:
@@ -20,7 +24,7 @@ def _frames(coroutine: Any) -> Any:
         if frame is None:
             return
         path = frame.f_code.co_filename
-        if not path.startswith(_LIBRARY) or "site-packages" in path:
+        if not path.startswith(_PLUMBING):
             yield f"{frame.f_code.co_qualname} ({_short(path)}:{frame.f_lineno})"
         coroutine = _first(coroutine, "cr_await", "gi_yieldfrom", "ag_await")
 
@@ -33,4 +37,5 @@ def _short(path: str) -> str:
     return path.rpartition("site-packages/")[2]
 
 
-_LIBRARY = sys.base_prefix
+#: What is of no interest to who wants to know where a task of theirs stands.
+_PLUMBING = tuple(str(Path(module.__file__ or "").parent) for module in (anyio, trio, asyncio))
