@@ -143,8 +143,8 @@ class Cancellation(Rule):
             return
         if entry.name in self.premises.uninterruptible:
             yield f"{entry}, which must not be interrupted"
-        elif not instance.unwanted:
-            yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name))}"
+        elif not instance.unwanted and self.picture.demanded(entry.name, asked=False):
+            yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name, asked=False))}"
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
@@ -278,7 +278,7 @@ class Teardown(Rule):
                 yield f"{instance} is live for nobody"
         for call in self.picture.calls.values():
             if call.operation == "undeploy" and not call.needed and not self.picture.reasons(call):
-                yield f"{call} waits for nothing: {self.picture.how(call.name)}"
+                yield f"{call} waits for nothing that it has to wait for: {self.picture.how(call.name)}"
 
 
 def standing(rule: Rule, name: str) -> Iterator[Instance]:

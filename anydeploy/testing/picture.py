@@ -203,22 +203,21 @@ class Picture:
         """Whether the call is a demand for its name that can still be met."""
         return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
 
-    def demand(self, name: str, *, own: bool = True) -> Iterator[str]:
-        """What demands a name, in words; without ``own`` only what depends on it."""
+    def demand(self, name: str, *, asked: bool = True) -> Iterator[str]:
+        """What demands a name, in words; without ``asked`` only those who were not asked to give up."""
         above = self.premises.above[name]
         for other in above & (self.granted | self.perhaps):
-            if own or other != name:
-                yield f"the deploy({other}) that was granted"
+            yield f"the deploy({other}) that was granted"
         for call in self.calls.values():
-            if call.name in above and (own or call.name != name) and self.demanding(call):
+            if call.name in above and self.demanding(call) and (asked or not call.asked):
                 yield str(call)
         for dependent in self.premises.dependents[name]:
             present = self.present(dependent)
             if present is not None:
                 yield present.told
 
-    def demanded(self, name: str) -> bool:
-        return any(True for _ in self.demand(name))
+    def demanded(self, name: str, *, asked: bool = True) -> bool:
+        return any(True for _ in self.demand(name, asked=asked))
 
     def shown(self, name: str) -> tuple[int, ...]:
         """What ``get_connector`` may give now: numbers of instances, 0 for None, :data:`STAND_IN`.
@@ -297,7 +296,12 @@ class Picture:
         if entry.operation != "run" and (instance is None or not instance.unwanted or instance.state == "stuck"):
             self._doom(entry.name, for_good=entry.operation == "undeploy")
 
-    _cancelled = _failed
+    def _cancelled(self, entry: Entry) -> None:
+        instance = self._operating(entry)
+        if instance is not None and entry.operation == "deploy" and not self.demanded(entry.name, asked=False):
+            # Where a caller deploys it in its own task, that is cancelled before the caller itself is.
+            instance.unwanted = True
+        self._failed(entry)
 
     def _called(self, entry: Entry) -> None:
         call = Call(entry.caller, entry.operation, entry.name)

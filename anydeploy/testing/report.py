@@ -26,8 +26,8 @@ _PAGE = """\
 
 <!-- Written by `{command}`. -->
 
-Each [rule](rules.md) of anydeploy is tried in short scenarios, on {backend}, with connectors that do what they are told.
-A rule that needs something that the manager does not claim to have ({lacking}) is not tried.
+Each [rule](rules.md) of anydeploy is tried in short scenarios, on {backend}, with connectors that do as they are told.
+Where a scenario needs what the manager does not claim to have, it is not tried. That is: {lacking}.
 
 {summary}
 
