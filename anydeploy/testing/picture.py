@@ -5,6 +5,7 @@ Nothing here is ever asked of the manager. The rules share one picture, and see 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -48,43 +49,57 @@ class Premises:
 
     @cached_property
     def dependencies(self) -> Mapping[str, tuple[str, ...]]:
-        """What each name stands on directly."""
-        return {name: config.dependencies for name, config in self.configs.items()}
+        """What each name stands on directly; nothing, where it is not known."""
+        return defaultdict(tuple, {name: config.dependencies for name, config in self.configs.items()})
 
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
         """What stands on each name directly."""
-        return {name: tuple(n for n, below in self.dependencies.items() if name in below) for name in self.configs}
+        found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+        for name, config in self.configs.items():
+            for dependency in config.dependencies:
+                found[dependency] += (name,)
+        return found
 
     @cached_property
     def closure(self) -> Mapping[str, frozenset[str]]:
         """Each name with everything it depends on."""
-        return {name: _reached(name, self.dependencies) for name in self.configs}
+        return _Reached(self.dependencies)
 
     @cached_property
     def above(self) -> Mapping[str, frozenset[str]]:
         """Each name with everything that depends on it."""
-        return {name: _reached(name, self.dependents) for name in self.configs}
+        return _Reached(self.dependents)
 
     def is_lazy(self, name: str) -> bool:
         config = self.configs.get(name)
         return config is not None and config.lazy
 
     def has_deploy_timeout(self, name: str) -> bool:
-        return (self.configs[name].deploy_timeout or self.deploy_timeout) is not None
+        config = self.configs.get(name)
+        return self.deploy_timeout is not None or (config is not None and config.deploy_timeout is not None)
 
     def has_undeploy_timeout(self, name: str) -> bool:
-        return (self.configs[name].undeploy_timeout or self.undeploy_timeout) is not None
+        config = self.configs.get(name)
+        return self.undeploy_timeout is not None or (config is not None and config.undeploy_timeout is not None)
 
 
-def _reached(name: str, edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-    found, stack = {name}, [name]
-    while stack:
-        for other in edges.get(stack.pop(), ()):
-            if other not in found:
-                found.add(other)
-                stack.append(other)
-    return frozenset(found)
+class _Reached(dict[str, frozenset[str]]):
+    """Each name with everything that can be reached from it, found when it is asked for."""
+
+    def __init__(self, edges: Mapping[str, tuple[str, ...]]) -> None:
+        super().__init__()
+        self._edges = edges
+
+    def __missing__(self, name: str) -> frozenset[str]:
+        found, stack = {name}, [name]
+        while stack:
+            for other in self._edges[stack.pop()]:
+                if other not in found:
+                    found.add(other)
+                    stack.append(other)
+        self[name] = frozenset(found)
+        return self[name]
 
 
 @define(eq=False)
@@ -310,9 +325,9 @@ class Picture:
             call.found = tuple(
                 (i, i.state, i.tries) for name in names for i in self.instances.get(name, ()) if i.exists
             )
-            self._withdraw(name for name in names if name in self.premises.configs)
+            self._withdraw(names)
             self.closing = self.closing or entry.operation == "close"
-            call.needed = entry.name in self.premises.configs and self.demanded(entry.name)
+            call.needed = bool(entry.name) and self.demanded(entry.name)
             self._look_for_unwanted()
         elif entry.operation == "deploy":
             self.withdrawn.discard(entry.name)
@@ -365,7 +380,8 @@ class Picture:
     def _doom(self, name: str, *, for_good: bool) -> None:
         """Those who wait for what has failed are going to be told, unless it is tried again."""
         self.failures[name] = self.failures.get(name, 0) + 1
-        if name in self.premises.configs and (for_good or self.failures[name] > self.premises.configs[name].retries):
+        config = self.premises.configs.get(name)
+        if for_good or config is None or self.failures[name] > config.retries:
             del self.failures[name]
             for call in self.calls.values():
                 if call.name in self.premises.above[name] and self.demanding(call):
