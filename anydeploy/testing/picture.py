@@ -298,7 +298,7 @@ class Picture:
             self.instances[entry.name].remove(instance)
             if not self.instances[entry.name]:
                 del self.instances[entry.name]
-            self._look_for_unwanted()
+            self._look_for_unwanted(self.premises.dependencies[entry.name])
 
     def _failed(self, entry: Entry) -> None:
         instance = self._operating(entry)
@@ -328,7 +328,7 @@ class Picture:
             self._withdraw(names)
             self.closing = self.closing or entry.operation == "close"
             call.needed = bool(entry.name) and self.demanded(entry.name)
-            self._look_for_unwanted()
+            self._look_for_unwanted(self.premises.closure[entry.name] if entry.name else self.premises.configs)
         elif entry.operation == "deploy":
             self.withdrawn.discard(entry.name)
         else:
@@ -345,17 +345,16 @@ class Picture:
             (self.perhaps if call.withdrawn else self.granted).add(call.name)
         elif call.operation == "deploy":
             (self.perhaps if call.withdrawn else self.armed).add(call.name)
-        self._look_for_unwanted()
 
     def _raised(self, entry: Entry) -> None:
         call = self.calls.pop(entry.caller)
         if entry.refused and call.operation == "deploy":
             self.perhaps.add(call.name)
-        self._look_for_unwanted()
+        self._look_for_unwanted(self.premises.closure[call.name])
 
     def _gave_up(self, entry: Entry) -> None:
-        self.calls.pop(entry.caller)
-        self._look_for_unwanted()
+        call = self.calls.pop(entry.caller)
+        self._look_for_unwanted(self.premises.closure[call.name])
 
     def _read(self, entry: Entry) -> None:
         pass
@@ -386,9 +385,12 @@ class Picture:
             for call in self.calls.values():
                 if call.name in self.premises.above[name] and self.demanding(call):
                     call.doomed = True
-            self._look_for_unwanted()
+                    self._look_for_unwanted(self.premises.closure[call.name])
 
-    def _look_for_unwanted(self) -> None:
-        for instance in self.all():
-            if not instance.unwanted and not self.demanded(instance.name):
-                instance.unwanted = True
+    def _look_for_unwanted(self, names: Iterable[str]) -> None:
+        """Some of these may have lost their last demand."""
+        for name in names:
+            found = self.instances.get(name)
+            if found and not self.demanded(name):
+                for instance in found:
+                    instance.unwanted = True
