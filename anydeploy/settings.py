@@ -30,7 +30,7 @@ def check_settings(connector_type: type[Connector], settings: Mapping[str, Any])
     Unknown and missing names, and whatever the converters and validators of the fields refuse. No connector is
     constructed. A class that has an ``__init__`` of its own in place of attrs fields is checked by its signature.
     """
-    if "__attrs_attrs__" not in vars(connector_type):
+    if not _is_made_by_attrs(connector_type):
         yield from _check_signature(connector_type, settings)
         return
     fields = settings_of(connector_type)
@@ -43,6 +43,11 @@ def check_settings(connector_type: type[Connector], settings: Mapping[str, Any])
                 _check_value(blank, fields[name], value)
             except Exception as exc:  # noqa: BLE001 - whatever a converter of a third party raises is its verdict
                 yield name, str(exc.args[0]) if exc.args else repr(exc)
+
+
+def _is_made_by_attrs(connector_type: type[Connector]) -> bool:
+    """Whether the ``__init__`` that constructs it is that of its attrs fields, or of those of a class above it."""
+    return "__attrs_attrs__" in next(vars(base) for base in connector_type.__mro__ if "__init__" in vars(base))
 
 
 def _is_required(field: attrs.Attribute[Any]) -> bool:

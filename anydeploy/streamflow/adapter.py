@@ -15,6 +15,7 @@ from streamflow.core.deployment import DeploymentConfig as StreamFlowConfig
 from streamflow.core.deployment import WrapsConfig as StreamFlowWraps
 from streamflow.core.exception import WorkflowDefinitionException, WorkflowExecutionException
 from streamflow.deployment.connector import connector_classes
+from streamflow.deployment.future import FutureAware
 from streamflow.deployment.manager import DefaultDeploymentManager
 from streamflow.deployment.wrapper import ConnectorWrapper
 
@@ -126,7 +127,7 @@ def _registered(types: Mapping[str, type[Connector]]) -> Generator[None, None, N
 
 
 def _connector_types(script: Script) -> Mapping[str, type[Connector]]:
-    class Scripted(Connector):
+    class Scripted(Connector, FutureAware):
         def __init__(
             self,
             deployment_name: str,

@@ -20,8 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_command(commands)
     options = parser.parse_args(arguments)
     # What managers say of failures that they were told to have is of no interest.
+    before = logging.root.manager.disable
     logging.disable()
-    return int(options.run(options))
+    try:
+        return int(options.run(options))
+    finally:
+        logging.disable(before)
 
 
 if __name__ == "__main__":

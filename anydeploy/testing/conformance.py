@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import anyio
 import pytest
 
+from ..config import DeploymentConfig
+from ..connector import Connector
+from ..connectors.local import LocalConnector
+from ..settings import can_wrap
+from .contract import Clause, Tested, every_clause
 from .scenarios import Scenario, every_scenario, play
 from .subject import BACKENDS, Subject
 from .virtual import run_virtual
@@ -83,3 +89,79 @@ class ManagerSuite:
         """The list of known failures names nothing that does not exist."""
         unknown = set(self.known_failures) - {each.id for each in self.scenarios()}
         assert not unknown, f"there are no scenarios {', '.join(sorted(unknown))}"  # noqa: S101 - it is a test
+
+
+class ConnectorSuite:
+    """Whether a connector type gives what a connector owes.
+
+    Subclass it with a name that pytest collects::
+
+        class TestMyConnector(ConnectorSuite):
+            connector_type = MyConnector
+
+            def settings(self, directory):
+                return {"image": "alpine"}
+
+    :cvar connector_type: the class
+    :cvar runs_commands: commands can be run in the environment
+    :cvar backends: where it runs
+    :cvar known_failures: clauses, by their ``id``, that it does not keep, and why, as in :class:`ManagerSuite`
+    """
+
+    connector_type: ClassVar[type[Connector]]
+    runs_commands: ClassVar[bool] = True
+    backends: ClassVar[Sequence[str]] = BACKENDS
+    known_failures: ClassVar[Mapping[str, str]] = {}
+
+    def settings(self, directory: Path) -> Mapping[str, Any]:  # noqa: ARG002
+        """The settings to test it with. The directory is empty, belongs to this test, and is its ``config_dir``."""
+        return {}
+
+    def exists(self, connector: Connector, directory: Path) -> bool | None:  # noqa: ARG002
+        """Whether there is anything of the environment; None where that cannot be told."""
+        return None
+
+    def inner(self, directory: Path) -> Connector:
+        """What a wrapper is stacked on, deployed already."""
+        return LocalConnector(deployment_name="inner", config_dir=directory)
+
+    @classmethod
+    def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
+        """Every clause on every backend."""
+        if "clause" in metafunc.fixturenames:
+            backends = [each for each in cls.backends if each != "asyncio+uvloop" or find_spec("uvloop")]
+            metafunc.parametrize(
+                ("backend", "clause"),
+                [
+                    pytest.param(backend, clause, id=f"{clause.id}-{backend}", marks=cls._marks(clause))
+                    for clause in every_clause()
+                    for backend in backends
+                ],
+            )
+
+    @classmethod
+    def _marks(cls, clause: Clause) -> list[pytest.MarkDecorator]:
+        if clause.runs and not cls.runs_commands:
+            return [pytest.mark.skip(reason="no commands can be run in its environment")]
+        reason = cls.known_failures.get(clause.id)
+        return [pytest.mark.xfail(reason=reason, strict=True)] if reason is not None else []
+
+    def test_clause(self, backend: str, clause: Clause, tmp_path: Path) -> None:
+        """What the docstring of the clause says."""
+        options = {"use_uvloop": True} if backend == "asyncio+uvloop" else {}
+        anyio.run(clause.act, self._tested(tmp_path), backend=backend.partition("+")[0], backend_options=options)
+
+    def _tested(self, directory: Path) -> Tested:
+        settings = self.settings(directory)
+
+        def make() -> Connector:
+            wrapped = {"connector": self.inner(directory), "service": None} if can_wrap(self.connector_type) else {}
+            return self.connector_type(deployment_name="tested", config_dir=directory, **wrapped, **settings)
+
+        return Tested(
+            directory,
+            make,
+            lambda connector: self.exists(connector, directory),
+            DeploymentConfig("tested", "tested", settings),
+            self.connector_type,
+        )

@@ -30,7 +30,7 @@ class Order(Rule):
 
     def began(self, entry: Entry) -> Iterator[str]:
         if entry.operation == "deploy":
-            for dependency in self.premises.dependencies.get(entry.name, ()):
+            for dependency in self.premises.dependencies[entry.name]:
                 if self.picture.live(dependency) is None:
                     yield f"{entry}, but {self.picture.how(dependency)}, and {entry.name} depends on it"
 
@@ -50,7 +50,7 @@ class Order(Rule):
                     )
 
     def _how_all(self, call: Call) -> str:
-        return ", ".join(self.picture.how(name) for name in sorted(self.premises.closure.get(call.name, [call.name])))
+        return ", ".join(self.picture.how(name) for name in sorted(self.premises.closure[call.name]))
 
     def _ready(self, call: Call) -> Iterator[str]:
         for name in self.premises.closure[call.name]:
@@ -115,7 +115,7 @@ class Failure(Rule):
             yield f"{call} raised {error!r}, although nothing that it waited for had failed"
 
     def _may_time_out(self, call: Call) -> bool:
-        return any(map(self.premises.has_deploy_timeout, self.premises.closure.get(call.name, ())))
+        return any(map(self.premises.has_deploy_timeout, self.premises.closure[call.name]))
 
     def at_rest(self) -> Iterator[str]:
         for instance in self.picture.all():
@@ -143,8 +143,8 @@ class Cancellation(Rule):
             return
         if entry.name in self.premises.uninterruptible:
             yield f"{entry}, which must not be interrupted"
-        elif not instance.unwanted:
-            yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name))}"
+        elif not instance.unwanted and self.picture.demanded(entry.name, asked=False):
+            yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name, asked=False))}"
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
@@ -221,13 +221,13 @@ class Support(Rule):
 
     def ended(self, entry: Entry) -> Iterator[str]:
         if entry.operation == "deploy":
-            for dependency in self.premises.dependencies.get(entry.name, ()):
+            for dependency in self.premises.dependencies[entry.name]:
                 if self.picture.live(dependency) is None:
                     yield f"{entry.name}#{entry.instance} is live, but {self.picture.how(dependency)}"
 
     def began(self, entry: Entry) -> Iterator[str]:
         if entry.operation == "undeploy":
-            for dependent in self.premises.dependents.get(entry.name, ()):
+            for dependent in self.premises.dependents[entry.name]:
                 live = self.picture.live(dependent)
                 if live is not None:
                     yield f"{entry} under {live}, which is live"
@@ -257,9 +257,10 @@ class Teardown(Rule):
         for dependent in standing(self, entry.name):
             if dependent.state != "stuck":
                 yield f"{entry} under {dependent.told}"
-        late = entry.name in self.premises.configs and self.premises.has_deploy_timeout(entry.name)
-        if instance.state == "live" and not (instance.unwanted or late):
-            yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name))}"
+        demand = list(self.picture.demand(entry.name))
+        late = self.premises.has_deploy_timeout(entry.name)
+        if demand and instance.state == "live" and not (instance.unwanted or late):
+            yield f"{entry}, although it was demanded by {', '.join(demand)}"
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
@@ -278,12 +279,12 @@ class Teardown(Rule):
                 yield f"{instance} is live for nobody"
         for call in self.picture.calls.values():
             if call.operation == "undeploy" and not call.needed and not self.picture.reasons(call):
-                yield f"{call} waits for nothing: {self.picture.how(call.name)}"
+                yield f"{call} waits for nothing that it has to wait for: {self.picture.how(call.name)}"
 
 
 def standing(rule: Rule, name: str) -> Iterator[Instance]:
     """What may exist of that which stands on a name."""
-    for dependent in rule.premises.dependents.get(name, ()):
+    for dependent in rule.premises.dependents[name]:
         yield from (i for i in rule.picture.instances.get(dependent, ()) if i.exists)
 
 

@@ -5,6 +5,7 @@ Nothing here is ever asked of the manager. The rules share one picture, and see 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -48,43 +49,57 @@ class Premises:
 
     @cached_property
     def dependencies(self) -> Mapping[str, tuple[str, ...]]:
-        """What each name stands on directly."""
-        return {name: config.dependencies for name, config in self.configs.items()}
+        """What each name stands on directly; nothing, where it is not known."""
+        return defaultdict(tuple, {name: config.dependencies for name, config in self.configs.items()})
 
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
         """What stands on each name directly."""
-        return {name: tuple(n for n, below in self.dependencies.items() if name in below) for name in self.configs}
+        found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+        for name, config in self.configs.items():
+            for dependency in config.dependencies:
+                found[dependency] += (name,)
+        return found
 
     @cached_property
     def closure(self) -> Mapping[str, frozenset[str]]:
         """Each name with everything it depends on."""
-        return {name: _reached(name, self.dependencies) for name in self.configs}
+        return _Reached(self.dependencies)
 
     @cached_property
     def above(self) -> Mapping[str, frozenset[str]]:
         """Each name with everything that depends on it."""
-        return {name: _reached(name, self.dependents) for name in self.configs}
+        return _Reached(self.dependents)
 
     def is_lazy(self, name: str) -> bool:
         config = self.configs.get(name)
         return config is not None and config.lazy
 
     def has_deploy_timeout(self, name: str) -> bool:
-        return (self.configs[name].deploy_timeout or self.deploy_timeout) is not None
+        config = self.configs.get(name)
+        return self.deploy_timeout is not None or (config is not None and config.deploy_timeout is not None)
 
     def has_undeploy_timeout(self, name: str) -> bool:
-        return (self.configs[name].undeploy_timeout or self.undeploy_timeout) is not None
+        config = self.configs.get(name)
+        return self.undeploy_timeout is not None or (config is not None and config.undeploy_timeout is not None)
 
 
-def _reached(name: str, edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-    found, stack = {name}, [name]
-    while stack:
-        for other in edges.get(stack.pop(), ()):
-            if other not in found:
-                found.add(other)
-                stack.append(other)
-    return frozenset(found)
+class _Reached(dict[str, frozenset[str]]):
+    """Each name with everything that can be reached from it, found when it is asked for."""
+
+    def __init__(self, edges: Mapping[str, tuple[str, ...]]) -> None:
+        super().__init__()
+        self._edges = edges
+
+    def __missing__(self, name: str) -> frozenset[str]:
+        found, stack = {name}, [name]
+        while stack:
+            for other in self._edges[stack.pop()]:
+                if other not in found:
+                    found.add(other)
+                    stack.append(other)
+        self[name] = frozenset(found)
+        return self[name]
 
 
 @define(eq=False)
@@ -203,22 +218,21 @@ class Picture:
         """Whether the call is a demand for its name that can still be met."""
         return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
 
-    def demand(self, name: str, *, own: bool = True) -> Iterator[str]:
-        """What demands a name, in words; without ``own`` only what depends on it."""
+    def demand(self, name: str, *, asked: bool = True) -> Iterator[str]:
+        """What demands a name, in words; without ``asked`` only those who were not asked to give up."""
         above = self.premises.above[name]
         for other in above & (self.granted | self.perhaps):
-            if own or other != name:
-                yield f"the deploy({other}) that was granted"
+            yield f"the deploy({other}) that was granted"
         for call in self.calls.values():
-            if call.name in above and (own or call.name != name) and self.demanding(call):
+            if call.name in above and self.demanding(call) and (asked or not call.asked):
                 yield str(call)
         for dependent in self.premises.dependents[name]:
             present = self.present(dependent)
             if present is not None:
                 yield present.told
 
-    def demanded(self, name: str) -> bool:
-        return any(True for _ in self.demand(name))
+    def demanded(self, name: str, *, asked: bool = True) -> bool:
+        return any(True for _ in self.demand(name, asked=asked))
 
     def shown(self, name: str) -> tuple[int, ...]:
         """What ``get_connector`` may give now: numbers of instances, 0 for None, :data:`STAND_IN`.
@@ -284,7 +298,7 @@ class Picture:
             self.instances[entry.name].remove(instance)
             if not self.instances[entry.name]:
                 del self.instances[entry.name]
-            self._look_for_unwanted()
+            self._look_for_unwanted(self.premises.dependencies[entry.name])
 
     def _failed(self, entry: Entry) -> None:
         instance = self._operating(entry)
@@ -297,7 +311,12 @@ class Picture:
         if entry.operation != "run" and (instance is None or not instance.unwanted or instance.state == "stuck"):
             self._doom(entry.name, for_good=entry.operation == "undeploy")
 
-    _cancelled = _failed
+    def _cancelled(self, entry: Entry) -> None:
+        instance = self._operating(entry)
+        if instance is not None and entry.operation == "deploy" and not self.demanded(entry.name, asked=False):
+            # Where a caller deploys it in its own task, that is cancelled before the caller itself is.
+            instance.unwanted = True
+        self._failed(entry)
 
     def _called(self, entry: Entry) -> None:
         call = Call(entry.caller, entry.operation, entry.name)
@@ -306,10 +325,10 @@ class Picture:
             call.found = tuple(
                 (i, i.state, i.tries) for name in names for i in self.instances.get(name, ()) if i.exists
             )
-            self._withdraw(name for name in names if name in self.premises.configs)
+            self._withdraw(names)
             self.closing = self.closing or entry.operation == "close"
-            call.needed = entry.name in self.premises.configs and self.demanded(entry.name)
-            self._look_for_unwanted()
+            call.needed = bool(entry.name) and self.demanded(entry.name)
+            self._look_for_unwanted(self.premises.closure[entry.name] if entry.name else self.premises.configs)
         elif entry.operation == "deploy":
             self.withdrawn.discard(entry.name)
         else:
@@ -326,17 +345,16 @@ class Picture:
             (self.perhaps if call.withdrawn else self.granted).add(call.name)
         elif call.operation == "deploy":
             (self.perhaps if call.withdrawn else self.armed).add(call.name)
-        self._look_for_unwanted()
 
     def _raised(self, entry: Entry) -> None:
         call = self.calls.pop(entry.caller)
         if entry.refused and call.operation == "deploy":
             self.perhaps.add(call.name)
-        self._look_for_unwanted()
+        self._look_for_unwanted(self.premises.closure[call.name])
 
     def _gave_up(self, entry: Entry) -> None:
-        self.calls.pop(entry.caller)
-        self._look_for_unwanted()
+        call = self.calls.pop(entry.caller)
+        self._look_for_unwanted(self.premises.closure[call.name])
 
     def _read(self, entry: Entry) -> None:
         pass
@@ -361,14 +379,18 @@ class Picture:
     def _doom(self, name: str, *, for_good: bool) -> None:
         """Those who wait for what has failed are going to be told, unless it is tried again."""
         self.failures[name] = self.failures.get(name, 0) + 1
-        if name in self.premises.configs and (for_good or self.failures[name] > self.premises.configs[name].retries):
+        config = self.premises.configs.get(name)
+        if for_good or config is None or self.failures[name] > config.retries:
             del self.failures[name]
             for call in self.calls.values():
                 if call.name in self.premises.above[name] and self.demanding(call):
                     call.doomed = True
-            self._look_for_unwanted()
+                    self._look_for_unwanted(self.premises.closure[call.name])
 
-    def _look_for_unwanted(self) -> None:
-        for instance in self.all():
-            if not instance.unwanted and not self.demanded(instance.name):
-                instance.unwanted = True
+    def _look_for_unwanted(self, names: Iterable[str]) -> None:
+        """Some of these may have lost their last demand."""
+        for name in names:
+            found = self.instances.get(name)
+            if found and not self.demanded(name):
+                for instance in found:
+                    instance.unwanted = True

@@ -26,8 +26,8 @@ _PAGE = """\
 
 <!-- Written by `{command}`. -->
 
-Each [rule](rules.md) of anydeploy is tried in short scenarios, on {backend}, with connectors that do what they are told.
-A rule that needs something that the manager does not claim to have ({lacking}) is not tried.
+Each [rule](rules.md) of anydeploy is tried in short scenarios, on {backend}, with connectors that do as they are told.
+Where a scenario needs what the manager does not claim to have, it is not tried. That is: {lacking}.
 
 {summary}
 
@@ -67,6 +67,9 @@ def _find(scenario: Scenario, subject: Subject) -> Finding:
         run_virtual(subject.backends[0], partial(play, scenario, subject))
     except AssertionError as exc:
         return Finding(scenario, violation=exc)
+    except RuntimeError as exc:
+        # Not even its end can be reached.
+        return Finding(scenario, violation=Violation(scenario.rule, str(exc)))
     return Finding(scenario)
 
 

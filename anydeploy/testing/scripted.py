@@ -12,9 +12,10 @@ What each operation does is said beforehand; what is not said takes one step and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
+from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, sleep
@@ -248,12 +249,12 @@ class Script:
     # -- Under our manager -------------------------------------------------------------------------------------------
 
     @cached_property
-    def types(self) -> dict[str, type[Connector]]:
+    def types(self) -> Mapping[str, type[Connector]]:
         """Connector classes for anydeploy: ``scripted``, ``wrapper`` and ``stubborn``."""
         return {
-            "scripted": _scripted(self, Connector),
-            "wrapper": _scripted(self, ConnectorWrapper),
-            STUBBORN: _scripted(self, Connector, interruptible=False),
+            "scripted": _bound(_Scripted, self),
+            "wrapper": _bound(_ScriptedWrapper, self),
+            STUBBORN: _bound(_Stubborn, self),
         }
 
     def manager(self, **options: Any) -> AbstractAsyncContextManager[Recorded]:
@@ -264,27 +265,48 @@ class Script:
         return recorded(AnydeploySubject(), self, **options)
 
 
-def _scripted(script: Script, base: Any, *, interruptible: bool = True) -> type[Connector]:
-    @define(kw_only=True, eq=False, slots=False)
-    class Scripted(base):  # type: ignore[misc]
-        setting: int = field(default=0, converter=int)
+class _Told:
+    """What scripted connectors have in common: the script knows what they do."""
 
-        def __attrs_post_init__(self) -> None:
-            script.built(self, getattr(self, "connector", None))
+    script: ClassVar[Script]
 
-        async def deploy(self, external: bool) -> None:
-            await script.operate("deploy", self, external=external)
+    def __attrs_post_init__(self) -> None:
+        self.script.built(self, getattr(self, "connector", None))
 
-        async def undeploy(self, external: bool) -> None:
-            await script.operate("undeploy", self, external=external)
+    async def deploy(self, external: bool) -> None:
+        await self.script.operate("deploy", self, external=external)
 
-        async def run(self, *args: Any, **_: Any) -> Any:
-            self._check_valid()
-            await script.operate("run", self)
-            return args
+    async def undeploy(self, external: bool) -> None:
+        await self.script.operate("undeploy", self, external=external)
 
-    Scripted.interruptible = interruptible
-    return Scripted
+    async def run(self: Any, argv: Sequence[str], **_: Any) -> CompletedProcess[bytes]:
+        self._check_valid()
+        await self.script.operate("run", self)
+        return CompletedProcess(list(argv), 0, b"", b"")
+
+
+@define(kw_only=True, eq=False, slots=False)
+class _Scripted(_Told, Connector):
+    setting: int = field(default=0, converter=int)
+
+
+@define(kw_only=True, eq=False, slots=False)
+class _ScriptedWrapper(_Told, ConnectorWrapper):
+    setting: int = field(default=0, converter=int)
+
+
+class _Stubborn(_Scripted):
+    interruptible = False
+
+
+def _bound(base: Any, script: Script) -> type[Connector]:
+    """A connector class of one script. Cheap: a script may be made anew thousands of times."""
+
+    class Bound(base):  # type: ignore[misc]
+        pass
+
+    Bound.script = script
+    return Bound
 
 
 def unit(name: str, *depends_on: str, type: str = "scripted", **what: Any) -> DeploymentConfig:  # noqa: A002

@@ -78,6 +78,7 @@ CASES = [
         "although it was demanded by deploy(a) by caller 2",
         "1 deploy a; 2 deploy a; a1 coming; 1 leaves; a1 deploy cancelled",
     ),
+    keeps("D6", "1 deploy a; a1 coming; 1 asked; a1 deploy cancelled; 1 gave_up"),
     breaks("D6", "which must not be interrupted", "1 deploy a; a1 coming; 1 leaves; a1 deploy cancelled", STUBBORN),
     breaks("D6", "deploy(a) by caller 1 was cancelled, and still waits", "1 deploy a; 1 asked; rest"),
     breaks("D6", "nobody wants a#1 any more, and its deploy goes on", "1 deploy a; a1 coming; 1 leaves; rest"),
@@ -135,7 +136,7 @@ CASES = [
     breaks("U1", "a#1 is live for nobody", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; rest"),
     breaks(
         "U1",
-        "undeploy(a) by caller 2 waits for nothing: a#1 is live",
+        "undeploy(a) by caller 2 waits for nothing that it has to wait for: a#1 is live",
         "1 deploy a; a1 up; 1 returned; 2 undeploy a; rest",
     ),
     keeps("U2", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy a; 2 returned; rest"),

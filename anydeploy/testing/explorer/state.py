@@ -73,9 +73,7 @@ class StateReader:
 
     def reduce(self, found: Any) -> Any:
         """What the pickler is to write for an object that it does not know by itself."""
-        reducer = self._reducers.get(type(found))
-        if reducer is None:
-            reducer = self._reducers[type(found)] = self._reducer(type(found))
+        reducer = self._reducers.get(type(found)) or self._reducer(type(found))
         return reducer(found)
 
     def number(self, constant: object) -> int:
@@ -88,6 +86,25 @@ class StateReader:
     # -- How a class is read, found out once -------------------------------------------------------------------------
 
     def _reducer(self, kind: type) -> Callable[[Any], Any]:
+        """How instances of a class are written; kept for the next one."""
+        local = [base for base in kind.__mro__ if _is_local(base)]
+        if local and not any({"__slots__", "not_state"} & vars(base).keys() for base in local):
+            # It may be made anew in every run, and would be kept for ever. What it is made of is read with it.
+            return self._of_local(kind)
+        reducer = self._reducers[kind] = self._find_reducer(kind)
+        return reducer
+
+    def _of_local(self, kind: type) -> Callable[[Any], Any]:
+        base = next(base for base in kind.__mro__ if not _is_local(base))
+        reducer = self._reducers.get(base) or self._reducer(base)
+
+        def reduce(found: Any) -> Any:
+            reduced = reducer(found)
+            return (_mark, (kind,)) if isinstance(reduced, tuple) else reduced
+
+        return reduce
+
+    def _find_reducer(self, kind: type) -> Callable[[Any], Any]:
         if kind is _Mark:
             return str
         if issubclass(kind, type):
@@ -106,7 +123,7 @@ class StateReader:
         return self._numbered(kind, reading)
 
     def _numbered(self, kind: type, reading: Reading) -> Callable[[Any], Any]:
-        reduced = _mark, (kind,) if _is_local(kind) else (self.number(kind),)
+        reduced = _mark, (self.number(kind),)
         later = self._later
 
         def reduce(found: Any) -> Reduced:
@@ -151,9 +168,8 @@ class StateReader:
     def _reduce_class(self, found: type) -> Reduced:
         if not _is_local(found):
             return _mark, (self.number(found),)
-        # One that was made by the run, and may hold what belongs to it in the closures of its methods.
-        cells = [f.__closure__ for f in vars(found).values() if isinstance(f, types.FunctionType)]
-        self._later.append((found.__bases__, cells))
+        own = {name: value for name, value in vars(found).items() if not name.startswith(("__", "_abc"))}
+        self._later.append((found.__bases__, own))
         return _mark, (found.__module__, found.__qualname__)
 
     def _reduce_function(self, found: types.FunctionType) -> Reduced:
@@ -263,14 +279,21 @@ def _suspended(code: str, frame: str) -> Reading:
         running = get_frame(found)
         if running is None:
             return ()
-        bound = running.f_locals
+        bound, own = running.f_locals, get_code(found)
         # The collector is shown the variables and the stack: the iterators of loops, what `with` has still to leave,
         # the awaitable. It is not shown which variables are unbound, hence their names.
-        held = [each for each in gc.get_referents(found) if each is not running and each is not bound]
+        held = [
+            each
+            for each in gc.get_referents(found)
+            if each is not running
+            and each is not bound
+            and each is not own
+            and not (type(each) is types.FunctionType and each.__code__ is own)
+        ]
         if held and held[-1] is None:
             # Not on the stack, whose top is what is awaited: an exception was being handled, and is not any more.
             held.pop()
-        return get_code(found), running.f_lasti, _names(tuple(bound)), held
+        return own, running.f_lasti, _names(tuple(bound)), held
 
     return read
 

@@ -33,14 +33,22 @@ async def the_first_use_brings_it_up(stage: Stage) -> None:
 
 
 @scenario("L1", LAZY)
-async def a_failed_use_is_told_and_tried_again(stage: Stage) -> None:
-    """When it fails to come up all who wait are told, and the next use tries again."""
+async def a_failed_use_is_told(stage: Stage) -> None:
+    """When it fails to come up all who wait for it get an error that names it."""
     await stage.done("deploy", "a")
     plan = stage.script.hold("deploy a")
     users = [await stage.start("use", "a") for _ in range(2)]
     await stage.release(plan, RuntimeError("no luck"))
     for user in users:
         stage.tells_of(stage.raised(user), "a")
+
+
+@scenario("L1", LAZY)
+async def the_use_after_a_failure_tries_again(stage: Stage) -> None:
+    """When it failed to come up the next use tries again."""
+    await stage.done("deploy", "a")
+    stage.script.fail("deploy a")
+    await stage.refused("use", "a")
     await stage.done("use", "a")
     stage.stands(a="live")
 

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ...config import DeploymentConfig
 from ..callers import Caller, Recorded
-from ..history import Violation, What
+from ..history import Rule, Violation, What
 from ..invariants import RULES
 from ..rest import settle
 from ..scripted import Script
@@ -95,26 +95,38 @@ async def play(scenario: Scenario, subject: Subject) -> None:
 
     :raises AssertionError: if the rule is not kept
     """
-    rules = [rule() for rule in RULES if rule.number == scenario.rule]
+
+    def rules() -> list[Rule]:
+        return [rule() for rule in RULES if rule.number == scenario.rule]
+
     script = Script(*scenario.configs, rules=rules, **scenario.limits)
-    verdict: BaseException | None = Violation(scenario.rule, "it never came to an end")
+    found: Exception | None = None
+    verdict: Violation | None = Violation(scenario.rule, "it never came to an end")
     with anyio.move_on_after(_ENDLESS), suppress(Exception):
         async with anyio.create_task_group() as tasks, subject.manager(script) as manager:
             stage = Stage(scenario.rule, subject, script, Recorded(subject, manager, script), tasks)
             try:
                 await scenario.act(stage)
-                verdict = None
             except Exception as exc:  # noqa: BLE001 - it is the verdict, whatever happens on the way out
-                verdict = exc
+                found = exc
+            verdict = _verdict(scenario, found, script)
             script.let_go()
             stage.cancel_all()
             tasks.start_soon(_leave, tasks.cancel_scope)
-    if isinstance(verdict, ExceptionGroup):
-        verdict = verdict.exceptions[0]
-    if isinstance(verdict, Exception) and not isinstance(verdict, AssertionError):
-        raise Violation(scenario.rule, f"{verdict!r} came out", script.history.about()) from verdict
     if verdict is not None:
         raise verdict
+
+
+def _verdict(scenario: Scenario, found: Exception | None, script: Script) -> Violation | None:
+    """What the scenario found, and then what was found by who watches the rule."""
+    stories = [violation.story for violation in script.history.violations]
+    if found is not None:
+        stories.insert(0, found.story if isinstance(found, Violation) else f"{found!r} came out")
+    if not stories:
+        return None
+    verdict = Violation(scenario.rule, "\n".join(stories), script.history.about())
+    verdict.__cause__ = found
+    return verdict
 
 
 async def _leave(scope: anyio.CancelScope) -> None:
@@ -165,10 +177,9 @@ class Stage:
         await self.rest()
 
     async def rest(self) -> None:
-        """Let everything go on that can; the rule has to be kept."""
+        """Let everything go on that can."""
         await settle()
         self.script.history.at_rest()
-        self.script.history.check()
 
     def cancel_all(self) -> None:
         """Nobody waits any more."""
@@ -206,7 +217,6 @@ class Stage:
     def shows(self, name: str, *, connector: bool) -> Any:
         """``get_connector`` gives a connector, or None. Returns it."""
         found = self.manager.get_connector(name)
-        self.script.history.check()
         gave = "None" if found is None else "a connector"
         self.expect((found is not None) is connector, f"get_connector({name}) gave {gave}")
         return found
