@@ -1,0 +1,206 @@
+"""Whether the calls of a history can have taken effect one after the other, as the sequential model says.
+
+This is the check of Wing and Gong, made step by step: after each entry it holds every configuration of the model (how
+each name stands, how far each open call has come, and so with which result it is going to come back) that the history up
+to there may have led to. No configuration is left: the history cannot be explained, and this entry is why. What a call
+does before the history tells of it, and whether a call that has not come back has done anything yet, is in this way never
+guessed; all possibilities are kept.
+
+Of the possibilities only those are kept that do not follow from others by steps of which no entry tells. That is much
+less, and it is still one value for one set of possibilities, so that two runs that came to the same compare equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache, partial
+from typing import ClassVar, NamedTuple
+
+from .history import Entry, Rule, Violation, What
+from .picture import Premises
+from .sequential import Configuration, Model, Sight
+
+_REMEMBERED = 2**16
+_ENDINGS = frozenset({What.RETURNED, What.RAISED, What.GAVE_UP})
+_CALLS = frozenset({"deploy", "undeploy", "undeploy_all", "close"})
+_SEEN = frozenset({"build", "deploy", "undeploy"})
+
+
+class Possibilities(NamedTuple):
+    """All that a history may have led to: a small value, and the same for histories that allow the same.
+
+    :ivar least: the configurations that do not follow from others of them by themselves
+    :ivar sights: what was last seen of the connectors of each name, if they are witnessed
+    """
+
+    least: frozenset[Configuration]
+    sights: tuple[Sight, ...]
+
+
+class Monitor:
+    """The check, entry by entry; it remembers what it has worked out, and can serve any number of histories."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.start = Possibilities(frozenset([model.start]), model.blind)
+        #: ``all(possible)``: every configuration that is possible.
+        self.all = lru_cache(_REMEMBERED)(self._all)
+        self._next = lru_cache(_REMEMBERED)(self._after)
+
+    def after(self, possible: Possibilities, entry: Entry) -> Possibilities:
+        """What is possible after one more entry. Nothing, if the entry is not."""
+        # Neither errors nor times decide anything, and they would keep entries from being the same.
+        plain = Entry(entry.what, entry.operation, entry.name, entry.instance, entry.caller, refused=entry.refused)
+        return self._next(possible, plain)
+
+    def _after(self, possible: Possibilities, entry: Entry) -> Possibilities:
+        effect, sights = self._effect(entry), self._look(possible.sights, entry)
+        if effect is None and sights == possible.sights:
+            return possible
+        found = self.all(possible)
+        if effect is not None:
+            found = frozenset(after for before in found for after in effect(before))
+        _, follows = self._closure(found, sights)
+        return Possibilities(found - follows, sights)
+
+    def _effect(self, entry: Entry) -> Callable[[Configuration], Iterable[Configuration]] | None:
+        """What an entry does to a configuration: what it may become, or nothing. None: the entry is of no concern."""
+        model, caller = self.model, entry.caller
+        if entry.what is What.READ:
+            return partial(model.read, name=entry.name, number=entry.instance) if entry.name in model.below else None
+        if entry.operation not in _CALLS or (entry.name and entry.name not in model.below):
+            return None
+        match entry.what:
+            case What.CALLED:
+                return partial(model.called, caller=caller, operation=entry.operation, name=entry.name)
+            case What.ASKED:
+                return partial(model.asked, caller=caller)
+            case What.RETURNED:
+                return partial(model.returned, caller=caller)
+            case What.RAISED:
+                return partial(model.raised, caller=caller, refused=entry.refused)
+            case What.GAVE_UP:
+                return partial(model.gave_up, caller=caller)
+            case _:
+                return None
+
+    def _look(self, sights: tuple[Sight, ...], entry: Entry) -> tuple[Sight, ...]:
+        seen = self.model.witnessed and not entry.caller and entry.what is not What.READ
+        if not seen or entry.operation not in _SEEN or entry.name not in self.model.below:
+            return sights
+        # What has a caller is a call, and not an operation of a connector.
+        index = self.model.names.index(entry.name)
+        sight = Sight(entry.operation, entry.what, entry.instance)
+        return (*sights[:index], sight, *sights[index + 1 :])
+
+    def _all(self, possible: Possibilities) -> frozenset[Configuration]:
+        return self._closure(possible.least, possible.sights)[0]
+
+    def _closure(
+        self, found: Iterable[Configuration], sights: tuple[Sight, ...]
+    ) -> tuple[frozenset[Configuration], frozenset[Configuration]]:
+        """All configurations that follow from others by themselves, with those; and only those that follow."""
+        closure, follows = set(found), set[Configuration]()
+        stack = list(closure)
+        while stack:
+            for after in self.model.steps(stack.pop(), sights):
+                follows.add(after)
+                if after not in closure:
+                    closure.add(after)
+                    stack.append(after)
+        return frozenset(closure), frozenset(follows)
+
+    # -- What could have been instead --------------------------------------------------------------------------------
+
+    def explain(self, possible: Possibilities, entry: Entry) -> str:
+        """Why an entry is impossible: what was possible in its place, and which calls were open."""
+        open_calls = next(iter(possible.least)).calls
+        calls = ", ".join(f"{call.operation}({call.name}) by caller {call.caller}" for call in open_calls)
+        allowed = self._readings(possible, entry) if entry.what is What.READ else self._endings(possible, entry)
+        return (
+            f"{entry}, but in whatever order the calls took effect, {' or '.join(allowed)}; "
+            f"open calls: {calls or 'none'}"
+        )
+
+    def _readings(self, possible: Possibilities, entry: Entry) -> Sequence[str]:
+        allowed: set[str] = set()
+        for configuration in self.all(possible):
+            standing = configuration.standings[self.model.names.index(entry.name)]
+            if not standing.visible:
+                allowed.add("it had to be None")
+            elif standing.seen:
+                allowed.add(f"it had to be {entry.name}#{standing.number}")
+            else:
+                allowed.add(f"it had to be one built after {entry.name}#{standing.number}")
+        return sorted(allowed)
+
+    def _endings(self, possible: Possibilities, entry: Entry) -> Sequence[str]:
+        told = {What.RETURNED: "it had to return", What.RAISED: "it had to raise", What.GAVE_UP: "it had to give up"}
+        allowed = [
+            text
+            for what, text in told.items()
+            if self.after(possible, Entry(what, entry.operation, entry.name, caller=entry.caller)).least
+        ]
+        return [text for text in allowed if text != told[What.GAVE_UP]] or ["it had to go on waiting"]
+
+
+class Linearizability(Rule):
+    """R1, U1 to U4, D3 to D6 together: the calls can be explained by one order in which they took effect.
+
+    It has nothing to say where a definition is lazy. With timeouts it does not ask connectors for the reason of a failure.
+
+    :param model: by default that of the premises of the history, with witnessed connectors
+    """
+
+    number = "linearizability"
+    not_state: ClassVar[frozenset[str]] = Rule.not_state | {"monitor", "_model"}
+
+    def __init__(self, model: Model | None = None) -> None:
+        self._model = model
+        self.possible: Possibilities | None = None
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        return Monitor(self._model or model_of(self.premises))
+
+    def see(self, entry: Entry) -> Iterator[Violation]:
+        if self._model is None and any(config.lazy for config in self.premises.configs.values()):
+            return
+        before = self.possible or self.monitor.start
+        self.possible = self.monitor.after(before, entry)
+        if before.least and not self.possible.least:
+            yield self.violation(self.monitor.explain(before, entry), entry.name)
+
+
+def model_of(premises: Premises) -> Model:
+    """The model of what is known of the definitions and the manager."""
+    limits = any(premises.has_deploy_timeout(name) or premises.has_undeploy_timeout(name) for name in premises.configs)
+    return Model(premises.dependencies, witnessed=not limits)
+
+
+def check(history: Iterable[Entry], model: Model) -> None:
+    """Check a history that is complete, or has come to wherever it has come; calls may be open at its end.
+
+    A caller that gave up without having been asked to on record may have been asked at any time since its call.
+
+    :raises Violation: if the calls cannot be explained. It tells the shortest beginning of the history that cannot, which
+        calls were open, and what was possible in place of its last entry.
+    """
+    entries = list(history)
+    monitor, possible = Monitor(model), Monitor(model).start
+    for index, entry in enumerate(entries):
+        before, possible = possible, monitor.after(possible, entry)
+        if before.least and not possible.least:
+            told = "\n".join(f"  {each}" for each in entries[: index + 1])
+            raise Violation(Linearizability.number, monitor.explain(before, entry), told)
+        if entry.what is What.CALLED and _gives_up(entries[index + 1 :], entry.caller):
+            asked = Entry(What.ASKED, entry.operation, entry.name, caller=entry.caller)
+            possible = monitor.after(possible, asked)
+
+
+def _gives_up(entries: Iterable[Entry], caller: int) -> bool:
+    """Whether the open call of a caller is going to end with that, without the caller having been asked to on record."""
+    for entry in entries:
+        if entry.caller == caller and entry.what in {What.ASKED, *_ENDINGS}:
+            return entry.what is What.GAVE_UP
+    return False
