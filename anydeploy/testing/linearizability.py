@@ -1,10 +1,9 @@
 """Whether the calls of a history can have taken effect one after the other, as the sequential model says.
 
 This is the check of Wing and Gong, made step by step: after each entry it holds every configuration of the model (how
-each name stands, how far each open call has come, and so with which result it is going to come back) that the history up
-to there may have led to. No configuration is left: the history cannot be explained, and this entry is why. What a call
-does before the history tells of it, and whether a call that has not come back has done anything yet, is in this way never
-guessed; all possibilities are kept.
+each name stands, how far each open call has come, and so with which result it is going to come back) that the history
+up to there may have led to. When none is left, the history cannot be explained, and this entry is why. Whether a call
+that has not come back has done anything yet is in this way never guessed: all possibilities are kept.
 
 Of the possibilities only those are kept that do not follow from others by steps of which no entry tells. That is much
 less, and it is still one value for one set of possibilities, so that two runs that came to the same compare equal.
@@ -12,8 +11,8 @@ less, and it is still one value for one set of possibilities, so that two runs t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache, partial
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import ClassVar, NamedTuple
 
 from .history import Entry, Rule, Violation, What
@@ -22,7 +21,6 @@ from .sequential import Configuration, Model, Sight
 
 _REMEMBERED = 2**16
 _ENDINGS = frozenset({What.RETURNED, What.RAISED, What.GAVE_UP})
-_CALLS = frozenset({"deploy", "undeploy", "undeploy_all", "close"})
 _SEEN = frozenset({"build", "deploy", "undeploy"})
 
 
@@ -54,41 +52,19 @@ class Monitor:
         return self._next(possible, plain)
 
     def _after(self, possible: Possibilities, entry: Entry) -> Possibilities:
-        effect, sights = self._effect(entry), self._look(possible.sights, entry)
-        if effect is None and sights == possible.sights:
+        concerned, sights = self.model.concerns(entry), self._look(possible.sights, entry)
+        if not concerned and sights == possible.sights:
             return possible
         found = self.all(possible)
-        if effect is not None:
-            found = frozenset(after for before in found for after in effect(before))
-        _, follows = self._closure(found, sights)
-        return Possibilities(found - follows, sights)
-
-    def _effect(self, entry: Entry) -> Callable[[Configuration], Iterable[Configuration]] | None:
-        """What an entry does to a configuration: what it may become, or nothing. None: the entry is of no concern."""
-        model, caller = self.model, entry.caller
-        if entry.what is What.READ:
-            return partial(model.read, name=entry.name, number=entry.instance) if entry.name in model.below else None
-        if entry.operation not in _CALLS or (entry.name and entry.name not in model.below):
-            return None
-        match entry.what:
-            case What.CALLED:
-                return partial(model.called, caller=caller, operation=entry.operation, name=entry.name)
-            case What.ASKED:
-                return partial(model.asked, caller=caller)
-            case What.RETURNED:
-                return partial(model.returned, caller=caller)
-            case What.RAISED:
-                return partial(model.raised, caller=caller, refused=entry.refused)
-            case What.GAVE_UP:
-                return partial(model.gave_up, caller=caller)
-            case _:
-                return None
+        if concerned:
+            found = frozenset(after for before in found for after in self.model.after(before, entry))
+        return Possibilities(found - self._closure(found, sights)[1], sights)
 
     def _look(self, sights: tuple[Sight, ...], entry: Entry) -> tuple[Sight, ...]:
-        seen = self.model.witnessed and not entry.caller and entry.what is not What.READ
-        if not seen or entry.operation not in _SEEN or entry.name not in self.model.below:
-            return sights
         # What has a caller is a call, and not an operation of a connector.
+        seen = self.model.witnessed and not entry.caller and entry.operation in _SEEN
+        if not seen or entry.name not in self.model.below:
+            return sights
         index = self.model.names.index(entry.name)
         sight = Sight(entry.operation, entry.what, entry.instance)
         return (*sights[:index], sight, *sights[index + 1 :])
@@ -147,7 +123,7 @@ class Monitor:
 class Linearizability(Rule):
     """R1, U1 to U4, D3 to D6 together: the calls can be explained by one order in which they took effect.
 
-    It has nothing to say where a definition is lazy. With timeouts it does not ask connectors for the reason of a failure.
+    It has nothing to say where a definition is lazy. With timeouts it does not ask what connectors did.
 
     :param model: by default that of the premises of the history, with witnessed connectors
     """
@@ -183,8 +159,8 @@ def check(history: Iterable[Entry], model: Model) -> None:
 
     A caller that gave up without having been asked to on record may have been asked at any time since its call.
 
-    :raises Violation: if the calls cannot be explained. It tells the shortest beginning of the history that cannot, which
-        calls were open, and what was possible in place of its last entry.
+    :raises Violation: if the calls cannot be explained. It tells the shortest beginning of the history that cannot,
+        which calls were open, and what was possible in place of its last entry.
     """
     entries = list(history)
     monitor, possible = Monitor(model), Monitor(model).start
@@ -199,7 +175,7 @@ def check(history: Iterable[Entry], model: Model) -> None:
 
 
 def _gives_up(entries: Iterable[Entry], caller: int) -> bool:
-    """Whether the open call of a caller is going to end with that, without the caller having been asked to on record."""
+    """Whether the open call of a caller ends with that, without the caller having been asked to on record."""
     for entry in entries:
         if entry.caller == caller and entry.what in {What.ASKED, *_ENDINGS}:
             return entry.what is What.GAVE_UP

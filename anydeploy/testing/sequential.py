@@ -2,9 +2,9 @@
 
 A call is no single step. It *begins*, when what it says becomes true for everybody, and later it *ends*, when it may
 come back; between the two, and between calls, environments come up, fail and go down by themselves. Each of these is
-one step, which happens at one moment or not at all. A history is right if there is an order of such steps in which every
-call begins and ends between the entries of its being made and of its coming back, and in which every entry is what the
-model allows at its place. What follows is each step, with the rules that it comes from.
+one step, which happens at one moment or not at all. A history is right if there is an order of such steps in which
+every call begins and ends between the entries of its being made and of its coming back, and in which every entry is
+what the model allows at its place. What follows is each step, with the rules that it comes from.
 
 **A name** is in one of the five states. It is *demanded* while a ``deploy`` of its own was granted and not taken back,
 while a ``deploy`` of its own waits, or while a dependent of it is not absent. The states follow the demand at once ("an
@@ -14,17 +14,19 @@ becomes undeploying; deploying and not demanded becomes undeploying, or absent i
 **By itself** (in any order, at any moment)
 
 - a deploying name whose dependencies are live becomes live (D1), with a connector never seen before (D2, D3);
-- or it fails (D5): it is undeploying from then on, and every ``deploy`` that waits for it, or for something above it, is
-  *doomed*. Who comes during the clean-up waits for the next attempt (D6);
+- or it fails (D5): it is undeploying from then on, and every ``deploy`` that waits for it, or for something above it,
+  is *doomed*. Who comes during the clean-up waits for the next attempt (D6);
 - an undeploying name becomes absent, and, if it is demanded meanwhile, deploying (D3);
 - or its teardown fails (U6): it is stuck, which is not absent, so what it stands on stays demanded; who waits in
-  ``undeploy`` of it gets the error, and who waits in ``deploy`` of it or above is doomed. The next ``deploy`` that needs
-  it, and the next ``undeploy`` of it, make it undeploying again. After ``close`` it is given up, and then absent (U8).
+  ``undeploy`` of it gets the error, and who waits in ``deploy`` of it or above is doomed. The next ``deploy`` that
+  needs it, and the next ``undeploy`` of it, make it undeploying again. After ``close`` it is given up, and then absent
+  (U8).
 
-**deploy(x)** begins: ``x`` is not hidden any more (R1), and this call demands it. It is *granted* at some moment at which
-``x`` is live: the demand then stands without the call, which can do nothing any more but return. It is doomed by a
-failure and by an ``undeploy`` (U4), and then demands nothing and can only raise, or give up. A caller that was asked to
-give up takes its demand back at some moment before it has done so (D6). After ``close`` it is doomed from the beginning.
+**deploy(x)** begins: ``x`` is not hidden any more (R1), and this call demands it. It is *granted* at some moment at
+which ``x`` is live: the demand then stands without the call, which can do nothing any more but return. It is doomed by
+a failure and by an ``undeploy`` (U4), and then demands nothing and can only raise, or give up. A caller that was asked
+to give up takes its demand back at some moment before it has done so (D6). After ``close`` it is doomed from the
+beginning.
 
 **undeploy(x)** begins: ``x`` is hidden, its granted demand is gone, and every ``deploy`` that waits for ``x`` itself is
 doomed (U1, U4). If something demands ``x`` nevertheless, that was all, and it may return (U2). Otherwise it may return
@@ -34,12 +36,12 @@ meanwhile. Its caller may give up at any moment, and what it has begun stands (U
 **undeploy_all()** and **close()** begin as ``undeploy`` of everything at once, and may return after a moment for each
 name, dependents first, at which it was not undeploying (U7); ``undeploy_all`` raises if any was stuck at that moment.
 
-**get_connector(x)** is one step: a connector if ``x`` is live and not hidden, and otherwise None (R1); in one life always
-the same one (R2).
+**get_connector(x)** is one step: a connector if ``x`` is live and not hidden, and otherwise None (R1); in one life
+always the same one (R2).
 
 The rules leave open whether a name that was hidden when it was last up, or that ``undeploy`` was called of while it was
-absent, is still hidden when it comes up again for the sake of a dependent. The model allows both, decided at the moment at
-which it is demanded anew. Lazy deployments are not part of it: what they do depends on their use.
+absent, is still hidden when it comes up again for the sake of a dependent. The model allows both, decided at the moment
+at which it is demanded anew. Lazy deployments are not part of it: what they do depends on their use.
 
 When does a call begin? R1 and U2 speak of the moment at which ``undeploy`` "was called", so by default (``prompt``) it
 begins where the history says that it was called. Without ``prompt`` it begins at any moment until it comes back, or
@@ -47,8 +49,8 @@ never if its caller gives up: that is linearizability as it is usually defined, 
 first.
 
 By default nothing is known of connectors, and environments may come up, fail and go down at any moment. With
-``witnessed`` the history tells of every operation of every connector: a name becomes live only after the ``deploy`` of its
-connector has ended, and fails only after it failed or was cancelled; and so on.
+``witnessed`` the history tells of every operation of every connector: a name becomes live only after the ``deploy`` of
+its connector has ended, and fails only after it failed or was cancelled; and so on.
 """
 
 from __future__ import annotations
@@ -57,11 +59,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from graphlib import TopologicalSorter
 from itertools import chain, combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attrs import define
 
 from ..lifecycle import DeploymentState as State
+from .history import Entry, What
+
+_CALLS = frozenset({"deploy", "undeploy", "undeploy_all", "close"})
 
 
 class Phase(StrEnum):
@@ -90,6 +95,11 @@ class Call(NamedTuple):
     phase: Phase = Phase.CALLED
     awaits: tuple[str, ...] = ()
     failed: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is an ``undeploy``, ``undeploy_all`` or ``close`` that waits for nothing any more."""
+        return self.phase is Phase.WAITING and self.operation != "deploy" and not self.awaits
 
 
 class Standing(NamedTuple):
@@ -165,48 +175,51 @@ class Model:
 
     # -- What the entries of a history do ----------------------------------------------------------------------------
 
-    def called(self, before: Configuration, caller: int, operation: str, name: str) -> Iterator[Configuration]:
-        draft = self._draft(before)
-        draft.calls[caller] = Call(caller, operation, name)
-        yield from draft.begin(caller) if self.prompt else [draft.done()]
+    def concerns(self, entry: Entry) -> bool:
+        """Whether an entry tells of a call or a reading of what the model knows."""
+        if entry.what is What.READ:
+            return entry.name in self.below
+        return bool(entry.caller) and entry.operation in _CALLS and (entry.name in self.below or not entry.name)
 
-    def asked(self, before: Configuration, caller: int) -> Iterator[Configuration]:
-        draft = self._draft(before)
-        draft.calls[caller] = draft.calls[caller]._replace(asked=True)
+    def after(self, before: Configuration, entry: Entry) -> Iterator[Configuration]:
+        """What may be after an entry that the model is concerned with; nothing if the entry cannot be."""
+        yield from getattr(self, f"_{entry.what}")(self._draft(before), entry)
+
+    def _called(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
+        draft.calls[entry.caller] = Call(entry.caller, entry.operation, entry.name)
+        yield from draft.begin(entry.caller) if self.prompt else [draft.done()]
+
+    def _asked(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
+        draft.change(draft.calls[entry.caller], asked=True)
         yield draft.done()
 
-    def returned(self, before: Configuration, caller: int) -> Iterator[Configuration]:
-        draft = self._draft(before)
-        call = draft.calls.pop(caller)
-        left = call.phase is Phase.WAITING and not call.awaits and not call.failed
-        if call.phase is Phase.GRANTED if call.operation == "deploy" else left:
+    def _returned(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
+        call = draft.calls.pop(entry.caller)
+        if call.phase is Phase.GRANTED or (call.ended and not call.failed):
             yield draft.done()
 
-    def raised(self, before: Configuration, caller: int, *, refused: bool) -> Iterator[Configuration]:
-        draft = self._draft(before)
-        call = draft.calls.pop(caller)
-        if call.phase is Phase.DOOMED or (call.phase is Phase.WAITING and not call.awaits and call.failed):
+    def _raised(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
+        call = draft.calls.pop(entry.caller)
+        if call.phase is Phase.DOOMED or (call.ended and call.failed):
             yield draft.done()
-        elif refused and call.phase is not Phase.GRANTED:
+        elif entry.refused and call.phase is not Phase.GRANTED:
             # It had no effect (rule D4), and so did not show the name again either.
             yield draft.done()
             if call.phase is not Phase.CALLED:
                 draft.set(call.name, hidden=True)
                 yield draft.done()
 
-    def gave_up(self, before: Configuration, caller: int) -> Iterator[Configuration]:
-        draft = self._draft(before)
-        if draft.calls.pop(caller).phase is not Phase.GRANTED:
+    def _gave_up(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
+        if draft.calls.pop(entry.caller).phase is not Phase.GRANTED:
             yield draft.done()
 
-    def read(self, before: Configuration, name: str, number: int) -> Iterator[Configuration]:
-        draft = self._draft(before)
-        standing = draft.standings[name]
+    def _read(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
+        standing, number = draft.standings[entry.name], entry.instance
         if not standing.visible:
             if number == 0:
-                yield before
+                yield draft.done()
         elif number == standing.number if standing.seen else number > standing.number:
-            draft.set(name, number=number, seen=True)
+            draft.set(entry.name, number=number, seen=True)
             yield draft.done()
 
     # -- What happens by itself --------------------------------------------------------------------------------------
@@ -282,10 +295,10 @@ class _Draft:
         calls = tuple(self.calls[caller] for caller in sorted(self.calls))
         return Configuration(tuple(self.standings[name] for name in self.model.names), calls, self.closed)
 
-    def set(self, name: str, **what: object) -> None:
+    def set(self, name: str, **what: Any) -> None:
         self.standings[name] = self.standings[name]._replace(**what)
 
-    def change(self, call: Call, **what: object) -> None:
+    def change(self, call: Call, **what: Any) -> None:
         self.calls[call.caller] = call._replace(**what)
 
     # -- Demand ------------------------------------------------------------------------------------------------------
@@ -379,10 +392,14 @@ class _Draft:
                 if waiting.operation == "deploy" and waiting.name == name:
                     self.change(waiting, phase=Phase.DOOMED)
         self.follow_demand()
-        awaits = tuple(name for name in names if self.standings[name].state is not State.ABSENT)
-        if call.operation == "undeploy" and (self.standings[call.name].state is not State.UNDEPLOYING or self.demanded(call.name)):
-            awaits = ()
+        awaits = tuple(name for name in names if self._is_awaited(name, by=call))
         self.change(call, phase=Phase.WAITING, awaits=awaits)
+
+    def _is_awaited(self, name: str, by: Call) -> bool:
+        state = self.standings[name].state
+        if by.operation == "undeploy":
+            return state is State.UNDEPLOYING and not self.demanded(name)
+        return state is not State.ABSENT
 
     def settled(self, name: str, call: Call) -> bool:
         """Whether an ``undeploy_all`` or ``close`` need not wait for a name any more, if it looks now."""
