@@ -19,7 +19,9 @@ from .history import Entry, Rule, Violation, What
 from .picture import Premises
 from .sequential import Configuration, Model, Sight
 
+#: How many results are kept, of what is small and of what may be large.
 _REMEMBERED = 2**16
+_REMEMBERED_SETS = 2**12
 _ENDINGS = frozenset({What.RETURNED, What.RAISED, What.GAVE_UP})
 _SEEN = frozenset({"build", "deploy", "undeploy"})
 
@@ -42,8 +44,9 @@ class Monitor:
         self.model = model
         self.start = Possibilities(frozenset([model.start]), model.blind)
         #: ``all(possible)``: every configuration that is possible.
-        self.all = lru_cache(_REMEMBERED)(self._all)
+        self.all = lru_cache(_REMEMBERED_SETS)(self._all)
         self._next = lru_cache(_REMEMBERED)(self._after)
+        self._steps = lru_cache(_REMEMBERED)(self._all_steps)
 
     def after(self, possible: Possibilities, entry: Entry) -> Possibilities:
         """What is possible after one more entry. Nothing, if the entry is not."""
@@ -79,12 +82,15 @@ class Monitor:
         closure, follows = set(found), set[Configuration]()
         stack = list(closure)
         while stack:
-            for after in self.model.steps(stack.pop(), sights):
+            for after in self._steps(stack.pop(), sights):
                 follows.add(after)
                 if after not in closure:
                     closure.add(after)
                     stack.append(after)
         return frozenset(closure), frozenset(follows)
+
+    def _all_steps(self, before: Configuration, sights: tuple[Sight, ...]) -> frozenset[Configuration]:
+        return frozenset(self.model.steps(before, sights))
 
     # -- What could have been instead --------------------------------------------------------------------------------
 
@@ -101,7 +107,7 @@ class Monitor:
     def _readings(self, possible: Possibilities, entry: Entry) -> Sequence[str]:
         allowed: set[str] = set()
         for configuration in self.all(possible):
-            standing = configuration.standings[self.model.names.index(entry.name)]
+            standing = self.model.standing(configuration, entry.name)
             if not standing.visible:
                 allowed.add("it had to be None")
             elif standing.seen:

@@ -35,6 +35,7 @@ meanwhile. Its caller may give up at any moment, and what it has begun stands (U
 
 **undeploy_all()** and **close()** begin as ``undeploy`` of everything at once, and may return after a moment for each
 name, dependents first, at which it was not undeploying (U7); ``undeploy_all`` raises if any was stuck at that moment.
+``close`` waits until everything is absent, and what it reports is not part of the model.
 
 **get_connector(x)** is one step: a connector if ``x`` is live and not hidden, and otherwise None (R1); in one life
 always the same one (R2).
@@ -173,6 +174,9 @@ class Model:
         self.start = Configuration(tuple(Standing() for _ in self.names))
         self.blind = tuple(Sight() for _ in self.names)
 
+    def standing(self, configuration: Configuration, name: str) -> Standing:
+        return configuration.standings[self.names.index(name)]
+
     # -- What the entries of a history do ----------------------------------------------------------------------------
 
     def concerns(self, entry: Entry) -> bool:
@@ -183,7 +187,23 @@ class Model:
 
     def after(self, before: Configuration, entry: Entry) -> Iterator[Configuration]:
         """What may be after an entry that the model is concerned with; nothing if the entry cannot be."""
-        yield from getattr(self, f"_{entry.what}")(self._draft(before), entry)
+        if entry.what is What.READ:
+            yield from self._read(before, entry)
+        else:
+            yield from getattr(self, f"_{entry.what}")(self._draft(before), entry)
+
+    def _read(self, before: Configuration, entry: Entry) -> Iterator[Configuration]:
+        standing, number = self.standing(before, entry.name), entry.instance
+        if not standing.visible:
+            if number == 0:
+                yield before
+        elif standing.seen:
+            if number == standing.number:
+                yield before
+        elif number > standing.number:
+            draft = self._draft(before)
+            draft.set(entry.name, number=number, seen=True)
+            yield draft.done()
 
     def _called(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
         draft.calls[entry.caller] = Call(entry.caller, entry.operation, entry.name)
@@ -200,7 +220,7 @@ class Model:
 
     def _raised(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
         call = draft.calls.pop(entry.caller)
-        if call.phase is Phase.DOOMED or (call.ended and call.failed):
+        if call.phase is Phase.DOOMED or (call.ended and (call.failed or call.operation == "close")):
             yield draft.done()
         elif entry.refused and call.phase is not Phase.GRANTED:
             # It had no effect (rule D4), and so did not show the name again either.
@@ -211,15 +231,6 @@ class Model:
 
     def _gave_up(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
         if draft.calls.pop(entry.caller).phase is not Phase.GRANTED:
-            yield draft.done()
-
-    def _read(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
-        standing, number = draft.standings[entry.name], entry.instance
-        if not standing.visible:
-            if number == 0:
-                yield draft.done()
-        elif number == standing.number if standing.seen else number > standing.number:
-            draft.set(entry.name, number=number, seen=True)
             yield draft.done()
 
     # -- What happens by itself --------------------------------------------------------------------------------------

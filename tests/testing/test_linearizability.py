@@ -17,7 +17,7 @@ _EXAMPLES = int(os.environ.get("ANYDEPLOY_LINEARIZABILITY_EXAMPLES", "300"))
 acts = st.builds(
     Act,
     st.sampled_from(
-        ["deploy"] * 4 + ["undeploy"] * 3 + ["end"] * 5 + ["fail"] * 2 + ["cancel"] * 3 + ["undeploy_all", "build fails"]
+        ["deploy"] * 4 + ["undeploy"] * 3 + ["end"] * 5 + ["fail"] * 2 + ["cancel"] * 3 + ["undeploy_all", "close", "build fails"]
     ),
     st.integers(0, 5),
     st.integers(0, 6),
