@@ -9,30 +9,42 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ..config import DeploymentConfig
 
 if TYPE_CHECKING:
     from .history import Entry
 
+#: In place of the number of an instance: the connector of a lazy deployment that stands for it.
+STAND_IN = -1
+#: Calls that take demand back.
+_DOWN = frozenset({"undeploy", "undeploy_all", "close"})
 
-@frozen(slots=False)
+
+@define(eq=False, slots=False)
 class Premises:
-    """What is known before anything happens.
+    """What is known of the definitions and of the manager, whatever happens.
 
-    :ivar configs: the definitions, by name
+    :ivar configs: the definitions, by name; change them with :meth:`add` only
     :ivar uninterruptible: the names of those whose ``deploy`` must not be cancelled (rule D6)
     :ivar max_concurrent: the manager's limit (rule K1)
     :ivar deploy_timeout: the manager's limit (rule K2)
     :ivar undeploy_timeout: likewise
     """
 
-    configs: Mapping[str, DeploymentConfig] = field(factory=dict[str, DeploymentConfig])
+    configs: dict[str, DeploymentConfig] = field(factory=dict[str, DeploymentConfig])
     uninterruptible: frozenset[str] = frozenset()
     max_concurrent: int | None = None
     deploy_timeout: float | None = None
     undeploy_timeout: float | None = None
+
+    def add(self, config: DeploymentConfig) -> None:
+        """Take note of one more definition."""
+        if config.name not in self.configs:
+            self.configs[config.name] = config
+            for derived in ("dependencies", "dependents", "closure", "above"):
+                vars(self).pop(derived, None)
 
     @cached_property
     def dependencies(self) -> Mapping[str, tuple[str, ...]]:
@@ -114,6 +126,7 @@ class Call:
 
     :ivar asked: its caller was asked to give up
     :ivar withdrawn: the demand that it stood for was taken back by ``undeploy``, ``undeploy_all`` or ``close``
+    :ivar met: by then it had what it waited for
     :ivar doomed: what it waits for has failed
     :ivar needed: when it was made, the name was demanded by others than those whose demand it takes back
     :ivar found: what existed of what it is about when it was made, with the number of tries to tear it down
@@ -124,6 +137,7 @@ class Call:
     name: str
     asked: bool = False
     withdrawn: bool = False
+    met: bool = False
     doomed: bool = False
     needed: bool = False
     found: tuple[tuple[Instance, str, int], ...] = ()
@@ -181,11 +195,13 @@ class Picture:
         """Those whose ``deploy`` or ``undeploy`` is running."""
         return [instance for instance in self.all() if instance.operating]
 
+    def claims(self, call: Call) -> bool:
+        """Whether the call asks for its name to be brought up."""
+        return call.operation == ("use" if self.premises.is_lazy(call.name) else "deploy")
+
     def demanding(self, call: Call) -> bool:
         """Whether the call is a demand for its name that can still be met."""
-        if call.withdrawn or call.doomed or self.closing:
-            return False
-        return call.operation == ("use" if self.premises.is_lazy(call.name) else "deploy")
+        return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
 
     def demand(self, name: str, *, own: bool = True) -> Iterator[str]:
         """What demands a name, in words; without ``own`` only what depends on it."""
@@ -203,6 +219,41 @@ class Picture:
 
     def demanded(self, name: str) -> bool:
         return any(True for _ in self.demand(name))
+
+    def shown(self, name: str) -> tuple[int, ...]:
+        """What ``get_connector`` may give now: numbers of instances, 0 for None, :data:`STAND_IN`.
+
+        Where the connector has just come up, or is about to go, both the connector and None are right, unless it was
+        found at rest.
+        """
+        live = self.live(name)
+        if self.premises.is_lazy(name):
+            if name in self.armed:
+                return (STAND_IN,)
+            if name in self.perhaps or any(c.name == name and c.operation == "deploy" for c in self.calls.values()):
+                return (STAND_IN, 0)
+        if live is None or (live.touched and name in self.withdrawn and name not in self.perhaps):
+            return (0,)
+        number = STAND_IN if self.premises.is_lazy(name) else live.number
+        if live.unwanted or name in self.withdrawn or name in self.perhaps:
+            return (number, 0)
+        return (number,) if self.resting or self.premises.above[name] & self.granted else (number, 0)
+
+    def reasons(self, call: Call) -> list[Instance]:
+        """What a call may be waiting for: operations of connectors that are under way."""
+        busy = self.operating
+        if call.operation in {"undeploy_all", "close"} or self.premises.max_concurrent is not None:
+            return busy
+        if call.operation == "undeploy":
+            return [instance for instance in busy if instance.name == call.name]
+        # What a dependency comes after goes down only after its own dependents.
+        closure = self.premises.closure
+        return [instance for instance in busy if closure[instance.name] & closure[call.name]]
+
+    def how(self, name: str) -> str:
+        """How a name stands, in words."""
+        found = self.instances.get(name)
+        return " and ".join(f"{instance} is {instance.state}" for instance in found) if found else f"{name} is absent"
 
     # -- What happened -----------------------------------------------------------------------------------------------
 
@@ -240,6 +291,9 @@ class Picture:
         if instance is not None:
             instance.operating -= 1
             instance.state = "broken" if entry.operation == "deploy" else "stuck"
+        if entry.operation == "undeploy":
+            for call in self.calls.values():
+                call.doomed = call.doomed or any(found is instance for found, _, _ in call.found)
         if entry.operation != "run" and (instance is None or not instance.unwanted or instance.state == "stuck"):
             self._doom(entry.name, for_good=entry.operation == "undeploy")
 
@@ -248,8 +302,10 @@ class Picture:
     def _called(self, entry: Entry) -> None:
         call = Call(entry.caller, entry.operation, entry.name)
         names = [entry.name] if entry.name else list(self.premises.configs)
-        call.found = tuple((i, i.state, i.tries) for name in names for i in self.instances.get(name, ()) if i.exists)
-        if entry.operation in {"undeploy", "undeploy_all", "close"}:
+        if entry.operation in _DOWN:
+            call.found = tuple(
+                (i, i.state, i.tries) for name in names for i in self.instances.get(name, ()) if i.exists
+            )
             self._withdraw(name for name in names if name in self.premises.configs)
             self.closing = self.closing or entry.operation == "close"
             call.needed = entry.name in self.premises.configs and self.demanded(entry.name)
@@ -266,11 +322,10 @@ class Picture:
 
     def _returned(self, entry: Entry) -> None:
         call = self.calls.pop(entry.caller)
-        lazy = self.premises.is_lazy(call.name)
-        if call.operation == "deploy" and lazy:
-            (self.perhaps if call.withdrawn else self.armed).add(call.name)
-        elif call.operation == "deploy" or (call.operation == "use" and lazy):
+        if self.claims(call):
             (self.perhaps if call.withdrawn else self.granted).add(call.name)
+        elif call.operation == "deploy":
+            (self.perhaps if call.withdrawn else self.armed).add(call.name)
         self._look_for_unwanted()
 
     def _raised(self, entry: Entry) -> None:
@@ -298,6 +353,7 @@ class Picture:
             self.withdrawn.add(name)
             for call in self.calls.values():
                 if call.name == name and call.operation in {"deploy", "use"}:
+                    call.met = call.met or (not call.withdrawn and self.live(name) is not None)
                     call.withdrawn = True
             for instance in self.instances.get(name, ()):
                 instance.touched = True
