@@ -17,11 +17,12 @@ from typing import ClassVar, NamedTuple
 
 from .history import Entry, Rule, Violation, What
 from .picture import Premises
-from .sequential import Configuration, Model, Sight
+from .sequential import Configuration, Model, Phase, Sight
 
 #: How many results are kept, of what is small and of what may be large.
 _REMEMBERED = 2**16
 _REMEMBERED_SETS = 2**12
+_MONITORS = 4
 _ENDINGS = frozenset({What.RETURNED, What.RAISED, What.GAVE_UP})
 _SEEN = frozenset({"build", "deploy", "undeploy"})
 
@@ -96,8 +97,8 @@ class Monitor:
 
     def explain(self, possible: Possibilities, entry: Entry) -> str:
         """Why an entry is impossible: what was possible in its place, and which calls were open."""
-        open_calls = next(iter(possible.least)).calls
-        calls = ", ".join(f"{call.operation}({call.name}) by caller {call.caller}" for call in open_calls)
+        made = [call for call in next(iter(possible.least)).calls if call.phase is not Phase.EXPECTED]
+        calls = ", ".join(f"{call.operation}({call.name}) by caller {call.caller}" for call in made)
         allowed = self._readings(possible, entry) if entry.what is What.READ else self._endings(possible, entry)
         return (
             f"{entry}, but in whatever order the calls took effect, {' or '.join(allowed)}; "
@@ -127,9 +128,10 @@ class Monitor:
 
 
 class Linearizability(Rule):
-    """R1, U1 to U4, D3 to D6 together: the calls can be explained by one order in which they took effect.
+    """D1 to D6, R1, R2, U1 to U8 together: there is an order of steps that explains what every caller saw.
 
-    It has nothing to say where a definition is lazy. With timeouts it does not ask what connectors did.
+    It has nothing to say where a definition is lazy, wrong (rule D4), or added when calls have been made already. With
+    timeouts it does not ask what connectors did.
 
     :param model: by default that of the premises of the history, with witnessed connectors
     """
@@ -142,22 +144,39 @@ class Linearizability(Rule):
         self.possible: Possibilities | None = None
 
     @cached_property
-    def monitor(self) -> Monitor:
-        return Monitor(self._model or model_of(self.premises))
+    def monitor(self) -> Monitor | None:
+        return monitor_of(self.premises) if self._model is None else Monitor(self._model)
 
     def see(self, entry: Entry) -> Iterator[Violation]:
-        if self._model is None and any(config.lazy for config in self.premises.configs.values()):
+        monitor = self.monitor
+        if monitor is None or (self._model is None and len(monitor.model.names) != len(self.premises.configs)):
             return
-        before = self.possible or self.monitor.start
-        self.possible = self.monitor.after(before, entry)
+        before = self.possible or monitor.start
+        self.possible = monitor.after(before, entry)
         if before.least and not self.possible.least:
-            yield self.violation(self.monitor.explain(before, entry), entry.name)
+            yield self.violation(monitor.explain(before, entry), entry.name)
 
 
-def model_of(premises: Premises) -> Model:
-    """The model of what is known of the definitions and the manager."""
-    limits = any(premises.has_deploy_timeout(name) or premises.has_undeploy_timeout(name) for name in premises.configs)
-    return Model(premises.dependencies, witnessed=not limits)
+def monitor_of(premises: Premises) -> Monitor | None:
+    """What checks histories of these definitions, if there is a model of them.
+
+    Histories that follow each other share what one has worked out.
+    """
+    known = premises.configs
+    sound = all(
+        other in known and name not in premises.closure[other]
+        for name, below in premises.dependencies.items()
+        for other in below
+    )
+    if not sound or any(map(premises.is_lazy, known)):
+        return None
+    limits = any(premises.has_deploy_timeout(name) or premises.has_undeploy_timeout(name) for name in known)
+    return _monitor_of(tuple(premises.dependencies.items()), witnessed=not limits)
+
+
+@lru_cache(_MONITORS)
+def _monitor_of(dependencies: tuple[tuple[str, tuple[str, ...]], ...], *, witnessed: bool) -> Monitor:
+    return Monitor(Model(dict(dependencies), witnessed=witnessed))
 
 
 def check(history: Iterable[Entry], model: Model) -> None:

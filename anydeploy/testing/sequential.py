@@ -73,6 +73,8 @@ _CALLS = frozenset({"deploy", "undeploy", "undeploy_all", "close"})
 class Phase(StrEnum):
     """How far a call has come."""
 
+    #: Its caller was asked to give up before it had made the call.
+    EXPECTED = "has not been made"
     CALLED = "has not begun"
     WAITING = "waits"
     #: Of ``deploy`` only: it will return, it will raise, and it has taken its demand back.
@@ -206,11 +208,13 @@ class Model:
             yield draft.done()
 
     def _called(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
-        draft.calls[entry.caller] = Call(entry.caller, entry.operation, entry.name)
+        asked = entry.caller in draft.calls
+        draft.calls[entry.caller] = Call(entry.caller, entry.operation, entry.name, asked)
         yield from draft.begin(entry.caller) if self.prompt else [draft.done()]
 
     def _asked(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:
-        draft.change(draft.calls[entry.caller], asked=True)
+        expected = Call(entry.caller, entry.operation, entry.name, phase=Phase.EXPECTED)
+        draft.change(draft.calls.get(entry.caller, expected), asked=True)
         yield draft.done()
 
     def _returned(self, draft: _Draft, entry: Entry) -> Iterator[Configuration]:

@@ -92,7 +92,9 @@ class _Order:
     births: dict[str, list[int]] = field(factory=dict)
 
     def makes_sense(self) -> bool:
-        return self._find_calls() and self._follow() and all(map(self._ends_well, self.calls.values())) and self._reads()
+        return (
+            self._find_calls() and self._follow() and all(map(self._ends_well, self.calls.values())) and self._reads()
+        )
 
     def _find_calls(self) -> bool:
         for position, event in enumerate(self.events):
@@ -132,7 +134,9 @@ class _Order:
                 yield call.begun
 
     def _closed(self) -> int:
-        return min((c.begun for c in self.calls.values() if c.operation == "close" and c.begun is not None), default=_NEVER)
+        return min(
+            (c.begun for c in self.calls.values() if c.operation == "close" and c.begun is not None), default=_NEVER
+        )
 
     def _closure(self, name: str) -> set[str]:
         return {name}.union(*(self._closure(other) for other in self.below[name]))
@@ -251,7 +255,9 @@ class _Order:
         state = self.states[call.begun]
         if state[call.name] != "undeploying" or self._demanded(call.name, call.begun, state):
             return call.outcome is What.RETURNED
-        ends = [e[0] for e in self.events[call.begun + 1 : call.over] if e in (("down", call.name), ("stuck", call.name))]
+        ends = [
+            e[0] for e in self.events[call.begun + 1 : call.over] if e in (("down", call.name), ("stuck", call.name))
+        ]
         return bool(ends) and (ends[0] == "down") is (call.outcome is What.RETURNED)
 
     def _reads(self) -> bool:
