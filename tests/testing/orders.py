@@ -1,8 +1,8 @@
 """Whether a history can be explained, found out the long way: by trying every order in which things may have happened.
 
 Independent of the sequential model in form: an order is a list of the entries and of what no entry tells (``up a``,
-``fail a``, ``down a``, ``stuck a``, ``begin 1``, ``leave 1``) between them, and what it means is worked out from intervals:
-which call demands its name from where to where. The outcomes of the calls are taken from the whole history, in advance.
+``fail a``, ``down a``, ``stuck a``, ``begin 1``, ``leave 1``) between them, and what it means is worked out from
+intervals: which call demands its name from where to where. The outcomes of the calls are known in advance.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _WITNESSES = {
 }
 
 _NEVER = 10**9
-_BUDGET = 20_000
+_BUDGET = 4_000
 
 
-class TooManyOrders(Exception):
+class TooManyOrdersError(Exception):
     """There are too many to try them all."""
 
 
@@ -52,7 +52,7 @@ def explicable(
         nonlocal budget
         budget -= 1
         if budget < 0:
-            raise TooManyOrders
+            raise TooManyOrdersError
         if not _Order(order, names, below, outcomes, prompt, witnessed).makes_sense():
             return False
         if left == len(history) or extend([*order, history[left]], left + 1):
@@ -159,10 +159,8 @@ class _Order:
             return False
         if call.outcome is What.RETURNED:
             return at < min((p for p in self._withdrawals(call.name) if p > call.begun), default=_NEVER)
-        if call.outcome is What.GAVE_UP:
-            end = call.over if call.left is None else call.left
-        else:
-            end = call.left
+        gave_up = call.outcome is What.GAVE_UP and call.left is None
+        end = call.over if gave_up else call.left
         return at < self._doom(call) and (end is None or at < end)
 
     # -- States ------------------------------------------------------------------------------------------------------
@@ -261,36 +259,50 @@ class _Order:
         return bool(ends) and (ends[0] == "down") is (call.outcome is What.RETURNED)
 
     def _reads(self) -> bool:
-        return all(self._shows(name) for name in self.names)
+        return all(self._appears(name) and self._stays_the_same(name) for name in self.names)
 
-    def _shows(self, name: str) -> bool:
-        """Whether all readings of a name fit together."""
-        last, known, built = 0, 0, 0
+    def _readings(self, name: str) -> dict[int, int]:
+        return {
+            position: event.instance
+            for position, event in enumerate(self.events)
+            if isinstance(event, Entry) and event.what is What.READ and event.name == name
+        }
+
+    def _appears(self, name: str) -> bool:
+        """Whether the readings of a name give a connector where they have to, and None elsewhere."""
+        readings = self._readings(name)
         hidden: bool | None = False
-        for position, event in enumerate(self.events):
-            before = self.states[position - 1][name] if position else "absent"
-            own = [c for c in self.calls.values() if c.begun == position]
-            if any(c.operation in _WITHDRAWS and c.name in (name, "") for c in own):
+        for position in range(len(self.events)):
+            own = [call for call in self.calls.values() if call.begun == position]
+            if any(call.operation in _WITHDRAWS and call.name in (name, "") for call in own):
                 hidden = True
-            elif any(c.operation == "deploy" and c.name == name and position <= self._closed() for c in own):
+            elif any(call.operation == "deploy" and call.name == name for call in own) and position <= self._closed():
                 hidden = False
             elif position in self.births.get(name, ()) and hidden is True:
                 # The rules leave open whether it is still hidden: the first reading that could show it tells.
                 hidden = None
-            if self.states[position][name] != "live" and before == "live":
+            if position in readings:
+                live = self.states[position][name] == "live"
+                if live and hidden is None:
+                    hidden = readings[position] == 0
+                if (readings[position] != 0) is not (live and not hidden):
+                    return False
+        return True
+
+    def _stays_the_same(self, name: str) -> bool:
+        """Whether one life has one connector, and another life a later one."""
+        readings = self._readings(name)
+        last, known, built = 0, 0, 0
+        for position, event in enumerate(self.events):
+            if self.states[position][name] != "live":
                 known = 0
-            if self.witnessed and isinstance(event, Entry) and event.what is What.BUILT and event.name == name:
+            if isinstance(event, Entry) and event.what is What.BUILT and event.name == name:
                 built = event.instance
             elif self.witnessed and event == ("up", name):
                 known = built
-            if isinstance(event, Entry) and event.what is What.READ and event.name == name:
-                live = self.states[position][name] == "live"
-                if live and hidden is None:
-                    hidden = event.instance == 0
-                if (event.instance != 0) is not (live and not hidden):
-                    return False
-                if event.instance and event.instance != known and (known or event.instance <= last):
-                    return False
-                if event.instance:
-                    known, last = event.instance, event.instance
+            number = readings.get(position, 0)
+            if number and number != known and (known or number <= last):
+                return False
+            if number:
+                known = last = number
         return True
