@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from typing import ClassVar, NamedTuple
 
 from .history import Entry, Rule, Violation, What
@@ -38,6 +39,11 @@ class Possibilities(NamedTuple):
     sights: tuple[Sight, ...]
 
 
+def _digest(possible: Possibilities) -> bytes:
+    canonical = repr((sorted(possible.least), possible.sights))
+    return blake2b(canonical.encode(), digest_size=16).digest()
+
+
 class Monitor:
     """The check, entry by entry; it remembers what it has worked out, and can serve any number of histories."""
 
@@ -46,16 +52,29 @@ class Monitor:
         self.start = Possibilities(frozenset([model.start]), model.blind)
         #: ``all(possible)``: every configuration that is possible.
         self.all = lru_cache(_REMEMBERED_SETS)(self._all)
+        #: ``digest(possible)``: a few bytes that stand for it, and are the same in every process.
+        self.digest = lru_cache(_REMEMBERED)(_digest)
         self._next = lru_cache(_REMEMBERED)(self._after)
         self._steps = lru_cache(_REMEMBERED)(self._all_steps)
 
     def after(self, possible: Possibilities, entry: Entry) -> Possibilities:
         """What is possible after one more entry. Nothing, if the entry is not."""
-        # Neither errors nor times decide anything, and they would keep entries from being the same.
-        plain = Entry(entry.what, entry.operation, entry.name, entry.instance, entry.caller, refused=entry.refused)
-        return self._next(possible, plain)
+        # Neither errors nor times decide anything.
+        what = entry.what, entry.operation, entry.name, entry.instance, entry.caller
+        return self._next(possible, *what, refused=entry.refused)
 
-    def _after(self, possible: Possibilities, entry: Entry) -> Possibilities:
+    def _after(
+        self,
+        possible: Possibilities,
+        what: What,
+        operation: str,
+        name: str,
+        instance: int,
+        caller: int,
+        *,
+        refused: bool,
+    ) -> Possibilities:
+        entry = Entry(what, operation, name, instance, caller, refused=refused)
         concerned, sights = self.model.concerns(entry), self._look(possible.sights, entry)
         if not concerned and sights == possible.sights:
             return possible
@@ -137,11 +156,13 @@ class Linearizability(Rule):
     """
 
     number = "linearizability"
-    not_state: ClassVar[frozenset[str]] = Rule.not_state | {"monitor", "_model"}
+    not_state: ClassVar[frozenset[str]] = Rule.not_state | {"monitor", "possible", "_model"}
 
     def __init__(self, model: Model | None = None) -> None:
         self._model = model
         self.possible: Possibilities | None = None
+        #: What stands for ``possible`` in a state that is read: it is read after every step.
+        self.digest = b""
 
     @cached_property
     def monitor(self) -> Monitor | None:
@@ -153,6 +174,7 @@ class Linearizability(Rule):
             return
         before = self.possible or monitor.start
         self.possible = monitor.after(before, entry)
+        self.digest = monitor.digest(self.possible)
         if before.least and not self.possible.least:
             yield self.violation(monitor.explain(before, entry), entry.name)
 

@@ -97,6 +97,7 @@ class _Order:
         )
 
     def _find_calls(self) -> bool:
+        asked: dict[int, int] = {}
         for position, event in enumerate(self.events):
             if isinstance(event, tuple):
                 if event[0] in ("begin", "leave"):
@@ -106,10 +107,13 @@ class _Order:
             elif event.what is What.CALLED:
                 caller = event.caller
                 begun = position if self.prompt else None
-                call = _Call(caller, event.operation, event.name, position, self.outcomes.get(caller), begun)
+                outcome = self.outcomes.get(caller)
+                call = _Call(caller, event.operation, event.name, position, outcome, begun, asked.get(caller))
                 self.calls[caller] = call
             elif event.what is What.ASKED:
-                self.calls[event.caller].asked = position
+                asked[event.caller] = position
+                if event.caller in self.calls:
+                    self.calls[event.caller].asked = position
             elif event.what in _OUTCOMES and event.caller:
                 call = self.calls[event.caller]
                 call.over = position
