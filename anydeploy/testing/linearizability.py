@@ -60,21 +60,11 @@ class Monitor:
     def after(self, possible: Possibilities, entry: Entry) -> Possibilities:
         """What is possible after one more entry. Nothing, if the entry is not."""
         # Neither errors nor times decide anything.
-        what = entry.what, entry.operation, entry.name, entry.instance, entry.caller
-        return self._next(possible, *what, refused=entry.refused)
+        told = entry.what, entry.operation, entry.name, entry.instance, entry.caller
+        return self._next(possible, told, refused=entry.refused)
 
-    def _after(
-        self,
-        possible: Possibilities,
-        what: What,
-        operation: str,
-        name: str,
-        instance: int,
-        caller: int,
-        *,
-        refused: bool,
-    ) -> Possibilities:
-        entry = Entry(what, operation, name, instance, caller, refused=refused)
+    def _after(self, possible: Possibilities, told: tuple[What, str, str, int, int], *, refused: bool) -> Possibilities:
+        entry = Entry(*told, refused=refused)
         concerned, sights = self.model.concerns(entry), self._look(possible.sights, entry)
         if not concerned and sights == possible.sights:
             return possible
