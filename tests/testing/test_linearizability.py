@@ -16,8 +16,9 @@ from runs import GRAPHS, Act, play
 from anydeploy import DeploymentConfig, DeploymentState
 from anydeploy.deployment import Deployment
 from anydeploy.fleet import Fleet
-from anydeploy.testing import Entry, History, Violation, What, unit
+from anydeploy.testing import AnydeploySubject, Entry, Feature, History, Violation, What, scripted, unit
 from anydeploy.testing.linearizability import Linearizability, Monitor, Possibilities, check
+from anydeploy.testing.machine import ManagerMachine, check_manager
 from anydeploy.testing.sequential import Model
 
 _EXAMPLES = int(os.environ.get("ANYDEPLOY_LINEARIZABILITY_EXAMPLES", "150"))
@@ -51,6 +52,22 @@ def test_the_manager_is_never_refused(backend: str, graph: str, script: list[Act
     # Without prompt calls the possibilities of three names are too many for a test.
     for prompt, witnessed in [(True, False), (False, True), (False, False)][: 3 if len(GRAPHS[graph]) < 3 else 2]:
         check(history.entries, Model(GRAPHS[graph], prompt=prompt, witnessed=witnessed))
+
+
+class Eager(AnydeploySubject):
+    features = frozenset(Feature) - {Feature.LAZY}
+
+
+class Machine(ManagerMachine):
+    subject = Eager()
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_state_machine_is_never_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D1 to D6, R1, R2, U1 to U8: up to five deployments in any graph, with limits and uninterruptible connectors."""
+    monkeypatch.setattr(scripted, "every_rule", lambda: [Linearizability()])
+    check_manager(Machine, backend=backend, max_examples=_EXAMPLES)
 
 
 # -- Histories made by hand -----------------------------------------------------------------------------------------
