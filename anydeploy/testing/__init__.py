@@ -12,16 +12,20 @@ if TYPE_CHECKING:
     from .callers import Caller, Recorded, recorded
     from .history import Entry, History, Rule, Violation, What
     from .invariants import RULES, every_rule
+    from .linearizability import Linearizability
     from .picture import Call, Instance, Picture, Premises
     from .scripted import Operation, Plan, Script, ScriptedError, unit, wrapper
+    from .sequential import Model
     from .subject import AnydeploySubject, Feature, Manager, Subject
 
 _DEFINED = {
     "callers": ("Caller", "Recorded", "recorded"),
     "history": ("Entry", "History", "Rule", "Violation", "What"),
     "invariants": ("RULES", "every_rule"),
+    "linearizability": ("Linearizability",),
     "picture": ("Call", "Instance", "Picture", "Premises"),
     "scripted": ("Operation", "Plan", "Script", "ScriptedError", "unit", "wrapper"),
+    "sequential": ("Model",),
     "subject": ("AnydeploySubject", "Feature", "Manager", "Subject"),
 }
 _MODULES = {name: module for module, names in _DEFINED.items() for name in names}
@@ -35,7 +39,9 @@ __all__ = [
     "Feature",
     "History",
     "Instance",
+    "Linearizability",
     "Manager",
+    "Model",
     "Operation",
     "Picture",
     "Plan",
