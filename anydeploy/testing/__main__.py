@@ -7,9 +7,9 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from . import report
+from . import report, survey
 
-_COMMANDS = (report,)
+_COMMANDS = (report, survey)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,7 +20,8 @@ from .virtual import run_virtual
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # pyright: ignore[reportPrivateUsage] - it has no public name
 
-_OURS = "anydeploy.testing.subject:AnydeploySubject"
+#: Where our own manager is to be found.
+OURS = "anydeploy.testing.subject:AnydeploySubject"
 _PAGE = """\
 # What {name} keeps of the rules
 
@@ -123,7 +124,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     """Add the command ``report`` to a command line."""
     summary = "which rules a deployment manager keeps and which it breaks, as Markdown"
     parser = commands.add_parser("report", help=summary, description=f"Say {summary}.")
-    parser.add_argument("subject", nargs="?", type=to_subject, default=_OURS, metavar="module:Subject")
+    parser.add_argument("subject", nargs="?", type=to_subject, default=OURS, metavar="module:Subject")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there as well")
     parser.set_defaults(run=_run)
 

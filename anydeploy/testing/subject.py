@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..exceptions import WorkflowDefinitionException, WorkflowExecutionException
 from ..manager import DefaultDeploymentManager
+from ..slots import Slots
 
 if TYPE_CHECKING:
     from .scripted import Script
@@ -54,6 +56,7 @@ class Subject(ABC):
     :cvar features: what it claims to have
     :cvar definition_errors: what says that something is misspecified (rule D4)
     :cvar execution_errors: what says that something failed (rules D5 and U6)
+    :cvar not_state: for the explorer, names of attributes by class on which nothing that the manager does depends
     """
 
     name: ClassVar[str]
@@ -61,6 +64,7 @@ class Subject(ABC):
     features: ClassVar[frozenset[Feature]] = frozenset(Feature)
     definition_errors: ClassVar[tuple[type[Exception], ...]] = (WorkflowDefinitionException,)
     execution_errors: ClassVar[tuple[type[Exception], ...]] = (WorkflowExecutionException,)
+    not_state: ClassVar[Mapping[type, frozenset[str]]] = {}
 
     @abstractmethod
     def manager(self, script: Script, **options: Any) -> AbstractAsyncContextManager[Any]:
@@ -79,6 +83,8 @@ class AnydeploySubject(Subject):
     """:class:`anydeploy.DefaultDeploymentManager`."""
 
     name = "anydeploy"
+    # The numbers of requests: what counts is their order, and whoever asks next always comes last.
+    not_state: ClassVar[Mapping[type, frozenset[str]]] = {Slots: frozenset({"_number"})}
 
     def manager(self, script: Script, **options: Any) -> DefaultDeploymentManager:
         premises = script.premises

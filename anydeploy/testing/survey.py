@@ -1,0 +1,231 @@
+"""Explores all small scopes of a deployment manager, and tells what came out."""
+
+from __future__ import annotations
+
+import multiprocessing
+import platform
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from .explorer import Exploration, ExplorationFailure, UnreadableStateError, explore
+from .history import Rule, Violation
+from .invariants import RULES
+from .linearizability import Linearizability
+from .report import OURS, to_subject
+from .scopes import Scope, scopes
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction  # pyright: ignore[reportPrivateUsage] - it has no public name
+
+#: What may go wrong in a run: the number of callers that may be cancelled, and of operations that may fail.
+FAULTS = {"nothing": (0, 0), "one cancellation": (1, 0), "one failure": (0, 1)}
+_WATCHED: tuple[type[Rule], ...] = (*RULES, Linearizability)
+
+_PAGE = """\
+Every dependency graph of up to {deployments} deployments, with every choice of up to {callers} concurrent calls of
+`deploy`, `undeploy` and `undeploy_all`: {scopes:,} scopes. Each is explored as a whole, with {most:,} schedules at most;
+where that is not enough, with every order that deviates from the default one at most {bound} times. Python {python},
+{jobs} at a time.
+
+| event loop | what goes wrong | scopes | complete | up to {bound} deviations | given up | schedules | states | broken |
+|---|---|--:|--:|--:|--:|--:|--:|--:|
+{table}
+
+{total}
+"""
+
+
+@frozen
+class Task:
+    """One scope, to be explored with one kind of fault on one event loop.
+
+    :ivar most: the number of schedules after which the deviations are bounded
+    :ivar bound: by how many
+    :ivar last: the number of schedules after which a bounded exploration is given up
+    :ivar unwatched: numbers of rules that are not to be watched
+    """
+
+    subject: Subject
+    scope: Scope
+    backend: str
+    fault: str
+    bound: int
+    most: int
+    last: int
+    unwatched: frozenset[str] = frozenset()
+
+    def explore(self) -> Result:
+        found = self._explore(bound=None, most=self.most)
+        schedules = found.schedules
+        if not found.complete and found.failure is None:
+            found = self._explore(bound=self.bound, most=self.last)
+            schedules += found.schedules
+        return Result.of(self, found, schedules)
+
+    def _explore(self, *, bound: int | None, most: int) -> Exploration:
+        cancellations, failures = FAULTS[self.fault]
+        run = partial(
+            explore,
+            self.scope.scenario(self.subject, rules=self._rules),
+            backend=self.backend,
+            cancellations=cancellations,
+            failures=failures,
+            most=most,
+            not_state=self.subject.not_state,
+        )
+        try:
+            return run(bound=bound)
+        except UnreadableStateError:
+            # Without merging hardly anything is small enough to be complete.
+            return run(bound=self.bound, merge=False)
+
+    def _rules(self) -> Iterable[Rule]:
+        return [rule() for rule in _WATCHED if rule.number not in self.unwatched]
+
+
+@frozen
+class Result:
+    """What came out of a task.
+
+    :ivar broken: the number of the rule that was broken, or the kind of what went wrong otherwise; None if nothing did
+    :ivar story: what happened
+    """
+
+    task: Task
+    complete: bool
+    bounded: bool
+    schedules: int
+    states: int
+    broken: str | None = None
+    story: str = ""
+
+    @classmethod
+    def of(cls, task: Task, found: Exploration, schedules: int) -> Result:
+        bounded = found.limits.bound is not None
+        failure = found.failure
+        kind = None if failure is None else _kind(failure)
+        return cls(task, found.complete, bounded, schedules, found.states, kind, str(failure or ""))
+
+
+def _kind(failure: ExplorationFailure) -> str:
+    error = failure.error
+    return error.rule if isinstance(error, Violation) else type(error).__name__
+
+
+def survey(tasks: Sequence[Task], *, jobs: int) -> Iterator[Result]:
+    """Explore all tasks, ``jobs`` at a time, in any order."""
+    if jobs == 1:
+        yield from map(Task.explore, tasks)
+        return
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap_unordered(Task.explore, tasks)
+
+
+def kinds(broken: Iterable[Result]) -> Iterator[Result]:
+    """Of scopes in which something is broken, one of every kind: each rule is watched until it has been seen broken.
+
+    What is broken most often would otherwise be all that is seen.
+    """
+    seen: set[str] = set()
+    for result in broken:
+        while (found := evolve(result.task, unwatched=frozenset(seen)).explore()).broken not in {None, *seen}:
+            assert found.broken is not None  # noqa: S101 - for the type checker
+            seen.add(found.broken)
+            yield found
+
+
+# -- The command -------------------------------------------------------------------------------------------------------
+
+
+def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Add the command ``explore`` to a command line."""
+    summary = "explore everything that a few callers can do to a few deployments, in every order"
+    parser = commands.add_parser("explore", help=summary, description=f"{summary.capitalize()}.")
+    parser.add_argument("subject", nargs="?", type=to_subject, default=OURS, metavar="module:Subject")
+    parser.add_argument("--backend", action="append", choices=["asyncio", "trio"], help="default: all that it runs on")
+    parser.add_argument("--fault", action="append", choices=list(FAULTS), help="default: each of them")
+    parser.add_argument("--deployments", type=int, default=3, metavar="N", help="up to how many; default: 3")
+    parser.add_argument("--callers", type=int, default=3, metavar="N", help="up to how many; default: 3")
+    parser.add_argument("--bound", type=int, default=3, metavar="N", help="deviations in what is too large; default: 3")
+    parser.add_argument("--most", type=int, default=5_000, metavar="N", help="schedules until it is; default: 5000")
+    parser.add_argument("--last", type=int, default=50_000, metavar="N", help="of what is given up; default: 50000")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the summary there as well")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: Namespace) -> int:
+    started = time.monotonic()
+    tasks = list(_tasks(options))
+    results: list[Result] = []
+    for result in survey(tasks, jobs=options.jobs):
+        results.append(result)
+    page = _page(options, results, time.monotonic() - started)
+    broken = sorted((result for result in results if result.broken), key=lambda result: tasks.index(result.task))
+    page += "".join(f"\n## {found.broken}\n\n{_told(found)}" for found in kinds(broken))
+    print(page, end="")  # noqa: T201 - likewise
+    if options.output:
+        options.output.write_text(page)
+    return 1 if broken else 0
+
+
+def _tasks(options: Namespace) -> Iterator[Task]:
+    subject: Subject = options.subject
+    backends = options.backend or [name for name in ("asyncio", "trio") if name in subject.backends]
+    for scope in scopes(subject, deployments=options.deployments, callers=options.callers):
+        for backend in backends:
+            for fault in options.fault or FAULTS:
+                yield Task(subject, scope, backend, fault, options.bound, options.most, options.last)
+
+
+def _page(options: Namespace, results: Sequence[Result], seconds: float) -> str:
+    kinds_of_task = list(dict.fromkeys((result.task.backend, result.task.fault) for result in sorted(results, key=_place)))
+    rows = [[r for r in results if (r.task.backend, r.task.fault) == kind] for kind in kinds_of_task]
+    schedules = sum(result.schedules for result in results)
+    given_up = sum(not result.complete and not result.broken for result in results)
+    broken = sorted({result.broken for result in results if result.broken})
+    return _PAGE.format(
+        deployments=options.deployments,
+        callers=options.callers,
+        scopes=len({str(result.task.scope) for result in results}),
+        most=options.most,
+        bound=options.bound,
+        python=platform.python_version(),
+        jobs=options.jobs,
+        table="\n".join(map(_row, rows)),
+        total=f"In all {schedules:,} schedules in {seconds:,.0f} s ({schedules / seconds:,.0f} a second); "
+        f"{f'{given_up} scopes were given up' if given_up else 'nothing was given up'}; "
+        f"{'broken: ' + ', '.join(broken) if broken else 'no rule is broken'}.",
+    )
+
+
+def _place(result: Result) -> tuple[str, int]:
+    return result.task.backend, list(FAULTS).index(result.task.fault)
+
+
+def _row(results: Sequence[Result]) -> str:
+    task = results[0].task
+    counts: list[Callable[[Result], bool]] = [
+        lambda result: result.complete and not result.bounded,
+        lambda result: result.complete and result.bounded,
+        lambda result: not result.complete and result.broken is None,
+    ]
+    figures = [
+        len(results),
+        *(sum(map(count, results)) for count in counts),
+        sum(result.schedules for result in results),
+        sum(result.states for result in results),
+        sum(result.broken is not None for result in results),
+    ]
+    return f"| {task.backend} | {task.fault} | " + " | ".join(f"{figure:,}" for figure in figures) + " |"
+
+
+def _told(result: Result) -> str:
+    return f"{result.task.scope}, with {result.task.fault} going wrong:\n\n```text\n{result.story}\n```\n"
