@@ -66,15 +66,20 @@ class ExploredLoop(asyncio.BaseEventLoop):
         ready: Any = self._ready  # type: ignore[attr-defined]
         play = self._play
         while not self.main.done():
+            if not play.limits.callbacks:
+                self._call_back()
             waiting = [handle for handle in ready if not handle._cancelled]  # noqa: SLF001 - as the loop it extends
             if len(waiting) < len(ready):
                 ready.clear()
                 ready.extend(waiting)
-            if waiting:
-                chosen = play.next(waiting)
+            steps = waiting if play.limits.callbacks else [handle for handle in waiting if _is_step(handle)]
+            if waiting and not steps:
+                play.next(waiting[:1])
+            elif waiting:
+                chosen = play.next(steps)
                 if chosen is None:
                     continue
-                handle = waiting[chosen]
+                handle = steps[chosen]
                 ready.remove(handle)
                 handle._run()  # noqa: SLF001 - likewise
                 play.stepped()
@@ -83,6 +88,17 @@ class ExploredLoop(asyncio.BaseEventLoop):
                 if not ready:
                     self._jump()
         self.stop()
+
+    def _call_back(self) -> None:
+        """Run what is no step of a task. What becomes ready thereby waits until a task has run, or it could go on."""
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        callbacks = [handle for handle in ready if not _is_step(handle)]
+        for handle in callbacks:
+            ready.remove(handle)
+            if not handle._cancelled:  # noqa: SLF001 - as the loop it extends
+                handle._run()  # noqa: SLF001 - likewise
+        if callbacks:
+            self._play.stepped()
 
     def _jump(self) -> None:
         """Let time pass until a timer is due. With none, nothing will ever happen again."""
@@ -155,6 +171,12 @@ def _abandon(loop: ExploredLoop) -> None:
         asyncio._unregister_task(task)  # noqa: SLF001 - meant for who has tasks of their own
         _states().pop(task, None)
     loop.close()
+
+
+def _is_step(handle: events.Handle) -> bool:
+    """Whether a callback is a step of a task."""
+    callback: Any = handle._callback  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to see it
+    return isinstance(getattr(callback, "__self__", None), asyncio.Task)
 
 
 def _rank(task: _Task) -> tuple[str, int]:

@@ -94,9 +94,10 @@ def explore(
     merge: bool = True,
     most: int | None = None,
     steps: int = Limits().steps,
+    callbacks: bool = False,
     not_state: LeftOut | None = None,
 ) -> Exploration:
-    """Run a scenario under every order in which the event loop could run what is ready, and look for what goes wrong.
+    """Run a scenario under every order in which the event loop could run the tasks that are ready, and look for errors.
 
     A scenario is an async function without arguments that starts everything afresh. It fails by raising an exception,
     by not ending (a deadlock, a livelock, more than ``steps`` steps), by an exception in a callback of the event loop,
@@ -111,11 +112,13 @@ def explore(
     :param merge: read the states, and play what follows each of them only once. What a state is read from, and what is
         left out, says :mod:`anydeploy.testing.explorer.state`.
     :param most: begin no more runs than this; the exploration is then not complete
+    :param callbacks: on asyncio, choose as well when callbacks run that are no step of a task: what a future or a task
+        calls when it is done, and how anyio delivers a cancellation. By default they run before the next task does.
     :param not_state: names of attributes by class that are left out of states, because nothing depends on them
     :raises UnreadableStateError: if something was met, with ``merge``, that cannot be read
     :raises UnreproducibleError: if a run could not be repeated
     """
-    limits = Limits(cancellations, failures, bound, steps)
+    limits = Limits(cancellations, failures, bound, steps, callbacks)
     runner, module = _backend(backend)
     reader = StateReader(module.readings(), {**module.left_out(), **(not_state or {})}) if merge else None
     search = Search(limits, reader)

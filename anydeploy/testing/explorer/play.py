@@ -76,12 +76,15 @@ class Limits:
     :ivar failures: how many choices of the scripted world may go another way than the ordinary one
     :ivar bound: how many steps may be other ones than that of who has waited longest; None: all
     :ivar steps: the number of steps after which a run counts as endless
+    :ivar callbacks: on asyncio, whether also the order is chosen of callbacks that are no step of a task; they run
+        before the next step otherwise
     """
 
     cancellations: int = 0
     failures: int = 0
     bound: int | None = None
     steps: int = 20_000
+    callbacks: bool = False
 
 
 class Backend(Protocol):
