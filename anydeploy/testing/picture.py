@@ -109,6 +109,7 @@ class Instance:
     :ivar state: ``built``, ``deploying``, ``live``, ``broken`` (its deploy failed or was cancelled), ``undeploying`` or
         ``stuck``
     :ivar unwanted: at some moment nothing demanded it: nobody may join it any more
+    :ivar doubtful: at some moment it was not sure that anything demanded it
     :ivar touched: ``undeploy`` of its name was called since it was built
     :ivar tries: how many times its teardown has begun
     :ivar operating: how many ``deploy`` and ``undeploy`` calls of it are running
@@ -118,6 +119,7 @@ class Instance:
     number: int
     state: str = "built"
     unwanted: bool = False
+    doubtful: bool = False
     touched: bool = False
     tries: int = 0
     operating: int = 0
@@ -144,6 +146,7 @@ class Call:
     :ivar met: by then it had what it waited for
     :ivar doomed: what it waits for has failed
     :ivar needed: when it was made, the name was demanded by others than those whose demand it takes back
+    :ivar renewed: what has been asked for since, with what that depends on
     :ivar found: what existed of what it is about when it was made, with the number of tries to tear it down
     """
 
@@ -155,6 +158,7 @@ class Call:
     met: bool = False
     doomed: bool = False
     needed: bool = False
+    renewed: frozenset[str] = frozenset()
     found: tuple[tuple[Instance, str, int], ...] = ()
 
     def __str__(self) -> str:
@@ -218,21 +222,25 @@ class Picture:
         """Whether the call is a demand for its name that can still be met."""
         return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
 
-    def demand(self, name: str, *, asked: bool = True) -> Iterator[str]:
-        """What demands a name, in words; without ``asked`` only those who were not asked to give up."""
+    def demand(self, name: str, *, sure: bool = False) -> Iterator[str]:
+        """What demands a name, in words.
+
+        :param sure: leave out what may have been taken back, and those who were asked to give up
+        """
         above = self.premises.above[name]
-        for other in above & (self.granted | self.perhaps):
+        for other in above & (self.granted if sure else self.granted | self.perhaps):
             yield f"the deploy({other}) that was granted"
         for call in self.calls.values():
-            if call.name in above and self.demanding(call) and (asked or not call.asked):
+            if call.name in above and self.demanding(call) and not (sure and call.asked):
                 yield str(call)
         for dependent in self.premises.dependents[name]:
             present = self.present(dependent)
-            if present is not None:
+            # Closing goes on below what is stuck.
+            if present is not None and not (self.closing and present.state == "stuck"):
                 yield present.told
 
-    def demanded(self, name: str, *, asked: bool = True) -> bool:
-        return any(True for _ in self.demand(name, asked=asked))
+    def demanded(self, name: str, *, sure: bool = False) -> bool:
+        return any(True for _ in self.demand(name, sure=sure))
 
     def shown(self, name: str) -> tuple[int, ...]:
         """What ``get_connector`` may give now: numbers of instances, 0 for None, :data:`STAND_IN`.
@@ -284,6 +292,10 @@ class Picture:
             instance.operating += 1
             instance.state = f"{entry.operation}ing"
             instance.tries += entry.operation == "undeploy"
+        elif self.premises.is_lazy(entry.name) and self.live(entry.name) is not None:
+            # Whatever becomes of this use, it has brought up what it uses.
+            if entry.name in self.armed:
+                self.granted.add(entry.name)
 
     def _ended(self, entry: Entry) -> None:
         instance = self._operating(entry)
@@ -308,18 +320,22 @@ class Picture:
         if entry.operation == "undeploy":
             for call in self.calls.values():
                 call.doomed = call.doomed or any(found is instance for found, _, _ in call.found)
+            self._look_for_unwanted(self.premises.dependencies[entry.name])
         if entry.operation != "run" and (instance is None or not instance.unwanted or instance.state == "stuck"):
             self._doom(entry.name, for_good=entry.operation == "undeploy")
 
     def _cancelled(self, entry: Entry) -> None:
         instance = self._operating(entry)
-        if instance is not None and entry.operation == "deploy" and not self.demanded(entry.name, asked=False):
+        if instance is not None and entry.operation == "deploy" and not self.demanded(entry.name, sure=True):
             # Where a caller deploys it in its own task, that is cancelled before the caller itself is.
             instance.unwanted = True
         self._failed(entry)
 
     def _called(self, entry: Entry) -> None:
         call = Call(entry.caller, entry.operation, entry.name)
+        if entry.operation not in _DOWN:
+            for other in self.calls.values():
+                other.renewed |= self.premises.closure[entry.name]
         names = [entry.name] if entry.name else list(self.premises.configs)
         if entry.operation in _DOWN:
             call.found = tuple(
@@ -330,14 +346,16 @@ class Picture:
             call.needed = bool(entry.name) and self.demanded(entry.name)
             self._look_for_unwanted(self.premises.closure[entry.name] if entry.name else self.premises.configs)
         elif entry.operation == "deploy":
-            self.withdrawn.discard(entry.name)
+            if not self.premises.is_lazy(entry.name):
+                self.withdrawn.discard(entry.name)
         else:
-            call.withdrawn = entry.name not in self.armed
+            call.withdrawn = entry.name not in self.armed | self.perhaps
         self.calls[entry.caller] = call
 
     def _asked(self, entry: Entry) -> None:
-        if entry.caller in self.calls:
-            self.calls[entry.caller].asked = True
+        call = self.calls[entry.caller]
+        call.asked = True
+        self._look_for_unwanted(self.premises.closure[call.name])
 
     def _returned(self, entry: Entry) -> None:
         call = self.calls.pop(entry.caller)
@@ -345,6 +363,7 @@ class Picture:
             (self.perhaps if call.withdrawn else self.granted).add(call.name)
         elif call.operation == "deploy":
             (self.perhaps if call.withdrawn else self.armed).add(call.name)
+            self.withdrawn.discard(call.name)
 
     def _raised(self, entry: Entry) -> None:
         call = self.calls.pop(entry.caller)
@@ -390,7 +409,6 @@ class Picture:
     def _look_for_unwanted(self, names: Iterable[str]) -> None:
         """Some of these may have lost their last demand."""
         for name in names:
-            found = self.instances.get(name)
-            if found and not self.demanded(name):
-                for instance in found:
-                    instance.unwanted = True
+            for instance in self.instances.get(name, ()):
+                instance.doubtful = instance.doubtful or not self.demanded(name, sure=True)
+                instance.unwanted = instance.unwanted or (instance.doubtful and not self.demanded(name))
