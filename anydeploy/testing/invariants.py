@@ -407,7 +407,7 @@ class Everything(Rule):
         call = self.picture.calls[entry.caller]
         if call.operation != "undeploy_all":
             return
-        if not isinstance(entry.error, ExceptionGroup):
+        if not hasattr(entry.error, "exceptions"):
             yield f"{call} raised {entry.error!r}, which is no group of errors"
         elif not (call.doomed or any(state == "stuck" for _, state, _ in call.found)):
             yield f"{call} raised {entry.error!r}, although no teardown had failed"

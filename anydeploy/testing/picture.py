@@ -292,10 +292,9 @@ class Picture:
             instance.operating += 1
             instance.state = f"{entry.operation}ing"
             instance.tries += entry.operation == "undeploy"
-        elif self.premises.is_lazy(entry.name) and self.live(entry.name) is not None:
+        elif entry.name in self.armed and self.live(entry.name) is not None:
             # Whatever becomes of this use, it has brought up what it uses.
-            if entry.name in self.armed:
-                self.granted.add(entry.name)
+            self.granted.add(entry.name)
 
     def _ended(self, entry: Entry) -> None:
         instance = self._operating(entry)
