@@ -10,19 +10,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .callers import Caller, Recorded, recorded
+    from .conformance import ConnectorSuite, ManagerSuite
     from .history import Entry, History, Rule, Violation, What
     from .invariants import RULES, every_rule
-    from .picture import Call, Instance, Picture, Premises
+    from .machine import ManagerMachine, check_manager
+    from .picture import Call, Instance, Picture
+    from .premises import Premises
+    from .rest import settle
     from .scripted import Operation, Plan, Script, ScriptedError, unit, wrapper
     from .subject import AnydeploySubject, Feature, Manager, Subject
+    from .virtual import run_virtual
 
 _DEFINED = {
     "callers": ("Caller", "Recorded", "recorded"),
+    "conformance": ("ConnectorSuite", "ManagerSuite"),
     "history": ("Entry", "History", "Rule", "Violation", "What"),
     "invariants": ("RULES", "every_rule"),
-    "picture": ("Call", "Instance", "Picture", "Premises"),
+    "machine": ("ManagerMachine", "check_manager"),
+    "picture": ("Call", "Instance", "Picture"),
+    "premises": ("Premises",),
+    "rest": ("settle",),
     "scripted": ("Operation", "Plan", "Script", "ScriptedError", "unit", "wrapper"),
     "subject": ("AnydeploySubject", "Feature", "Manager", "Subject"),
+    "virtual": ("run_virtual",),
 }
 _MODULES = {name: module for module, names in _DEFINED.items() for name in names}
 
@@ -31,11 +41,14 @@ __all__ = [
     "AnydeploySubject",
     "Call",
     "Caller",
+    "ConnectorSuite",
     "Entry",
     "Feature",
     "History",
     "Instance",
     "Manager",
+    "ManagerMachine",
+    "ManagerSuite",
     "Operation",
     "Picture",
     "Plan",
@@ -47,8 +60,11 @@ __all__ = [
     "Subject",
     "Violation",
     "What",
+    "check_manager",
     "every_rule",
     "recorded",
+    "run_virtual",
+    "settle",
     "unit",
     "wrapper",
 ]

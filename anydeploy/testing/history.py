@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import ClassVar
@@ -11,7 +12,8 @@ from attrs import field, frozen
 
 from ..config import DeploymentConfig
 from . import choices
-from .picture import Picture, Premises
+from .picture import Call, Picture
+from .premises import Premises
 
 
 class What(StrEnum):
@@ -151,6 +153,14 @@ class Rule:
     def at_end(self) -> Iterable[str]:
         """What must hold when the manager has been closed and nothing can go on."""
         return ()
+
+
+def badly_told(call: Call, error: BaseException) -> Iterator[str]:
+    """What is missing in an error that tells a caller of a failure."""
+    if not re.search(rf"(?<![\w.-]){re.escape(call.name)}(?![\w.-])", str(error)):
+        yield f"{call} raised an error that does not name {call.name}: {error!r}"
+    if error.__cause__ is None:
+        yield f"{call} raised an error without its cause: {error!r}"
 
 
 class History:
