@@ -121,7 +121,12 @@ class Rule:
     number: ClassVar[str]
     #: Attributes on which no decision depends.
     not_state: ClassVar[frozenset[str]] = frozenset({"history"})
+    #: The kinds of entries that it has a method for.
+    watched: ClassVar[tuple[What, ...]] = ()
     history: History
+
+    def __init_subclass__(cls) -> None:
+        cls.watched = tuple(what for what in What if getattr(cls, what) is not getattr(Rule, what))
 
     @property
     def picture(self) -> Picture:
@@ -171,7 +176,9 @@ class History:
     :ivar violations: of the rules, in the order in which they were found
     """
 
-    not_state: ClassVar[frozenset[str]] = frozenset({"premises", "entries", "violations", "_clock", "_watching"})
+    not_state: ClassVar[frozenset[str]] = frozenset(
+        {"premises", "entries", "violations", "_clock", "_seeing", "_watching"}
+    )
 
     def __init__(
         self,
@@ -189,8 +196,12 @@ class History:
         self.entries: list[Entry] = []
         self.violations: list[Violation] = []
         self._clock = clock
-        self._watching = {what: [rule for rule in self.rules if _watches(type(rule), what)] for what in What}
+        #: Those that decide by themselves what they look at, and by kind of entry the methods that others look with.
+        self._seeing = [rule for rule in self.rules if type(rule).see is not Rule.see]
+        self._watching: dict[What, list[tuple[Rule, Callable[[Entry], Iterable[str]]]]] = {what: [] for what in What}
         for rule in self.rules:
+            for what in rule.watched if rule not in self._seeing else ():
+                self._watching[what].append((rule, getattr(rule, what)))
             rule.history = self
 
     def record(
@@ -210,8 +221,11 @@ class History:
         now = self._clock()
         entry = Entry(what, operation, name, instance, caller, error, refused, external, inner, now)
         self.entries.append(entry)
-        for rule in self._watching[what]:
+        for rule in self._seeing:
             self._found(rule.see(entry))
+        for rule, look in self._watching[what]:
+            for story in look(entry):
+                self._found([rule.violation(story, name)])
         self.picture.update(entry)
 
     def at_rest(self) -> None:
@@ -255,7 +269,3 @@ class History:
 
     def __str__(self) -> str:
         return self.about()
-
-
-def _watches(rule: type[Rule], what: What) -> bool:
-    return rule.see is not Rule.see or getattr(rule, what) is not getattr(Rule, what)
