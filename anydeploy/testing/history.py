@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
-from functools import cache
 from typing import ClassVar
 
 from anyio import current_time
@@ -12,7 +12,8 @@ from attrs import field, frozen
 
 from ..config import DeploymentConfig
 from . import choices
-from .picture import Picture, Premises
+from .picture import Call, Picture
+from .premises import Premises
 
 
 class What(StrEnum):
@@ -120,7 +121,12 @@ class Rule:
     number: ClassVar[str]
     #: Attributes on which no decision depends.
     not_state: ClassVar[frozenset[str]] = frozenset({"history"})
+    #: The kinds of entries that it has a method for.
+    watched: ClassVar[tuple[What, ...]] = ()
     history: History
+
+    def __init_subclass__(cls) -> None:
+        cls.watched = tuple(what for what in What if getattr(cls, what) is not getattr(Rule, what))
 
     @property
     def picture(self) -> Picture:
@@ -154,6 +160,14 @@ class Rule:
         return ()
 
 
+def badly_told(call: Call, error: BaseException) -> Iterator[str]:
+    """What is missing in an error that tells a caller of a failure."""
+    if not re.search(rf"(?<![\w.-]){re.escape(call.name)}(?![\w.-])", str(error)):
+        yield f"{call} raised an error that does not name {call.name}: {error!r}"
+    if error.__cause__ is None:
+        yield f"{call} raised an error without its cause: {error!r}"
+
+
 class History:
     """What has happened so far, shown entry by entry to the rules.
 
@@ -162,7 +176,9 @@ class History:
     :ivar violations: of the rules, in the order in which they were found
     """
 
-    not_state: ClassVar[frozenset[str]] = frozenset({"premises", "entries", "violations", "_clock", "_watching"})
+    not_state: ClassVar[frozenset[str]] = frozenset(
+        {"premises", "entries", "violations", "_clock", "_seeing", "_watching"}
+    )
 
     def __init__(
         self,
@@ -180,8 +196,12 @@ class History:
         self.entries: list[Entry] = []
         self.violations: list[Violation] = []
         self._clock = clock
-        self._watching = {what: [rule for rule in self.rules if _watches(type(rule), what)] for what in What}
+        #: Those that decide by themselves what they look at, and by kind of entry the methods that others look with.
+        self._seeing = [rule for rule in self.rules if type(rule).see is not Rule.see]
+        self._watching: dict[What, list[tuple[Rule, Callable[[Entry], Iterable[str]]]]] = {what: [] for what in What}
         for rule in self.rules:
+            for what in rule.watched if rule not in self._seeing else ():
+                self._watching[what].append((rule, getattr(rule, what)))
             rule.history = self
 
     def record(
@@ -201,8 +221,11 @@ class History:
         now = self._clock()
         entry = Entry(what, operation, name, instance, caller, error, refused, external, inner, now)
         self.entries.append(entry)
-        for rule in self._watching[what]:
+        for rule in self._seeing:
             self._found(rule.see(entry))
+        for rule, look in self._watching[what]:
+            for story in look(entry):
+                self._found([rule.violation(story, name)])
         self.picture.update(entry)
 
     def at_rest(self) -> None:
@@ -246,8 +269,3 @@ class History:
 
     def __str__(self) -> str:
         return self.about()
-
-
-@cache
-def _watches(rule: type[Rule], what: What) -> bool:
-    return rule.see is not Rule.see or getattr(rule, what) is not getattr(Rule, what)

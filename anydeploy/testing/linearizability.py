@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import ClassVar, NamedTuple
 
 from .history import Entry, Rule, Violation, What
-from .picture import Premises
+from .premises import Premises
 from .sequential import Configuration, Model, Phase, Sight
 
 #: How many results are kept, of what is small and of what may be large.

@@ -113,7 +113,7 @@ def graphs(most: int, *, forests: bool = False) -> list[Dependencies]:
     return list(found.values())
 
 
-def scopes(subject: Subject, *, deployments: int = 3, callers: int = 3) -> list[Scope]:
+def every_scope(subject: Subject, *, deployments: int = 3, callers: int = 3) -> list[Scope]:
     """Every graph of up to ``deployments`` with every choice of up to ``callers`` calls, each once up to the names."""
     result: list[Scope] = []
     for graph in graphs(deployments, forests=Feature.DEPENDS_ON not in subject.features):

@@ -28,7 +28,7 @@ from .callers import Recorded, recorded
 from .choices import choose
 from .history import History, Rule, What
 from .invariants import every_rule
-from .picture import Premises
+from .premises import Premises
 from .subject import AnydeploySubject
 
 #: The type of a connector whose `deploy` must not be interrupted.

@@ -18,7 +18,7 @@ from .history import Rule, Violation
 from .invariants import RULES
 from .linearizability import Linearizability
 from .report import OURS, to_subject
-from .scopes import Scope, scopes
+from .scopes import Scope, every_scope
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _run(options: Namespace) -> int:
 def _tasks(options: Namespace) -> Iterator[Task]:
     subject: Subject = options.subject
     backends = options.backend or [name for name in ("asyncio", "trio") if name in subject.backends]
-    for scope in scopes(subject, deployments=options.deployments, callers=options.callers):
+    for scope in every_scope(subject, deployments=options.deployments, callers=options.callers):
         for backend in backends:
             for fault in options.fault or FAULTS:
                 yield Task(subject, scope, backend, fault, options.bound, options.most, options.last)
