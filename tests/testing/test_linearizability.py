@@ -143,10 +143,6 @@ IMPOSSIBLE = {
         _STACK_UP + "2 undeploy a; 3 deploy a; 3 returned; a shows 2",
         "it had to be a#1",
     ),
-    "an inner that was undeployed is shown after a second deploy of the wrapper": (
-        _UP + "2 undeploy a; 3 deploy b; 4 undeploy a; 4 returned; 5 deploy b; a shows 2",
-        "it had to be None",
-    ),
     "a wrapper fails because its live inner was undeployed": (
         "1 deploy a; 1 returned; 2 deploy b; b shows 1; 3 undeploy a; 3 returned; 2 raised",
         "it had to return",
@@ -177,6 +173,11 @@ IMPOSSIBLE_FOR_WITNESSES = {
         _WITNESSED_STACK_UP
         + "2 undeploy_all; b: undeploy began 1; b: undeploy ended 1; a: undeploy began 1; 2 returned",
         "it had to go on waiting",
+    ),
+    "an inner that was undeployed is shown after a second deploy of the wrapper": (
+        _WITNESSED_UP + "2 undeploy a; a: undeploy began 1; 3 deploy b; 4 undeploy a; 4 returned; 5 deploy b; "
+        "a: undeploy ended 1; a: build built 2; a: deploy began 2; a: deploy ended 2; a shows 2",
+        "it had to be None",
     ),
     "another instance than the one that was built": (
         "1 deploy a; a: build built 1; a: deploy began 1; a: deploy ended 1; a shows 2",
