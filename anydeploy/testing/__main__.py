@@ -6,6 +6,7 @@ import logging
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from shlex import join
 
 from . import report, survey
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in _COMMANDS:
         module.add_command(commands)
     options = parser.parse_args(arguments)
+    options.command = join(sys.argv[1:] if arguments is None else arguments)
     # What managers say of failures that they were told to have is of no interest.
     before = logging.root.manager.disable
     logging.disable()

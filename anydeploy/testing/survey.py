@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction  # pyright: ignore[reportPrivateUsage] - it has no public name
 
 #: What may go wrong in a run: the number of callers that may be cancelled, and of operations that may fail.
-FAULTS = {"nothing": (0, 0), "one cancellation": (1, 0), "one failure": (0, 1)}
+FAULTS = {"nothing": (0, 0), "a cancellation": (1, 0), "a failure": (0, 1)}
 _WATCHED: tuple[type[Rule], ...] = (*RULES, Linearizability)
 
 _PAGE = """\
+# What was explored of {name}
+
+<!-- Written by `{command}`. -->
+
 Every dependency graph of up to {deployments} deployments, with every choice of up to {callers} concurrent calls of
-`deploy`, `undeploy` and `undeploy_all`: {scopes:,} scopes. Each is explored as a whole, with {most:,} schedules at most;
+`deploy`, `undeploy` and `undeploy_all`: {scopes:,} scopes. Each is explored as a whole, with up to {most:,} schedules;
 where that is not enough, with every order that deviates from the default one at most {bound} times. Python {python},
 {jobs} at a time.
 
@@ -39,7 +43,7 @@ where that is not enough, with every order that deviates from the default one at
 {table}
 
 {total}
-"""
+{sections}"""
 
 
 @frozen
@@ -131,13 +135,14 @@ def survey(tasks: Sequence[Task], *, jobs: int) -> Iterator[Result]:
 def kinds(broken: Iterable[Result]) -> Iterator[Result]:
     """Of scopes in which something is broken, one of every kind: each rule is watched until it has been seen broken.
 
-    What is broken most often would otherwise be all that is seen.
+    What is broken most often would otherwise be all that is seen. With each kind of fault all are looked for anew.
     """
-    seen: set[str] = set()
+    seen: dict[str, set[str]] = {fault: set() for fault in FAULTS}
     for result in broken:
-        while (found := evolve(result.task, unwatched=frozenset(seen)).explore()).broken not in {None, *seen}:
+        known = seen[result.task.fault]
+        while (found := evolve(result.task, unwatched=frozenset(known)).explore()).broken not in {None, *known}:
             assert found.broken is not None  # noqa: S101 - for the type checker
-            seen.add(found.broken)
+            known.add(found.broken)
             yield found
 
 
@@ -164,16 +169,12 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
 def _run(options: Namespace) -> int:
     started = time.monotonic()
     tasks = list(_tasks(options))
-    results: list[Result] = []
-    for result in survey(tasks, jobs=options.jobs):
-        results.append(result)
+    results = sorted(survey(tasks, jobs=options.jobs), key=lambda result: tasks.index(result.task))
     page = _page(options, results, time.monotonic() - started)
-    broken = sorted((result for result in results if result.broken), key=lambda result: tasks.index(result.task))
-    page += "".join(f"\n## {found.broken}\n\n{_told(found)}" for found in kinds(broken))
-    print(page, end="")  # noqa: T201 - likewise
+    print(page, end="")  # noqa: T201 - this is what the command is for
     if options.output:
         options.output.write_text(page)
-    return 1 if broken else 0
+    return 1 if any(result.broken for result in results) else 0
 
 
 def _tasks(options: Namespace) -> Iterator[Task]:
@@ -186,12 +187,13 @@ def _tasks(options: Namespace) -> Iterator[Task]:
 
 
 def _page(options: Namespace, results: Sequence[Result], seconds: float) -> str:
-    kinds_of_task = list(dict.fromkeys((result.task.backend, result.task.fault) for result in sorted(results, key=_place)))
-    rows = [[r for r in results if (r.task.backend, r.task.fault) == kind] for kind in kinds_of_task]
-    schedules = sum(result.schedules for result in results)
-    given_up = sum(not result.complete and not result.broken for result in results)
-    broken = sorted({result.broken for result in results if result.broken})
+    rows: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        rows.setdefault((result.task.backend, result.task.fault), []).append(result)
+    broken = [result for result in results if result.broken]
     return _PAGE.format(
+        name=options.subject.name,
+        command=f"python -m anydeploy.testing {options.command}",
         deployments=options.deployments,
         callers=options.callers,
         scopes=len({str(result.task.scope) for result in results}),
@@ -199,15 +201,26 @@ def _page(options: Namespace, results: Sequence[Result], seconds: float) -> str:
         bound=options.bound,
         python=platform.python_version(),
         jobs=options.jobs,
-        table="\n".join(map(_row, rows)),
-        total=f"In all {schedules:,} schedules in {seconds:,.0f} s ({schedules / seconds:,.0f} a second); "
-        f"{f'{given_up} scopes were given up' if given_up else 'nothing was given up'}; "
-        f"{'broken: ' + ', '.join(broken) if broken else 'no rule is broken'}.",
+        table="\n".join(_row(rows[kind]) for kind in sorted(rows, key=_place)),
+        total=_total(results, seconds),
+        sections="".join(f"\n## {found.broken}, {found.task.fault}\n\n{_told(found)}" for found in kinds(broken)),
     )
 
 
-def _place(result: Result) -> tuple[str, int]:
-    return result.task.backend, list(FAULTS).index(result.task.fault)
+def _total(results: Sequence[Result], seconds: float) -> str:
+    schedules = sum(result.schedules for result in results)
+    given_up = sum(not result.complete and not result.broken for result in results)
+    broken = sorted({result.broken for result in results if result.broken})
+    return (
+        f"In all {schedules:,} schedules in {seconds:,.0f} s ({schedules / seconds:,.0f} a second). "
+        f"{f'{given_up:,} scopes were given up' if given_up else 'Nothing was given up'}; "
+        f"{'broken: ' + ', '.join(broken) if broken else 'no rule is broken'}."
+    )
+
+
+def _place(kind: tuple[str, str]) -> tuple[str, int]:
+    backend, fault = kind
+    return backend, list(FAULTS).index(fault)
 
 
 def _row(results: Sequence[Result]) -> str:
@@ -228,4 +241,4 @@ def _row(results: Sequence[Result]) -> str:
 
 
 def _told(result: Result) -> str:
-    return f"{result.task.scope}, with {result.task.fault} going wrong:\n\n```text\n{result.story}\n```\n"
+    return f"{result.task.scope}\n\n```text\n{result.story}\n```\n"
