@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any, cast
+from typing import Final, cast
 
 from streamflow.core.exception import WorkflowDefinitionException as StreamFlowDefinitionException
 from streamflow.core.exception import WorkflowExecutionException as StreamFlowExecutionException
 
 from ..exceptions import UndeployError, WorkflowDefinitionException, WorkflowException
+
+#: The class that stands for each of anydeploy's.
+_classes: Final[dict[type[WorkflowException], type[WorkflowException]]] = {}
 
 
 @contextmanager
@@ -39,10 +41,13 @@ def all_as_streamflow(group: ExceptionGroup[Exception]) -> ExceptionGroup[Except
     return group.derive(errors)
 
 
-@cache
-def _class(ours: type[Any]) -> type[WorkflowException]:
-    theirs = (
-        StreamFlowDefinitionException if issubclass(ours, WorkflowDefinitionException) else StreamFlowExecutionException
-    )
-    members = {"__module__": __name__, "__doc__": ours.__doc__}
-    return cast("type[WorkflowException]", type(ours.__name__, (ours, theirs), members))
+def _class(ours: type[WorkflowException]) -> type[WorkflowException]:
+    if ours not in _classes:
+        theirs = (
+            StreamFlowDefinitionException
+            if issubclass(ours, WorkflowDefinitionException)
+            else StreamFlowExecutionException
+        )
+        members = {"__module__": __name__, "__doc__": ours.__doc__}
+        _classes[ours] = cast("type[WorkflowException]", type(ours.__name__, (ours, theirs), members))
+    return _classes[ours]
