@@ -7,7 +7,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from streamflow.core.deployment import Connector, DeploymentConfig, ExecutionLocation, WrapsConfig
+from streamflow.core.deployment import (
+    Connector,
+    DeploymentConfig,
+    DeploymentManager,
+    ExecutionLocation,
+    WrapsConfig,
+)
 from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.wrapper import ConnectorWrapper
 
@@ -113,13 +119,34 @@ def config(
 
 
 def manager(
-    deployments: dict[str, Any] | None = None, path: str = "/nowhere/streamflow.yml", **settings: Any
-) -> AnydeployDeploymentManager:
+    deployments: dict[str, Any] | None = None,
+    path: str = "/nowhere/streamflow.yml",
+    type: type[DeploymentManager] = AnydeployDeploymentManager,  # noqa: A002
+    **settings: Any,
+) -> DeploymentManager:
     found: dict[str, Any] = {"path": path}
     if deployments is not None:
         found["deployments"] = deployments
-    return AnydeployDeploymentManager(context=SimpleNamespace(config=found), **settings)
+    return type(context=SimpleNamespace(config=found), **settings)
+
+
+def fail(times: int) -> Callable[[], None]:
+    """A script that fails so many times, and then no more."""
+    left = [times]
+
+    def script() -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise ZeroDivisionError("made to fail")
+
+    return script
 
 
 async def stay() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+async def settled() -> None:
+    """Let everything happen that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -18,25 +18,9 @@ from streamflow.deployment.wrapper import ConnectorWrapper
 import anydeploy
 from anydeploy.streamflow import AnydeployDeploymentManager
 
-from .recorded import Plain, Wrapper, built, config, manager, scripts, stay
+from .recorded import Plain, Wrapper, built, config, fail, manager, scripts, settled, stay
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("happened")]
-
-
-def fail(times: int) -> Any:
-    left = [times]
-
-    def script() -> None:
-        left[0] -= 1
-        if left[0] >= 0:
-            raise ZeroDivisionError("made to fail")
-
-    return script
-
-
-async def settled() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 # -- The interface ---------------------------------------------------------------------------------------------------

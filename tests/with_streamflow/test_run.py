@@ -25,9 +25,9 @@ Start = Callable[..., Run]
 
 def both(reason: str | None = None) -> pytest.MarkDecorator:
     """Under both managers; with a reason why StreamFlow's own fails, if it does."""
-    marks = (
-        [] if reason is None else [pytest.mark.xfail(reason=reason, raises=(AssertionError, subprocess.TimeoutExpired))]
-    )
+    marks = [pytest.mark.reference]
+    if reason is not None:
+        marks.append(pytest.mark.xfail(reason=reason, raises=(AssertionError, subprocess.TimeoutExpired)))
     return pytest.mark.parametrize("manager", [ANYDEPLOY, pytest.param(REFERENCE, marks=marks)])
 
 
