@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ class Run:
         self._process.kill()
         self._process.wait()
         for pid in with_variable("MARK", str(self.directory)):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _install_nesting(self) -> None:
         """What pip would leave of an installed package, for the one that lies beside this module."""

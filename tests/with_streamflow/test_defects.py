@@ -122,7 +122,7 @@ async def test_a_failed_deploy_is_cleaned_up(make: Make, happened: list[str]):
     assert happened[2:] == ["deploy b", "undeploy b", "undeployed b", "undeploy a", "undeployed a"]
 
 
-@managers("what is being deployed when it is closed is left behind, or torn down half-way")
+@managers("close() hangs after a deploy was cancelled, and what that has made is left behind")
 async def test_closing_leaves_nothing_behind(make: Make, happened: list[str]):
     """U8"""
     sut = make()
@@ -171,7 +171,7 @@ async def test_two_of_one_name_never_overlap(make: Make, happened: list[str]):
     await sut.close()
 
 
-@managers("one failing undeploy hides that others are still under way, and what it left is forgotten")
+@managers("what it could not undeploy is forgotten")
 async def test_a_failed_undeploy_is_not_forgotten(make: Make, happened: list[str]):
     """U6"""
     sut = make()

@@ -65,6 +65,19 @@ async def test_a_live_deployment_is_kept_when_another_definition_comes(caplog: p
     await sut.close()
 
 
+async def test_what_was_brought_up_for_others_is_the_same_when_it_is_deployed_itself(caplog: pytest.LogCaptureFixture):
+    """D2, D4: StreamFlow's object has the workdir of what it wraps, and the file has not."""
+    sut = manager({"a": {"type": "plain", "config": {"b": 1}}, "b": {"type": "wrapper", "config": None, "wraps": "a"}})
+    await sut.deploy(config("c", "b", lazy=True))
+    await sut.get_connector("c").get_available_locations()
+    for each in (config("a", lazy=True, b=1), config("b", "a", lazy=True)):
+        each.workdir = "/somewhere"
+        await sut.deploy(each)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [len(connectors) for connectors in built.values()] == [1, 1, 1]
+    await sut.close()
+
+
 async def test_definitions_are_never_changed():
     """They are saved to the database after the deploy; not even a connector that changes its settings changes them."""
     definition = config("a", list=[1], mapping={"b": {"c": 1}})

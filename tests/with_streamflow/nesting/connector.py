@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,11 @@ class NestingConnector(ConnectorWrapper):
 
     def kill(self) -> None:
         """End the environment, with all that runs in it."""
-        for pid in with_variable(self.variable, self.value):
-            os.kill(pid, signal.SIGKILL)
+        # Of a process that has just been started, the variables may not be there yet.
+        own = [self.process.pid] if self.process is not None and self.process.returncode is None else []
+        for pid in {*own, *with_variable(self.variable, self.value)}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def write(self, what: str) -> None:
         with self.log.open("a") as log:
