@@ -83,7 +83,7 @@ def property_(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that anydeploy allows of what it needs."""
-    pins = lowest_versions("file", "cli", "test")
+    pins = lowest_versions("file", "cli", "testing", "test")
     session.install("-e", ".[test]", *pins)
     session.run("pytest", *ABOUT_THE_PACKAGE, *session.posargs)
 
