@@ -8,7 +8,14 @@ from importlib.util import find_spec
 import pytest
 
 if find_spec("streamflow") is None:
-    collect_ignore = ["test_conformance.py", "test_defects.py", "test_hosted.py", "test_manager.py", "test_run.py", "test_signals.py"]
+    collect_ignore = [
+        "test_conformance.py",
+        "test_defects.py",
+        "test_hosted.py",
+        "test_manager.py",
+        "test_run.py",
+        "test_signals.py",
+    ]
 
 
 @pytest.fixture
