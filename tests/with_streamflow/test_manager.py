@@ -178,6 +178,19 @@ async def test_without_a_file_paths_are_relative_to_the_directory(tmp_path: Path
     await sut.close()
 
 
+async def test_what_is_shown_again_is_the_same():
+    """R2: between undeploy and deploy it was hidden, but never down."""
+    sut = manager()
+    for each in (config("a"), config("b", "a")):
+        await sut.deploy(each)
+    connector = sut.get_connector("a")
+    await sut.undeploy("a")
+    assert sut.get_connector("a") is None
+    await sut.deploy(config("a"))
+    assert sut.get_connector("a") is connector
+    await sut.close()
+
+
 # -- Lazy connectors -------------------------------------------------------------------------------------------------
 
 
