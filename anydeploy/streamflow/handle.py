@@ -15,7 +15,7 @@ from ..connector import Connector
 from ..exceptions import WorkflowExecutionException
 from ..future import FutureConnector
 from .errors import translated
-from .hosted import Hosted
+from .hosted import DEFAULTS, Hosted
 
 
 class Handle(StreamFlowFuture):
@@ -44,7 +44,8 @@ class Handle(StreamFlowFuture):
     def transferBufferSize(self) -> int:  # type: ignore[override]  # noqa: N802
         if self._connector is not None:
             return self._connector.transferBufferSize
-        default = signature(self._hosted).parameters["transferBufferSize"].default
+        parameter = signature(self._hosted).parameters.get("transferBufferSize")
+        default = parameter.default if parameter is not None else DEFAULTS["transferBufferSize"]
         return cast("int", self._settings.get("transferBufferSize", default))
 
     @property
