@@ -427,6 +427,19 @@ async def test_close_in_the_moment_of_the_first_deploy(happened: list[str], lazy
     assert happened == []
 
 
+async def test_the_end_of_the_loop_in_the_moment_of_the_first_deploy(happened: list[str]):
+    """Asyncio cancels every task then, even one that has not begun: who still waits must not hang."""
+    sut = manager()
+    deploying = asyncio.create_task(sut.deploy(config("a")))
+    asyncio.get_running_loop().call_soon(
+        lambda: [task.cancel() for task in asyncio.all_tasks() if task.get_name() == "anydeploy"]
+    )
+    with pytest.raises(WorkflowExecutionException, match="outside its `async with` block"):
+        await deploying
+    await sut.close()
+    assert happened == []
+
+
 async def test_close_without_a_deploy():
     sut = manager()
     await sut.close()

@@ -131,8 +131,10 @@ def test_a_signal_while_a_command_runs(start: Start, tmp_path: Path, manager: st
     assert run.left() == []
 
 
-@pytest.mark.parametrize("lazy", ["abc", ""], ids=["lazy", "eager"])
-@pytest.mark.parametrize("number", [Signals.SIGINT, Signals.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("number", "lazy"),
+    [pytest.param(Signals.SIGINT, "abc", id="SIGINT-lazy"), pytest.param(Signals.SIGTERM, "", id="SIGTERM-eager")],
+)
 @both("it leaves behind what is being deployed")
 def test_a_signal_while_something_is_being_deployed(
     start: Start, tmp_path: Path, manager: str, number: Signals, lazy: str
