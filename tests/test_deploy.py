@@ -411,6 +411,8 @@ async def test_failure_fails_dependents_with_the_path() -> None:
         await settle()
         assert list(world.existing) == ["bottom"]
         assert "mid" not in world.instances
+        ends = {event.name: event.error for event in world.events if event.state == "absent"}
+        assert ends == {"top": error, "mid": error, "base": None, "side": None}
         assert {name: str(s.state) for name, s in manager.status().items()} == {
             "top": "absent",
             "mid": "absent",
@@ -419,6 +421,21 @@ async def test_failure_fails_dependents_with_the_path() -> None:
             "bottom": "live",
         }
         await manager.deploy("top")
+
+
+async def test_failure_is_told_and_followed_at_once() -> None:
+    """D5: whatever else came up for it goes down while it is still being cleaned up."""
+    world = World()
+    world.fail("deploy base")
+    cleanup = world.hold("undeploy base")
+    async with world.manager(unit("top", "side", "base"), unit("side"), unit("base")) as manager:
+        async with create_task_group() as tasks:
+            start(tasks, manager.deploy, "top")
+            await cleanup.reached.wait()
+            await settle()
+            assert world.states("base") == ["deploying", "undeploying"]
+            assert list(world.existing) == ["base"]
+            cleanup.release()
 
 
 async def test_failure_in_a_diamond() -> None:

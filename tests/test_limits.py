@@ -60,6 +60,23 @@ def test_timeouts(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_shutdown_timeout_before_the_definition_s(backend: str) -> None:
+    """K2, M1: the error names the limit that was reached."""
+
+    async def use() -> None:
+        world = World()
+        world.hold("undeploy a")
+        world.hold("undeploy a")
+        with pytest.raises(ExceptionGroup) as caught:
+            async with world.build(unit("a", undeploy_timeout=9), shutdown_timeout=4) as manager:
+                await manager.deploy("a")
+        (error,) = caught.value.exceptions
+        assert "cut off by the shutdown timeout" in str(error)
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_retries(backend: str) -> None:
     """K3: each attempt is cleaned up before the next, and the one that succeeds stays up."""
 
@@ -74,6 +91,38 @@ def test_retries(backend: str) -> None:
             await anyio.sleep(100)
             assert world.count("undeployed a") == 2
             assert manager.get_connector("a") is world.instances["a"][2]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_slot_is_free_during_the_backoff(backend: str) -> None:
+    """K1, K3: who waits to try again keeps nobody from going on meanwhile."""
+
+    async def use() -> None:
+        world = World()
+        world.fail("deploy a")
+        async with world.manager(unit("a", retries=1), unit("b"), max_concurrent=1) as manager:
+            await manager.deploy_all(["a", "b"])
+            begun = [entry for entry in world.history if entry in ("deploy a", "deploy b")]
+            assert begun == ["deploy a", "deploy b", "deploy a"]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_stuck_holds_no_slot(backend: str) -> None:
+    """K1, U6: others go on, and it needs a slot again when it is tried again."""
+
+    async def use() -> None:
+        world = World()
+        world.fail("undeploy a")
+        async with world.manager(unit("a"), unit("b"), max_concurrent=1) as manager:
+            await manager.deploy("a")
+            with pytest.raises(UndeployError):
+                await manager.undeploy("a")
+            await manager.deploy("b")
+        assert world.most_running == 1
 
     run_virtual(backend, use)
 

@@ -195,6 +195,28 @@ async def test_close_during_everything() -> None:
         await manager.close()
 
 
+async def test_close_of_an_idle_manager() -> None:
+    """U8: where nothing is up there is nothing to wait for."""
+    world = World()
+    async with world.manager(unit("a")) as manager:
+        await manager.close()
+        await manager.close()
+
+
+async def test_close_tries_what_is_stuck_once() -> None:
+    """U8: a last time, and not again and again."""
+    world = World()
+    for _ in range(3):
+        world.fail("undeploy a")
+    async with world.build(unit("a")) as manager:
+        await manager.deploy("a")
+        with pytest.raises(UndeployError):
+            await manager.undeploy("a")
+        with pytest.raises(ExceptionGroup):
+            await manager.close()
+    assert world.count("undeploy a") == 2
+
+
 async def test_close_reports_and_continues_below() -> None:
     """U8: what stays stuck is reported, and what lies under it goes down all the same."""
     world = World()

@@ -1,0 +1,42 @@
+"""What is told of deployments: the events, and `status`."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from scripted import ScriptedError, World, settle, start, unit
+from virtual import BACKENDS, run_virtual
+
+
+@pytest.mark.anyio
+async def test_environment_that_ends_by_itself() -> None:
+    """R1, R4: it is told at once that it was lost, and why; it stays live until it is torn down in its turn."""
+    world = World()
+    async with world.manager(unit("a")) as manager:
+        await manager.deploy("a")
+        error = ScriptedError("gone")
+        world.instances["a"][0].on_lost(error)
+        event = world.events[-1]
+        assert (event.name, event.state, event.error) == ("a", "lost", error)
+        assert (manager.status()["a"].state, manager.status()["a"].error) == ("live", error)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_since(backend: str) -> None:
+    """D1: an event and the status say when the deployment came to its state, on the clock of the event loop."""
+
+    async def use() -> None:
+        world = World()
+        world.plan("deploy a", action=lambda connector: anyio.sleep(2))
+        async with world.manager(unit("a")) as manager, anyio.create_task_group() as tasks:
+            began = anyio.current_time()
+            assert manager.status()["a"].since is None
+            call = start(tasks, manager.deploy, "a")
+            await anyio.sleep(1)
+            assert manager.status()["a"].since == began
+            await call.wait()
+            await anyio.sleep(1)
+            assert manager.status()["a"].since == began + 2
+            assert [event.when for event in world.events] == [began, began + 2]
+
+    run_virtual(backend, use)
