@@ -139,7 +139,7 @@ class Deployment:
     explicit: bool = False
     #: Settled or not, as long as somebody has still to wake up from it.
     claims: dict[Claim, None] = field(factory=dict[Claim, None], repr=False)
-    #: The one of them that newcomers share; None once it is settled.
+    #: The one of them that newcomers share.
     shared_claim: Claim | None = field(default=None, repr=False)
     #: `undeploy` was called since the last `deploy` (rule R1).
     hidden: bool = False

@@ -96,6 +96,22 @@ def test_retries(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_backoff(backend: str) -> None:
+    """K3: a second, then twice as long each time, but never more than half a minute."""
+
+    async def use() -> None:
+        world = World()
+        for _ in range(7):
+            world.fail("deploy a")
+        async with world.manager(unit("a", retries=7)) as manager:
+            began = anyio.current_time()
+            await manager.deploy("a")
+            assert anyio.current_time() - began == 1 + 2 + 4 + 8 + 16 + 30 + 30
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_slot_is_free_during_the_backoff(backend: str) -> None:
     """K1, K3: who waits to try again keeps nobody from going on meanwhile."""
 
@@ -186,6 +202,32 @@ def test_deploy_that_comes_back_in_spite_of_its_timeout(backend: str) -> None:
             assert isinstance(caught.value.__cause__, TimeoutError)
             assert manager.get_connector("late") is None
             assert Late.undeployed == 1
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("up", "down"), [(1, 2), (2, 1), (2, 3), (3, 2)])
+def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -> None:
+    """K1: the path that remains counts the same on the way up and on the way down, and more than who asked first."""
+
+    async def use() -> None:
+        world = World()
+        busy = world.hold("deploy busy")
+        chains = {name: [f"{name}{i}" for i in range(n)] for name, n in (("up", up), ("down", down))}
+        configs = [unit(name, *chain[:i][-1:]) for chain in chains.values() for i, name in enumerate(chain)]
+        async with world.manager(*configs, unit("busy"), max_concurrent=1) as manager:
+            await manager.deploy(chains["down"][-1])
+            async with anyio.create_task_group() as tasks:
+                start(tasks, manager.deploy, "busy")
+                await busy.reached.wait()
+                calls = [(up, manager.deploy, chains["up"][-1]), (down, manager.undeploy, chains["down"][-1])]
+                for _, call, name in sorted(calls, key=lambda each: each[0]):
+                    start(tasks, call, name)
+                    await settle()
+                busy.release()
+            following = world.history[world.position("deployed busy") + 1]
+            assert following == ("deploy up0" if up > down else f"undeploy down{down - 1}")
 
     run_virtual(backend, use)
 

@@ -40,3 +40,48 @@ def test_since(backend: str) -> None:
             assert [event.when for event in world.events] == [began, began + 2]
 
     run_virtual(backend, use)
+
+
+@pytest.mark.anyio
+async def test_waiting_for() -> None:
+    """D1, U2: on the way up for dependencies that are not live, and when it has to go for dependents that are not down."""
+    world = World()
+    base, side, top = world.hold("deploy base"), world.hold("deploy side"), world.hold("undeploy top")
+    async with world.manager(unit("top", "base", "side"), unit("base"), unit("side")) as manager:
+
+        def waiting_for(name: str) -> tuple[str, ...]:
+            return manager.status()[name].waiting_for
+
+        async with anyio.create_task_group() as tasks:
+            call = start(tasks, manager.deploy, "top")
+            await side.reached.wait()
+            assert (waiting_for("top"), waiting_for("base")) == (("base", "side"), ())
+            base.release()
+            await settle()
+            assert waiting_for("top") == ("side",)
+            side.release()
+            await call.wait()
+            assert (waiting_for("top"), waiting_for("base")) == ((), ())
+            await manager.undeploy("base")
+            assert waiting_for("base") == ("top",)
+            start(tasks, manager.undeploy, "top")
+            await top.reached.wait()
+            assert (waiting_for("top"), waiting_for("side")) == ((), ())
+            top.release()
+
+
+@pytest.mark.anyio
+async def test_explicit() -> None:
+    """U1: whether a deploy of its own stands for it, granted or with a caller still waiting."""
+    world = World()
+    plan = world.hold("deploy base")
+    async with world.manager(unit("top", "base"), unit("base")) as manager, anyio.create_task_group() as tasks:
+        call = start(tasks, manager.deploy, "top")
+        await plan.reached.wait()
+        assert [status.explicit for status in manager.status().values()] == [True, False]
+        plan.release()
+        await call.wait()
+        assert [status.explicit for status in manager.status().values()] == [True, False]
+        await manager.deploy("base")
+        await manager.undeploy("top")
+        assert [status.explicit for status in manager.status().values()] == [False, True]

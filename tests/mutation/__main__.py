@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mutation.mutants import MODULES, Mutant, sites
-from mutation.trial import Trials
+from mutation.trial import Trials, hold_trials
 
 Key: TypeAlias = tuple[str, str, str, str]
+_FAILURES = ("surviving", "wrongly argued")
 
 
 def main() -> int:
@@ -29,27 +30,26 @@ def main() -> int:
     begun = time.monotonic()
     argued = _argued()
     unmatched = {key for key in argued if key[0].removesuffix(".py") in arguments.modules}
-    trials = Trials()
-    if (failing := trials.killer(None)) is not None:
-        print(f"without any change fails: {failing}")
-        return 1
     score: Counter[str] = Counter()
-    for mutant in _mutants(arguments.modules, arguments.sample):
-        unmatched.discard(mutant.key)
-        if mutant.key in argued and not arguments.argued:
-            outcome = "argued"
-        else:
-            outcome = _outcome(trials.killer(mutant), is_argued=mutant.key in argued)
-        score[outcome] += 1
-        if outcome in ("surviving", "wrongly argued"):
-            print(f"{outcome}:\n{_as_toml(mutant)}", flush=True)
+
+    def try_all(trials: Trials) -> None:
+        for mutant in _mutants(arguments.modules, arguments.sample):
+            unmatched.discard(mutant.key)
+            is_argued = mutant.key in argued
+            tried = arguments.argued or not is_argued
+            outcome = _outcome(trials.killer(mutant) if tried else None, is_argued=is_argued)
+            score[outcome] += 1
+            if outcome in _FAILURES:
+                print(f"{outcome}:\n{_as_toml(mutant)}", flush=True)
+
+    hold_trials(try_all)
     if arguments.sample is not None:
         unmatched.clear()
     for file, where, was, becomes in sorted(unmatched):
         print(f"argued about, but not there: {file}, {where}: {was} -> {becomes}")
-    outcomes = ("killed", "argued", "surviving", "wrongly argued")
-    print(f"{score.total()} mutants in {time.monotonic() - begun:.0f} s:", *(f"{score[o]} {o}" for o in outcomes))
-    return 1 if score["surviving"] or score["wrongly argued"] or unmatched else 0
+    counts = ", ".join(f"{score[outcome]} {outcome}" for outcome in ("killed", "argued", *_FAILURES))
+    print(f"{score.total()} mutants in {time.monotonic() - begun:.0f} s: {counts}")
+    return 1 if unmatched or any(score[outcome] for outcome in _FAILURES) or not score else 0
 
 
 def _arguments() -> argparse.Namespace:

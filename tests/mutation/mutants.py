@@ -33,6 +33,7 @@ class Mutant:
     :ivar was: the lines that are changed, without their indentation
     :ivar becomes: what stands in their place
     :ivar source: the whole of the changed module
+    :ivar in_function: whether only what a function does when it is called is changed
     """
 
     file: str
@@ -40,11 +41,18 @@ class Mutant:
     was: str
     becomes: str
     source: str
+    in_function: bool
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """What it is called by; a change that can be made twice in one function has the same key both times."""
         return self.file, self.where, self.was, self.becomes
+
+
+def unchanged(*, in_function: bool) -> Mutant:
+    """What no test may fail for."""
+    path = PACKAGE / f"{MODULES[-1]}.py"
+    return Mutant(path.name, "", "", "", path.read_text(), in_function)
 
 
 @frozen
@@ -68,7 +76,7 @@ class Site:
         if meaning in seen:
             return None
         seen.add(meaning)
-        return Mutant(path.name, *_change(source, mutated), mutated)
+        return Mutant(path.name, *_change(source, mutated))
 
 
 def sites(module: str) -> Iterator[Site]:
@@ -126,22 +134,25 @@ def _meaning(source: str) -> int:
     return hash(ast.dump(tree))
 
 
-def _change(source: str, mutated: str) -> tuple[str, str, str]:
+def _change(source: str, mutated: str) -> tuple[str, str, str, str, bool]:
     old, new = source.splitlines(), mutated.splitlines()
     changes = [code for code in difflib.SequenceMatcher(None, old, new).get_opcodes() if code[0] != "equal"]
     (_, start, _, new_start, _), (_, _, end, _, new_end) = changes[0], changes[-1]
-    return _enclosing(ast.parse(source), start + 1), _stripped(old[start:end]), _stripped(new[new_start:new_end])
+    path = list(_enclosing(ast.parse(source), start + 1))
+    in_function = any(not isinstance(node, ast.ClassDef) and start + 1 >= node.body[0].lineno for node in path)
+    where = ".".join(node.name for node in path)
+    return where, _stripped(old[start:end]), _stripped(new[new_start:new_end]), mutated, in_function
 
 
-def _stripped(lines: list[str]) -> str:
-    return "\n".join(line.strip() for line in lines)
-
-
-def _enclosing(scope: ast.AST, line: int) -> str:
+def _enclosing(scope: ast.AST, line: int) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The classes and functions around a line, decorators included, from the outermost in."""
     for node in ast.iter_child_nodes(scope):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             if first <= line <= (node.end_lineno or first):
-                inner = _enclosing(node, line)
-                return f"{node.name}.{inner}" if inner else node.name
-    return ""
+                yield node
+                yield from _enclosing(node, line)
+
+
+def _stripped(lines: list[str]) -> str:
+    return "\n".join(line.strip() for line in lines)

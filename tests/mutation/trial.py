@@ -1,88 +1,148 @@
 """The trial of one mutant: the tests, up to the first that fails.
 
-It is held in a fork of this process, which has everything imported but anydeploy and its tests; so a mutant costs the
-import of these, and then a few tests. They run on asyncio in virtual time, where nothing takes long and what would wait
-for ever fails at once: first those that have found most of the mutants of the same module, and the slow ones last.
+The tests are collected once; each trial is a fork of that, with the mutant put in place. They run on asyncio in virtual
+time, where nothing takes long and what would wait for ever fails at once: first those that have found most of the
+mutants of the same module, and the slow ones last.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import hypothesis
 import pytest
+from _pytest.main import pytest_runtestloop
 
-from mutation.mutants import PACKAGE, Mutant
+from mutation.mutants import PACKAGE, Mutant, unchanged
 
-#: What the tests import of others.
-_PRELOADED = (
-    "anyio._backends._asyncio", "anyio._backends._trio", "anyio.from_thread", "anyio.pytest_plugin", "attrs", "cattrs",
-    "hypothesis.stateful", "ruamel.yaml", "trio.testing", "uvloop",
+_TESTS = PACKAGE.parent / "tests"
+_FILES = (
+    "lifecycle", "graph", "status", "deploy", "undeploy", "reading", "context", "limits", "lazy", "makespan",
+    "definitions", "manager_stateful", "cost", "storm",
 )  # fmt: skip
-_QUICK = (
-    "lifecycle", "graph", "deploy", "undeploy", "reading", "context", "limits", "lazy", "makespan", "definitions",
-)  # fmt: skip
-_SLOW = ("manager_stateful", "cost", "storm")
+#: The tests that take longest, in this order after the others; the very slow ones however many mutants they find.
+_SLOW = ("test_long_chain", "test_graph.py")
+_VERY_SLOW = ("test_manager_stateful.py", "test_cost.py", "test_storm.py")
 #: Seconds for one test, and for all of them.
 _TEST_TIMEOUT, _TIMEOUT = 10, 300
 _OPTIONS = (
-    "-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-W", "ignore:Module already imported",
-    f"--timeout={_TEST_TIMEOUT}",
+    "-x", "-q", "-s", "--assert=plain", "-p", "no:cacheprovider", "-W", "ignore:Module already imported",
+    f"--timeout={_TEST_TIMEOUT}", f"--rootdir={PACKAGE.parent}",
+    *(str(_TESTS / f"test_{name}.py") for name in _FILES),
 )  # fmt: skip
 
 
-class Trials:
-    """Prepares this process for trials, and remembers which tests find what."""
+def hold_trials(what: Callable[[Trials], None]) -> None:
+    """Collect the tests, and then do something that needs trials."""
+    # The same examples for each, and none made smaller: that one fails is all that is asked.
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile("mutation", derandomize=True, database=None, phases=phases)
+    os.environ["HYPOTHESIS_PROFILE"] = "mutation"
+    pytest.main([*_OPTIONS], plugins=[Trials(what)])
 
-    def __init__(self) -> None:
-        for name in _PRELOADED:
-            importlib.import_module(name)
-        # The same examples for each, and none made smaller: that one fails is all that is asked.
-        phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-        hypothesis.settings.register_profile("mutation", derandomize=True, database=None, phases=phases)
-        os.environ["HYPOTHESIS_PROFILE"] = "mutation"
-        gc.freeze()
+
+class _Selection:
+    """Of the tests those on asyncio, in virtual time, the slow ones last."""
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        from virtual import VirtualLoop
+
+        items[:] = [item for item in items if "trio" not in item.name and "uvloop" not in item.name]
+        items.sort(key=lambda item: _slowness(item.nodeid))
+        for item in items:
+            if "anyio_backend" in item.fixturenames:
+                item.callspec.params["anyio_backend"] = ("asyncio", {"loop_factory": VirtualLoop})
+
+
+class Trials(_Selection):
+    """Holds them in place of running the tests, and remembers which tests find what."""
+
+    def __init__(self, what: Callable[[Trials], None]) -> None:
+        self._what = what
         self._found: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def killer(self, mutant: Mutant | None) -> str | None:
-        """The test that fails for a mutant, or for the core as it is; "" if that cannot even be imported; or None."""
-        found = self._found[mutant.file if mutant is not None else ""]
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._session = session
+        self._functions = [each for each in gc.get_objects() if isinstance(each, FunctionType)]
+        gc.freeze()
+        for in_function in (True, False):
+            failing = self.killer(unchanged(in_function=in_function))
+            assert failing is None, f"fails without any change: {failing}"
+        self._what(self)
+        return True
+
+    def killer(self, mutant: Mutant) -> str | None:
+        """The test that fails, if one does; "" if the mutant cannot even be imported."""
         with tempfile.TemporaryFile() as note:
             pid = os.fork()
             if pid == 0:
                 try:
-                    os._exit(_try(mutant, [test for test, _ in found.most_common()], note.fileno()))
+                    os._exit(self._try(mutant, note.fileno()))
                 finally:
                     os._exit(1)
             if _status(pid) == 0:
                 return None
             note.seek(0)
             test = note.read().decode()
-        if not any(f"/test_{name}.py" in test for name in _SLOW):
-            found[test] += 1
+        if not any(name in test for name in _VERY_SLOW):
+            self._found[mutant.file][test] += 1
         return test
 
+    def _try(self, mutant: Mutant, note: int) -> int:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        if not mutant.in_function:
+            return _try_afresh(mutant, note)
+        _swap(self._functions, mutant)
+        found = self._found[mutant.file]
+        self._session.items.sort(key=lambda item: -found[item.nodeid])
+        self._session.config.pluginmanager.register(_Note(note))
+        try:
+            pytest_runtestloop(self._session)
+        except pytest.Session.Failed:
+            return 1
+        return 0
 
-def _try(mutant: Mutant | None, likely: list[str], note: int) -> int:
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    if mutant is not None:
-        sys.meta_path.insert(0, _Loader(mutant))  # type: ignore[arg-type]
-    tests = PACKAGE.parent / "tests"
-    files = [str(tests / f"test_{name}.py") for name in (*_QUICK, *_SLOW)]
-    return pytest.main([*_OPTIONS, f"--rootdir={tests.parent}", *files], plugins=[_Selection(likely, note)])
+
+def _slowness(test: str) -> int:
+    return next((rank for rank, name in enumerate((*_SLOW, *_VERY_SLOW), 1) if name in test), 0)
+
+
+def _swap(functions: list[FunctionType], mutant: Mutant) -> None:
+    path = str(PACKAGE / mutant.file)
+    codes = {code.co_qualname: code for code in _codes(compile(mutant.source, path, "exec", dont_inherit=True))}
+    for function in functions:
+        if function.__code__.co_filename == path and function.__code__.co_qualname in codes:
+            function.__code__ = codes[function.__code__.co_qualname]
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield inner
+            yield from _codes(inner)
+
+
+def _try_afresh(mutant: Mutant, note: int) -> int:
+    """Import and collect everything anew: what a module or a class does when it is made is done already."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if file.startswith((f"{PACKAGE}{os.sep}", f"{_TESTS}{os.sep}")) and not name.startswith("mutation"):
+            del sys.modules[name]
+    sys.meta_path.insert(0, _Loader(mutant))  # type: ignore[arg-type]
+    return pytest.main([*_OPTIONS], plugins=[_Selection(), _Note(note)])
 
 
 class _Loader(SourceFileLoader):
@@ -99,25 +159,15 @@ class _Loader(SourceFileLoader):
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
-class _Selection:
-    """Of the tests those on asyncio, in virtual time, the likely ones first; notes which one runs."""
+class _Note:
+    """Notes which test runs."""
 
-    def __init__(self, likely: list[str], note: int) -> None:
-        self._ranks = {test: rank for rank, test in enumerate(likely)}
-        self._note = note
-
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        from virtual import VirtualLoop
-
-        items[:] = [item for item in items if "trio" not in item.name and "uvloop" not in item.name]
-        items.sort(key=lambda item: self._ranks.get(item.nodeid, len(self._ranks)))
-        for item in items:
-            if "anyio_backend" in getattr(item, "fixturenames", ()):
-                item.callspec.params["anyio_backend"] = ("asyncio", {"loop_factory": VirtualLoop})
+    def __init__(self, file: int) -> None:
+        self._file = file
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        os.ftruncate(self._note, 0)
-        os.pwrite(self._note, nodeid.encode(), 0)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, nodeid.encode(), 0)
 
 
 def _status(pid: int) -> int:
