@@ -141,6 +141,25 @@ async def test_once_for_all_callers() -> None:
         assert len(world.instances["a"]) == 1
 
 
+@pytest.mark.parametrize("group_first", [False, True])
+async def test_each_waits_for_what_it_has_asked_for(group_first: bool) -> None:
+    """D1, D2: of two callers one waits for a single deployment and the other one for more than that."""
+    world = World()
+    a, b = world.hold("deploy a"), world.hold("deploy b")
+    async with world.manager(unit("a"), unit("b")) as manager, create_task_group() as tasks:
+        calls: dict[bool, Any] = {}
+        for is_group in (group_first, not group_first):
+            calls[is_group] = start(tasks, *([manager.deploy_all] if is_group else [manager.deploy, "a"]))
+            await settle()
+        await b.reached.wait()
+        a.release()
+        assert await calls[False].wait() == "returned"
+        await settle()
+        assert calls[True].outcome == "waiting"
+        b.release()
+        assert await calls[True].wait() == "returned"
+
+
 # -- D3 ----------------------------------------------------------------------------------------------------------------
 
 

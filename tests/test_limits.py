@@ -207,7 +207,7 @@ def test_deploy_that_comes_back_in_spite_of_its_timeout(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("up", "down"), [(1, 2), (2, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize(("up", "down"), [(1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3)])
 def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -> None:
     """K1: the path that remains counts the same on the way up and on the way down, and more than who asked first."""
 
