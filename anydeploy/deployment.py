@@ -268,15 +268,12 @@ class Deployment:
 
         :raises UndeployError: if it failed; a fresh one for each caller
         """
-        if self.state is DeploymentState.STUCK:
-            raise self.undeploy_error(self.error)
-        if self.state is DeploymentState.UNDEPLOYING:
-            if self._teardown is None:
-                self._teardown = Teardown()
-            teardown = self._teardown
-            await teardown.event.wait()
-            if teardown.error is not None:
-                raise self.undeploy_error(teardown.error)
+        if self._teardown is None:
+            self._teardown = Teardown()
+        teardown = self._teardown
+        await teardown.event.wait()
+        if teardown.error is not None:
+            raise self.undeploy_error(teardown.error)
 
     def teardown_ended(self, error: BaseException | None) -> None:
         if self._teardown is not None:
@@ -418,7 +415,6 @@ class Deployment:
         return TimeoutError(f"{what} did not end within {limit:g} s ({what}_timeout)")
 
     async def _back_off(self, delay: float) -> None:
-        self._wake = Event()
         with CancelScope(shield=True):
             self.fleet.pause(self)
             with suppress(get_cancelled_exc_class()), move_on_after(delay):

@@ -255,6 +255,18 @@ async def test_keyboard_interrupt_out_of_a_connector(kind: str) -> None:
     world.check()
 
 
+async def test_interrupt_is_not_tried_again() -> None:
+    """M2, K3: who waits for the connector out of which it came is told at once, and the rest goes down."""
+    world = World()
+    world.fail("deploy a", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        async with world.manager(unit("a", retries=3)) as manager:
+            with anyio.CancelScope(shield=True), pytest.raises(DeployError):
+                await manager.deploy("a")
+    assert world.count("deploy a") == 1
+    world.check()
+
+
 # -- M3 ----------------------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +292,28 @@ async def test_native_cancellation_of_a_caller() -> None:
             await last
         await settle()
         assert world.history[-3:] == ["deploy cancelled a", "undeploy a", "undeployed a"]
+
+
+async def test_every_call_is_a_checkpoint() -> None:
+    """M3: also where there is nothing to wait for: who is cancelled already is told so."""
+    world = World()
+    async with world.manager(unit("a"), unit("lazy", lazy=True)) as manager:
+        await manager.deploy("a")
+        calls = [
+            (manager.deploy, "a"),
+            (manager.deploy, "lazy"),
+            (manager.deploy_all, []),
+            (manager.undeploy, "unknown"),
+            (manager.undeploy_all,),
+            (manager.close,),
+            (world.build().close,),
+        ]
+        for function, *arguments in calls:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await function(*arguments)
+            assert scope.cancelled_caught, function
+            await settle()
 
 
 async def test_wait_for_is_a_cancellation() -> None:

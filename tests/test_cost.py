@@ -509,7 +509,7 @@ def test_going_through_all_is_seen():
     assert Registry.visits == 8
 
 
-@pytest.mark.parametrize("operation", ["deploy", "undeploy", "use"])
+@pytest.mark.parametrize("operation", ["deploy", "undeploy", "undeploy_all", "use"])
 def test_nothing_is_kept_of_those_who_have_gone(operation: str):
     """A manager that runs for years does not grow."""
 
@@ -528,6 +528,8 @@ def test_nothing_is_kept_of_those_who_have_gone(operation: str):
                     await manager.deploy("d0" if operation == "deploy" else "d1")
                     if operation == "undeploy":
                         await manager.undeploy("d1")
+                    elif operation == "undeploy_all":
+                        await manager.undeploy_all()
             connector = None
             gc.collect()
             return len(gc.get_objects())

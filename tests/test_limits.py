@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import pytest
-from scripted import World, settle, start, unit
+from scripted import Call, ScriptedError, World, settle, start, unit
 from virtual import BACKENDS, run_virtual
 
 from anydeploy import (
@@ -113,15 +114,17 @@ def test_backoff(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_slot_is_free_during_the_backoff(backend: str) -> None:
-    """K1, K3: who waits to try again keeps nobody from going on meanwhile."""
+    """K1, K3: who waits to try again keeps nobody from going on meanwhile, and then waits for a slot."""
 
     async def use() -> None:
         world = World()
         world.fail("deploy a")
+        world.plan("deploy b", action=lambda connector: anyio.sleep(5))
         async with world.manager(unit("a", retries=1), unit("b"), max_concurrent=1) as manager:
             await manager.deploy_all(["a", "b"])
             begun = [entry for entry in world.history if entry in ("deploy a", "deploy b")]
             assert begun == ["deploy a", "deploy b", "deploy a"]
+            assert world.most_running == 1
 
     run_virtual(backend, use)
 
@@ -207,9 +210,9 @@ def test_deploy_that_comes_back_in_spite_of_its_timeout(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("up", "down"), [(1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3)])
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3)])
 def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -> None:
-    """K1: the path that remains counts the same on the way up and on the way down, and more than who asked first."""
+    """K1: the path that remains counts the same on the way up and on the way down; then it is who asked first."""
 
     async def use() -> None:
         world = World()
@@ -217,7 +220,8 @@ def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -
         chains = {name: [f"{name}{i}" for i in range(n)] for name, n in (("up", up), ("down", down))}
         configs = [unit(name, *chain[:i][-1:]) for chain in chains.values() for i, name in enumerate(chain)]
         async with world.manager(*configs, unit("busy"), max_concurrent=1) as manager:
-            await manager.deploy(chains["down"][-1])
+            for name in chains["down"]:
+                await manager.deploy(name)
             async with anyio.create_task_group() as tasks:
                 start(tasks, manager.deploy, "busy")
                 await busy.reached.wait()
@@ -227,7 +231,7 @@ def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -
                     await settle()
                 busy.release()
             following = world.history[world.position("deployed busy") + 1]
-            assert following == ("deploy up0" if up > down else f"undeploy down{down - 1}")
+            assert following == ("deploy up0" if up >= down else f"undeploy down{down - 1}")
 
     run_virtual(backend, use)
 
@@ -294,6 +298,37 @@ def test_connector_at_work_waits_for_nobody(backend: str, operation: str, wait_f
             await manager.undeploy("a")
             assert len(refused) == 1
             assert manager.get_connector("up") is not None
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("operation", ["deploy", "undeploy", "failing undeploy"])
+def test_connector_that_was_at_work_may_wait(backend: str, operation: str) -> None:
+    """K1: what it has started may wait for others as soon as its own deploy or undeploy has ended."""
+
+    async def use() -> None:
+        world = World()
+        ended = anyio.Event()
+        waiting: list[Call] = []
+
+        async def later() -> None:
+            await ended.wait()
+            await manager.deploy("b")
+
+        async def act(connector: Any) -> None:
+            waiting.append(start(tasks, later))
+            if operation == "failing undeploy":
+                raise ScriptedError("no")
+
+        world.plan(f"{operation.rsplit(maxsplit=1)[-1]} a", action=act)
+        async with world.manager(unit("a"), unit("b")) as manager, anyio.create_task_group() as tasks:
+            await manager.deploy("a")
+            if operation != "deploy":
+                with suppress(UndeployError):
+                    await manager.undeploy("a")
+            ended.set()
+            assert await waiting[0].wait() == "returned"
 
     run_virtual(backend, use)
 

@@ -7,6 +7,9 @@ import pytest
 from scripted import ScriptedError, World, settle, start, unit
 from virtual import BACKENDS, run_virtual
 
+from anydeploy import InvalidConnectorError
+from anydeploy.deployment import describe
+
 
 @pytest.mark.anyio
 async def test_environment_that_ends_by_itself() -> None:
@@ -44,7 +47,7 @@ def test_since(backend: str) -> None:
 
 @pytest.mark.anyio
 async def test_waiting_for() -> None:
-    """D1, U2: on the way up for dependencies that are not live, and when it has to go for dependents that are not down."""
+    """D1, U2: on the way up dependencies that are not live, and when it has to go dependents that are not down."""
     world = World()
     base, side, top = world.hold("deploy base"), world.hold("deploy side"), world.hold("undeploy top")
     async with world.manager(unit("top", "base", "side"), unit("base"), unit("side")) as manager:
@@ -85,3 +88,25 @@ async def test_explicit() -> None:
         await manager.deploy("base")
         await manager.undeploy("top")
         assert [status.explicit for status in manager.status().values()] == [False, True]
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError("disk full"), "OSError: disk full"),
+        (OSError(), "OSError"),
+        (TimeoutError("took too long"), "took too long"),
+        (TimeoutError(), "TimeoutError"),
+        (InvalidConnectorError("a", "gone"), str(InvalidConnectorError("a", "gone"))),
+        (Unprintable(), "Unprintable"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_text_of_an_error(error: Exception, text: str) -> None:
+    """D5: with its type, unless the text says enough without."""
+    assert describe(error) == text
