@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import difflib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,12 +136,19 @@ def _meaning(source: str) -> int:
 
 def _change(source: str, mutated: str) -> tuple[str, str, str, str, bool]:
     old, new = source.splitlines(), mutated.splitlines()
-    changes = [code for code in difflib.SequenceMatcher(None, old, new).get_opcodes() if code[0] != "equal"]
-    (_, start, _, new_start, _), (_, _, end, _, new_end) = changes[0], changes[-1]
-    path = list(_enclosing(ast.parse(source), start + 1))
-    in_function = any(not isinstance(node, ast.ClassDef) and start + 1 >= node.body[0].lineno for node in path)
+    start = _common(old, new)
+    same = min(_common(old[::-1], new[::-1]), len(old) - start, len(new) - start)
+    was, becomes = (_stripped(lines[start : len(lines) - same]) for lines in (old, new))
+    line = len(old) - same
+    path = list(_enclosing(ast.parse(source), line))
+    in_function = any(not isinstance(node, ast.ClassDef) and line >= node.body[0].lineno for node in path)
     where = ".".join(node.name for node in path)
-    return where, _stripped(old[start:end]), _stripped(new[new_start:new_end]), mutated, in_function
+    return where, was, becomes, mutated, in_function
+
+
+def _common(one: list[str], other: list[str]) -> int:
+    """The number of lines that are the same from the beginning on."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _enclosing(scope: ast.AST, line: int) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -155,4 +162,4 @@ def _enclosing(scope: ast.AST, line: int) -> Iterator[ast.ClassDef | ast.Functio
 
 
 def _stripped(lines: list[str]) -> str:
-    return "\n".join(line.strip() for line in lines)
+    return "\n".join(line.strip() for line in lines).strip()
