@@ -15,7 +15,13 @@ from anyio import create_task_group, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
 from scripted import ScriptedError, World, settle, start, unit
 
-from anydeploy import DeployError, ManagerClosedError, UndeployError, WorkflowExecutionException
+from anydeploy import (
+    DefaultDeploymentManager,
+    DeployError,
+    ManagerClosedError,
+    UndeployError,
+    WorkflowExecutionException,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +54,20 @@ async def test_outside_the_block() -> None:
             await call
     assert manager.get_connector("a") is None
     await manager.close()
+
+
+async def test_options_are_named() -> None:
+    """M1: only the definitions are told by their place."""
+    with pytest.raises(TypeError, match="positional"):
+        DefaultDeploymentManager((), {})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_limit_that_lets_nothing_run(limit: int) -> None:
+    """K1: is refused at once."""
+    with pytest.raises(ValueError, match=f"at least 1, not {limit}"):
+        World().build(max_concurrent=limit)
+    World().build(max_concurrent=1)
 
 
 async def test_entered_twice() -> None:

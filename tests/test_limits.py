@@ -61,6 +61,28 @@ def test_timeouts(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_timeouts_that_nobody_has_set(backend: str) -> None:
+    """K2, M1: five minutes for a teardown, a quarter of an hour for all of them, and no limit for a deploy."""
+
+    async def use() -> None:
+        world = World()
+        world.plan("deploy a", action=lambda connector: anyio.sleep(10_000))
+        for _ in range(2):
+            world.hold("undeploy a")
+        world.hold("undeploy b")
+        manager = world.build(unit("a", undeploy_timeout=5000), unit("b"))
+        with pytest.raises(ExceptionGroup):
+            async with manager:
+                await manager.deploy_all()
+                with pytest.raises(UndeployError, match="300 s"):
+                    await manager.undeploy("b")
+                began = anyio.current_time()
+        assert anyio.current_time() - began == 900
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_shutdown_timeout_before_the_definition_s(backend: str) -> None:
     """K2, M1: the error names the limit that was reached."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import anyio
 import pytest
 from scripted import ScriptedError, World, settle, start, unit
 from virtual import BACKENDS, run_virtual
 
-from anydeploy import InvalidConnectorError
+from anydeploy import DeployError, InvalidConnectorError
 from anydeploy.deployment import describe
 
 
@@ -88,6 +90,38 @@ async def test_explicit() -> None:
         await manager.deploy("base")
         await manager.undeploy("top")
         assert [status.explicit for status in manager.status().values()] == [False, True]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+async def test_log(caplog: pytest.LogCaptureFixture, level: int) -> None:
+    """D5: every change is logged, and as a warning if something went wrong, whether anybody listens or not."""
+    caplog.set_level(level, logger="anydeploy")
+    world = World()
+    world.fail("deploy a")
+    async with world.manager(unit("a"), on_event=None) as manager:
+        with pytest.raises(DeployError):
+            await manager.deploy("a")
+    expected = [
+        (logging.INFO, "deployment 'a' is deploying"),
+        (logging.WARNING, "deployment 'a' is undeploying: ScriptedError: deploy a: as told"),
+        (logging.INFO, "deployment 'a' is absent"),
+    ]
+    assert [(record.levelno, record.message) for record in caplog.records] == [e for e in expected if e[0] >= level]
+
+
+@pytest.mark.anyio
+async def test_what_was_left_behind() -> None:
+    """U8: it is still shown after the end, as stuck, beside what is absent."""
+    world = World()
+    error = world.fail("undeploy a")
+    world.fail("undeploy a", error)
+    async with world.build(unit("a"), unit("b")) as manager:
+        await manager.deploy_all()
+        with pytest.raises(ExceptionGroup):
+            await manager.close()
+        assert {name: status.state.value for name, status in manager.status().items()} == {"a": "stuck", "b": "absent"}
+        assert manager.status()["a"].error is error
 
 
 class Unprintable(Exception):

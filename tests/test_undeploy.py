@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from anyio import create_task_group
 from scripted import ScriptedError, World, settle, start, unit, wrapper
@@ -227,3 +229,19 @@ async def test_close_reports_and_continues_below() -> None:
         with pytest.raises(ExceptionGroup):
             await manager.close()
     assert list(world.existing) == ["b"]
+
+
+async def test_hurry() -> None:
+    """U8: every connector that there is is told; of what waits for another one there is none yet."""
+    world = World()
+    plan = world.hold("deploy b")
+    hurried: list[str] = []
+    async with world.manager(unit("a"), unit("b"), unit("c", "b")) as manager, create_task_group() as tasks:
+        await manager.deploy("a")
+        start(tasks, manager.deploy, "c")
+        await plan.reached.wait()
+        for name, instances in world.instances.items():
+            instances[0].hurry = partial(hurried.append, name)
+        manager.hurry()
+        assert hurried == ["a", "b"]
+        plan.release()
