@@ -20,10 +20,12 @@ async def test_environment_that_ends_by_itself() -> None:
     async with world.manager(unit("a")) as manager:
         await manager.deploy("a")
         error = ScriptedError("gone")
-        world.instances["a"][0].on_lost(error)
+        world.instances["a"][0].report_lost(error)
         event = world.events[-1]
         assert (event.name, event.state, event.error) == ("a", "lost", error)
         assert (manager.status()["a"].state, manager.status()["a"].error) == ("live", error)
+        with pytest.raises(InvalidConnectorError, match="gone"):
+            await world.instances["a"][0].run(["x"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -19,9 +19,8 @@ PACKAGE = Path(__file__).parents[2] / "anydeploy"
 MODULES = ("lifecycle", "graph", "slots", "deployment", "fleet", "manager")
 #: Two need arguments that say which variable; the third fails on handlers whose exception is the result of a call.
 _LEFT_OUT = ("core/VariableInserter", "core/VariableReplacer", "core/ExceptionReplacer")
-#: Exchanging these changes nothing: identity and equality are the same for all that the core compares but numbers, and
-#: for numbers identity means nothing.
-_IDENTITY, _EQUALITY = ("Is", "IsNot"), ("Eq", "NotEq")
+#: What is compared by identity has no order, and would be equal in the same cases; of numbers identity says nothing.
+_IDENTITY = ("Is", "IsNot")
 
 
 @frozen
@@ -91,8 +90,7 @@ def _operators() -> Iterator[Any]:
     yield ReplaceException()
     for name in sorted(operator_names()):
         old, _, new = name.partition("ReplaceComparisonOperator_")[2].partition("_")
-        swapped = (old in _IDENTITY and new in _EQUALITY) or (old in _EQUALITY and new in _IDENTITY)
-        if not swapped and name not in _LEFT_OUT:
+        if (old in _IDENTITY) == (new in _IDENTITY) and name not in _LEFT_OUT:
             yield get_operator(name)()
 
 
