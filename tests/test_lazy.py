@@ -8,7 +8,13 @@ import pytest
 from anyio import create_task_group
 from scripted import World, settle, start, unit
 
-from anydeploy import DependencyCycleError, DeployError, InvalidConnectorError, UnknownDeploymentError
+from anydeploy import (
+    DependencyCycleError,
+    DeployError,
+    InvalidConnectorError,
+    ManagerClosedError,
+    UnknownDeploymentError,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +40,17 @@ async def test_what_it_stands_on_is_checked_as_well() -> None:
                 await manager.deploy(name)
             assert manager.get_connector(name) is None
     assert world.history == []
+
+
+async def test_deploy_during_close() -> None:
+    """L1, U8: a manager that is closed meanwhile gives out nothing that could only fail."""
+    world = World()
+    async with world.manager(unit("a", lazy=True)) as manager:
+        async with create_task_group() as tasks:
+            call = start(tasks, manager.deploy, "a")
+            start(tasks, manager.close)
+        assert isinstance(call.error, ManagerClosedError)
+        assert manager.get_connector("a") is None
 
 
 async def test_concurrent_first_users_one_cancelled() -> None:

@@ -112,6 +112,11 @@ async def test_log(caplog: pytest.LogCaptureFixture, level: int) -> None:
     assert [(record.levelno, record.message) for record in caplog.records] == [e for e in expected if e[0] >= level]
 
 
+def test_nothing_is_printed_unless_logging_is_set_up() -> None:
+    """D5: a logger without any handler would print warnings."""
+    assert logging.getLogger("anydeploy").handlers
+
+
 @pytest.mark.anyio
 async def test_what_was_left_behind() -> None:
     """U8: it is still shown after the end, as stuck, beside what is absent."""

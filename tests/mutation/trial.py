@@ -8,6 +8,7 @@ mutants of the same module, and the slow ones last.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -141,6 +142,7 @@ def _try_afresh(mutant: Mutant, note: int) -> int:
         file = getattr(module, "__file__", None) or ""
         if file.startswith((f"{PACKAGE}{os.sep}", f"{_TESTS}{os.sep}")) and not name.startswith("mutation"):
             del sys.modules[name]
+    logging.getLogger("anydeploy").handlers.clear()
     sys.meta_path.insert(0, _Loader(mutant))  # type: ignore[arg-type]
     return pytest.main([*_OPTIONS], plugins=[_Selection(), _Note(note)])
 
