@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -51,6 +53,29 @@ async def test_deploy_during_close() -> None:
             start(tasks, manager.close)
         assert isinstance(call.error, ManagerClosedError)
         assert manager.get_connector("a") is None
+
+
+async def test_use_after_close() -> None:
+    """L1, U8: what was given out before brings nothing up any more."""
+    world = World()
+    async with world.manager(unit("a", lazy=True)) as manager:
+        await manager.deploy("a")
+        connector: Any = manager.get_connector("a")
+        await manager.close()
+        assert manager.get_connector("a") is None
+        with pytest.raises(InvalidConnectorError, match="'a'"):
+            await connector.run(["x"])
+    assert world.history == []
+
+
+async def test_what_was_given_out_is_forgotten() -> None:
+    """L1: with the undeploy, the manager does not keep it."""
+    async with World().manager(unit("a", lazy=True)) as manager:
+        await manager.deploy("a")
+        connector = weakref.ref(manager.get_connector("a"))
+        await manager.undeploy("a")
+        gc.collect()
+        assert connector() is None
 
 
 async def test_concurrent_first_users_one_cancelled() -> None:
