@@ -450,8 +450,8 @@ async def test_cancellation_natively_while_backing_off() -> None:
     world.check()
 
 
-async def test_failing_listener() -> None:
-    """M1: an on_event that raises harms nobody."""
+async def test_failing_listener(caplog: pytest.LogCaptureFixture) -> None:
+    """M1: an on_event that raises harms nobody, and the log says so."""
     world = World()
 
     def on_event(event: Any) -> None:
@@ -461,6 +461,10 @@ async def test_failing_listener() -> None:
         await manager.deploy("b")
         await manager.undeploy("b")
     assert world.history[-1] == "undeployed a"
+    failures = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(failures) == 8
+    assert failures[0].exc_info is not None
+    assert isinstance(failures[0].exc_info[1], ScriptedError)
 
 
 async def test_failing_logging(caplog: pytest.LogCaptureFixture) -> None:
