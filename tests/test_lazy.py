@@ -68,6 +68,20 @@ async def test_use_after_close() -> None:
     assert world.history == []
 
 
+async def test_hidden_and_shown_again() -> None:
+    """L1, R2: it is the same one for as long as the deployment lives."""
+    world = World()
+    async with world.manager(unit("a", lazy=True), unit("b", "a")) as manager:
+        await manager.deploy("a")
+        connector: Any = manager.get_connector("a")
+        await connector.run(["x"])
+        await manager.deploy("b")
+        await manager.undeploy("a")
+        assert manager.get_connector("a") is None
+        await manager.deploy("a")
+        assert manager.get_connector("a") is connector
+
+
 async def test_what_was_given_out_is_forgotten() -> None:
     """L1: with the undeploy, the manager does not keep it."""
     async with World().manager(unit("a", lazy=True)) as manager:
