@@ -56,6 +56,17 @@ async def test_outside_the_block() -> None:
     await manager.close()
 
 
+_INTERFACE = ("deploy", "get_connector", "undeploy", "undeploy_all", "close")
+
+
+@pytest.mark.parametrize("missing", _INTERFACE)
+async def test_incomplete_manager(missing: str) -> None:
+    """M1: a manager without one of the methods of the interface cannot be made."""
+    incomplete = type("Incomplete", (DeploymentManager,), {name: None for name in _INTERFACE if name != missing})
+    with pytest.raises(TypeError, match=f"method '?{missing}'?$"):
+        incomplete()
+
+
 async def test_options_are_named() -> None:
     """M1: only the definitions are told by their place."""
     with pytest.raises(TypeError, match="positional"):
