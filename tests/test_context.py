@@ -18,6 +18,7 @@ from scripted import ScriptedError, World, settle, start, unit
 from anydeploy import (
     DefaultDeploymentManager,
     DeployError,
+    DeploymentManager,
     ManagerClosedError,
     UndeployError,
     WorkflowExecutionException,
