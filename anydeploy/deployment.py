@@ -155,7 +155,7 @@ class Deployment:
     started: bool = False
     #: Its task has made its first step. Before that nothing exists that would have to be given up.
     begun: bool = False
-    #: The number of the request that stands for it in the slots; 0: none.
+    #: The number of its latest request to the slots; 0: none, or it was dropped.
     request: int = 0
     has_slot: bool = False
     #: The manager is closing and this is the last time that the teardown is tried (rule U8).

@@ -58,12 +58,10 @@ class Slots:
         while self._ready:
             number, deployment = self._ready.popleft()
             if deployment.request == number:
-                deployment.request = 0
                 return deployment
         while self._waiting and self._limit is not None and self._taken < self._limit:
             _, number, deployment = heappop(self._waiting)
             if deployment.request == number:
-                deployment.request = 0
                 deployment.has_slot = True
                 self._taken += 1
                 return deployment

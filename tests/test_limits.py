@@ -284,6 +284,24 @@ def test_urgency_of_a_repeated_request(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_request_that_was_dropped(backend: str) -> None:
+    """K1, D6: what nobody wants any more takes no slot, although it was the first to ask."""
+
+    async def use() -> None:
+        world = World()
+        base = world.hold("deploy base")
+        configs = unit("first"), unit("top", "base"), unit("base"), unit("other")
+        async with world.manager(*configs, max_concurrent=1) as manager, anyio.create_task_group() as tasks:
+            call = start(tasks, manager.deploy_all, ["first", "top"])
+            await base.reached.wait()
+            call.cancel()
+            await manager.deploy("other")
+            assert "first" not in world.instances
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("operation", ["deploy", "undeploy"])
 @pytest.mark.parametrize("wait_for", ["lazy", "self", "other", "undeploy", "undeploy_all", "close"])
 def test_connector_at_work_waits_for_nobody(backend: str, operation: str, wait_for: str) -> None:
