@@ -34,8 +34,7 @@ class Slots:
 
     def reorder(self) -> None:
         """Look again at how urgent each request is."""
-        requests = [(number, deployment) for _, number, deployment in self._waiting if deployment.request == number]
-        self._waiting = [(-deployment.urgency, number, deployment) for number, deployment in requests]
+        self._waiting = [(-deployment.urgency, number, deployment) for _, number, deployment in self._waiting]
         heapify(self._waiting)
 
     def request(self, deployment: Deployment) -> None:
