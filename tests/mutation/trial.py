@@ -30,11 +30,11 @@ from mutation.mutants import PACKAGE, Mutant, unchanged
 _TESTS = PACKAGE.parent / "tests"
 _FILES = (
     "lifecycle", "graph", "status", "deploy", "undeploy", "reading", "context", "limits", "lazy", "makespan",
-    "definitions", "manager_stateful", "cost", "storm",
+    "definitions", "manager_stateful", "cost",
 )  # fmt: skip
 #: The tests that take longest, in this order after the others; the very slow ones however many mutants they find.
 _SLOW = ("test_long_chain", "test_graph.py")
-_VERY_SLOW = ("test_manager_stateful.py", "test_cost.py", "test_storm.py")
+_VERY_SLOW = ("test_manager_stateful.py", "test_cost.py")
 #: Seconds for one test, and for all of them.
 _TEST_TIMEOUT, _TIMEOUT = 10, 300
 _OPTIONS = (
