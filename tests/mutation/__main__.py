@@ -2,7 +2,7 @@
 
 ``python -m mutation``, with this directory's parent on the path, tries every mutant but those that ``equivalent.toml``
 argues about, and ends with the score. It fails if one survives that is not argued about, or if an argument is about
-none that there is.
+none that there is (with ``--argued``: about none that survives).
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from mutation.mutants import MODULES, Mutant, sites
 from mutation.trial import Trials, hold_trials
 
 Key: TypeAlias = tuple[str, str, str, str]
-_FAILURES = ("surviving", "wrongly argued")
 
 
 def main() -> int:
     arguments = _arguments()
     begun = time.monotonic()
-    argued = _argued()
-    unmatched = {key for key in argued if key[0].removesuffix(".py") in arguments.modules}
-    score: Counter[str] = Counter()
+    argued = _argued(arguments.modules)
+    score = Counter(killed=0, argued=0, surviving=0)
+    confirmed: set[Key] = set()
 
     def try_all(trials: Trials) -> None:
         for mutant in _mutants(arguments.modules, arguments.sample):
-            unmatched.discard(mutant.key)
-            is_argued = mutant.key in argued
-            tried = arguments.argued or not is_argued
-            outcome = _outcome(trials.killer(mutant) if tried else None, is_argued=is_argued)
-            score[outcome] += 1
-            if outcome in _FAILURES:
-                print(f"{outcome}:\n{_as_toml(mutant)}", flush=True)
+            is_tried = arguments.argued or mutant.key not in argued
+            if is_tried and trials.killer(mutant) is not None:
+                score["killed"] += 1
+            elif mutant.key in argued:
+                score["argued"] += 1
+                confirmed.add(mutant.key)
+            else:
+                score["surviving"] += 1
+                print(f"survives:\n{_as_toml(mutant)}", flush=True)
 
     hold_trials(try_all)
-    if arguments.sample is not None:
-        unmatched.clear()
-    for file, where, was, becomes in sorted(unmatched):
-        print(f"argued about, but not there: {file}, {where}: {was} -> {becomes}")
-    counts = ", ".join(f"{score[outcome]} {outcome}" for outcome in ("killed", "argued", *_FAILURES))
+    in_vain = sorted(argued - confirmed) if arguments.sample is None else []
+    for file, where, was, becomes in in_vain:
+        print(f"argued about in vain: {file}, {where}: {was} -> {becomes}")
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in score.items())
     print(f"{score.total()} mutants in {time.monotonic() - begun:.0f} s: {counts}")
-    return 1 if unmatched or any(score[outcome] for outcome in _FAILURES) or not score else 0
+    return 1 if in_vain or score["surviving"] or not score["killed"] else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -60,11 +60,16 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _argued() -> set[Key]:
+def _argued(modules: list[str]) -> set[Key]:
     """The keys of those about which the list argues."""
     listed = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text())["mutant"]
     assert all(entry["why"] for entry in listed)
-    return {(entry["file"], entry["where"], entry["was"], becomes) for entry in listed for becomes in entry["becomes"]}
+    return {
+        (entry["file"], entry["where"], entry["was"], becomes)
+        for entry in listed
+        for becomes in entry["becomes"]
+        if entry["file"].removesuffix(".py") in modules
+    }
 
 
 def _mutants(modules: list[str], sample: int | None) -> Iterator[Mutant]:
@@ -73,12 +78,6 @@ def _mutants(modules: list[str], sample: int | None) -> Iterator[Mutant]:
         places = random.Random(0).sample(places, sample)
     seen: set[int] = set()
     return (mutant for site in places if (mutant := site.mutant(seen)) is not None)
-
-
-def _outcome(killer: str | None, *, is_argued: bool) -> str:
-    if killer is None:
-        return "argued" if is_argued else "surviving"
-    return "wrongly argued" if is_argued else "killed"
 
 
 def _as_toml(mutant: Mutant) -> str:
