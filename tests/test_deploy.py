@@ -445,11 +445,13 @@ async def test_failure_fails_dependents_with_the_path() -> None:
 async def test_failure_is_told_and_followed_at_once() -> None:
     """D5: whatever else came up for it goes down while it is still being cleaned up."""
     world = World()
-    world.fail("deploy base")
-    cleanup = world.hold("undeploy base")
+    plan, cleanup = world.hold("deploy base"), world.hold("undeploy base")
     async with world.manager(unit("top", "side", "base"), unit("side"), unit("base")) as manager:
         async with create_task_group() as tasks:
             start(tasks, manager.deploy, "top")
+            await plan.reached.wait()
+            await settle()
+            plan.release(ScriptedError("no"))
             await cleanup.reached.wait()
             await settle()
             assert world.states("base") == ["deploying", "undeploying"]
