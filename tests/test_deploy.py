@@ -442,21 +442,17 @@ async def test_failure_fails_dependents_with_the_path() -> None:
         await manager.deploy("top")
 
 
-async def test_failure_is_told_and_followed_at_once() -> None:
-    """D5: whatever else came up for it goes down while it is still being cleaned up."""
+async def test_failure_is_told_at_once() -> None:
+    """D5: the event does not wait for the end of the cleanup, for which the caller does."""
     world = World()
-    plan, cleanup = world.hold("deploy base"), world.hold("undeploy base")
-    async with world.manager(unit("top", "side", "base"), unit("side"), unit("base")) as manager:
-        async with create_task_group() as tasks:
-            start(tasks, manager.deploy, "top")
-            await plan.reached.wait()
-            await settle()
-            plan.release(ScriptedError("no"))
-            await cleanup.reached.wait()
-            await settle()
-            assert world.states("base") == ["deploying", "undeploying"]
-            assert list(world.existing) == ["base"]
-            cleanup.release()
+    error = world.fail("deploy a")
+    cleanup = world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        start(tasks, manager.deploy, "a")
+        await cleanup.reached.wait()
+        assert world.states("a") == ["deploying", "undeploying"]
+        assert world.events[-1].error is error
+        cleanup.release()
 
 
 async def test_failure_in_a_diamond() -> None:
