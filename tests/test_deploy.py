@@ -450,9 +450,10 @@ async def test_failure_is_told_at_once() -> None:
     async with world.manager(unit("a")) as manager, create_task_group() as tasks:
         start(tasks, manager.deploy, "a")
         await cleanup.reached.wait()
-        assert world.states("a") == ["deploying", "undeploying"]
-        assert world.events[-1].error is error
+        events = list(world.events)
         cleanup.release()
+    assert [event.state for event in events] == ["deploying", "undeploying"]
+    assert events[-1].error is error
 
 
 async def test_failure_in_a_diamond() -> None:

@@ -143,7 +143,9 @@ def test_slot_is_free_during_the_backoff(backend: str) -> None:
         world.fail("deploy a")
         world.plan("deploy b", action=lambda connector: anyio.sleep(5))
         async with world.manager(unit("a", retries=1), unit("b"), max_concurrent=1) as manager:
+            began = anyio.current_time()
             await manager.deploy_all(["a", "b"])
+            assert anyio.current_time() - began == 5
             begun = [entry for entry in world.history if entry in ("deploy a", "deploy b")]
             assert begun == ["deploy a", "deploy b", "deploy a"]
             assert world.most_running == 1

@@ -243,5 +243,5 @@ async def test_hurry() -> None:
         for name, instances in world.instances.items():
             instances[0].hurry = partial(hurried.append, name)
         manager.hurry()
-        assert hurried == ["a", "b"]
         plan.release()
+    assert hurried == ["a", "b"]
