@@ -83,13 +83,14 @@ def test_timeouts_that_nobody_has_set(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_shutdown_timeout_before_the_definition_s(backend: str) -> None:
-    """K2, M1: the error names the limit that was reached."""
+@pytest.mark.parametrize("late", [False, True])
+def test_shutdown_timeout_before_the_definition_s(backend: str, late: bool) -> None:
+    """K2, M1: the error names the limit that was reached, and still does when the connector took its time."""
 
     async def use() -> None:
         world = World()
-        world.hold("undeploy a")
-        world.hold("undeploy a")
+        for _ in range(2):
+            world.plan("undeploy a", action=_end_late if late else lambda connector: anyio.sleep_forever())
         with pytest.raises(ExceptionGroup) as caught:
             async with world.build(unit("a", undeploy_timeout=9), shutdown_timeout=4) as manager:
                 await manager.deploy("a")
@@ -256,6 +257,30 @@ def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -
                 busy.release()
             following = world.history[world.position("deployed busy") + 1]
             assert following == ("deploy up0" if up >= down else f"undeploy down{down - 1}")
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_urgency_of_what_grows_while_it_comes_up(backend: str) -> None:
+    """K1: what is asked for above it when its place has been chosen already counts for what follows it."""
+
+    async def use() -> None:
+        world = World()
+        busy, base = world.hold("deploy busy"), world.hold("deploy base")
+        configs = unit("busy"), unit("base"), unit("x"), unit("mid", "base"), unit("top", "mid")
+        async with world.manager(*configs, max_concurrent=1) as manager:
+            async with anyio.create_task_group() as tasks:
+                for name in ("busy", "base", "x"):
+                    start(tasks, manager.deploy, name)
+                    await settle()
+                busy.release()
+                await base.reached.wait()
+                start(tasks, manager.deploy, "top")
+                await settle()
+                base.release()
+            begun = [entry for entry in world.history if entry.startswith("deploy ")]
+            assert begun == [f"deploy {name}" for name in ("busy", "base", "mid", "x", "top")]
 
     run_virtual(backend, use)
 
