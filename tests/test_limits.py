@@ -234,6 +234,53 @@ def test_deploy_that_comes_back_in_spite_of_its_timeout(backend: str) -> None:
     run_virtual(backend, use)
 
 
+async def _end_late(connector: Any) -> None:
+    await _ignore_the_timeout(connector)
+    await anyio.sleep_forever()
+
+
+async def _ignore_the_timeout(connector: Any) -> None:
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_retry_after_a_deploy_that_ignored_its_timeout(backend: str) -> None:
+    """K2, K3: it is undeployed and tried again like one that was cut off."""
+
+    async def use() -> None:
+        world = World()
+        world.plan("deploy a", action=_ignore_the_timeout)
+        async with world.manager(unit("a", retries=1, deploy_timeout=1)) as manager:
+            await manager.deploy("a")
+            assert manager.get_connector("a") is world.instances["a"][1]
+            assert world.count("undeployed a") == 1
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("late", [False, True])
+def test_cleanup_that_fails_before_a_retry(backend: str, late: bool) -> None:
+    """K3, U6: nothing is tried again above what may still be there: it is stuck, and its callers are told why."""
+
+    async def use() -> None:
+        world = World()
+        if late:
+            world.plan("deploy a", action=_ignore_the_timeout)
+        else:
+            world.fail("deploy a")
+        world.fail("undeploy a")
+        async with world.manager(unit("a", retries=3, deploy_timeout=1)) as manager:
+            with pytest.raises(DeployError) as caught:
+                await manager.deploy("a")
+            assert ("undeploy a" if late else "deploy a") in str(caught.value)
+            assert manager.status()["a"].state == "stuck"
+            assert len(world.instances["a"]) == 1
+
+    run_virtual(backend, use)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("up", "down"), [(1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3)])
 def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -> None:
