@@ -47,8 +47,8 @@ class Claim:
 
     targets: tuple[Deployment, ...]
     missing: int
+    settled: bool
     waiters: int = 0
-    settled: bool = False
     failed: Deployment | None = None
     withdrawn: str | None = None
     _event: Event | None = None
@@ -162,14 +162,14 @@ class Deployment:
     last_try: bool = False
 
     _wake: Event = field(init=False, repr=False)
-    _teardown: Teardown | None = field(init=False, default=None, repr=False)
+    _teardown: Teardown | None = field(default=None, repr=False)
     #: Open while the connector's `deploy` runs; cancelled to give it up.
-    _attempt: CancelScope | None = field(init=False, default=None, repr=False)
+    _attempt: CancelScope | None = field(default=None, repr=False)
     #: Open while the connector's `undeploy` runs.
-    _ending: CancelScope | None = field(init=False, default=None, repr=False)
-    _gone: bool = field(init=False, default=False, repr=False)
+    _ending: CancelScope | None = field(default=None, repr=False)
+    _gone: bool = field(default=False, repr=False)
     #: Something like KeyboardInterrupt came out of the connector.
-    _crashed: bool = field(init=False, default=False, repr=False)
+    _crashed: bool = field(default=False, repr=False)
 
     @property
     def name(self) -> str:

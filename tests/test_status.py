@@ -131,6 +131,20 @@ async def test_what_was_left_behind() -> None:
         assert manager.status()["a"].error is error
 
 
+@pytest.mark.anyio
+async def test_a_deployment_shows_itself_alone() -> None:
+    """D1: and not all that it is connected to, and everything that is connected to that."""
+    hidden = [
+        *("fleet", "predecessor", "successor", "dependents", "claims", "shared_claim", "blamed"),
+        *("_wake", "_teardown", "_attempt", "_ending", "_gone", "_crashed"),
+    ]
+    async with World().manager(unit("a"), unit("b", "a"), unit("c", "b")) as manager:
+        await manager.deploy("c")
+        text = repr(manager._fleet.deployments["b"])
+        assert [name for name in hidden if f"{name}=" in text] == []
+        assert text.count(" dependencies=") == 1  # that of the blueprint
+
+
 class Unprintable(Exception):
     def __str__(self) -> str:
         raise ValueError("no text")
