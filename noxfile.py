@@ -80,6 +80,13 @@ def property_(session: nox.Session) -> None:
     session.run("pytest", "--timeout=1800", *found, *session.posargs, env=environment)
 
 
+@nox.session(python=PYTHONS[-1])
+def mutation(session: nox.Session) -> None:
+    """Small changes of the core, each of which a test must notice: all of them, or with ``-- --sample 25`` a few."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "mutation"))
+    session.run("python", "-m", "mutation", *session.posargs, env={"PYTHONPATH": str(ROOT / "tests")})
+
+
 @nox.session
 def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that anydeploy allows of what it needs."""

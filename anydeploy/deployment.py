@@ -47,8 +47,8 @@ class Claim:
 
     targets: tuple[Deployment, ...]
     missing: int
+    settled: bool
     waiters: int = 0
-    settled: bool = False
     failed: Deployment | None = None
     withdrawn: str | None = None
     _event: Event | None = None
@@ -139,7 +139,7 @@ class Deployment:
     explicit: bool = False
     #: Settled or not, as long as somebody has still to wake up from it.
     claims: dict[Claim, None] = field(factory=dict[Claim, None], repr=False)
-    #: The one of them that newcomers share; None once it is settled.
+    #: The one of them that newcomers share.
     shared_claim: Claim | None = field(default=None, repr=False)
     #: `undeploy` was called since the last `deploy` (rule R1).
     hidden: bool = False
@@ -155,21 +155,21 @@ class Deployment:
     started: bool = False
     #: Its task has made its first step. Before that nothing exists that would have to be given up.
     begun: bool = False
-    #: The number of the request that stands for it in the slots; 0: none.
+    #: The number of its latest request to the slots; 0: none, or it was dropped.
     request: int = 0
     has_slot: bool = False
     #: The manager is closing and this is the last time that the teardown is tried (rule U8).
     last_try: bool = False
 
     _wake: Event = field(init=False, repr=False)
-    _teardown: Teardown | None = field(init=False, default=None, repr=False)
+    _teardown: Teardown | None = field(default=None, repr=False)
     #: Open while the connector's `deploy` runs; cancelled to give it up.
-    _attempt: CancelScope | None = field(init=False, default=None, repr=False)
+    _attempt: CancelScope | None = field(default=None, repr=False)
     #: Open while the connector's `undeploy` runs.
-    _ending: CancelScope | None = field(init=False, default=None, repr=False)
-    _gone: bool = field(init=False, default=False, repr=False)
+    _ending: CancelScope | None = field(default=None, repr=False)
+    _gone: bool = field(default=False, repr=False)
     #: Something like KeyboardInterrupt came out of the connector.
-    _crashed: bool = field(init=False, default=False, repr=False)
+    _crashed: bool = field(default=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -268,15 +268,12 @@ class Deployment:
 
         :raises UndeployError: if it failed; a fresh one for each caller
         """
-        if self.state is DeploymentState.STUCK:
-            raise self.undeploy_error(self.error)
-        if self.state is DeploymentState.UNDEPLOYING:
-            if self._teardown is None:
-                self._teardown = Teardown()
-            teardown = self._teardown
-            await teardown.event.wait()
-            if teardown.error is not None:
-                raise self.undeploy_error(teardown.error)
+        if self._teardown is None:
+            self._teardown = Teardown()
+        teardown = self._teardown
+        await teardown.event.wait()
+        if teardown.error is not None:
+            raise self.undeploy_error(teardown.error)
 
     def teardown_ended(self, error: BaseException | None) -> None:
         if self._teardown is not None:
@@ -417,7 +414,6 @@ class Deployment:
         return TimeoutError(f"{what} did not end within {limit:g} s ({what}_timeout)")
 
     async def _back_off(self, delay: float) -> None:
-        self._wake = Event()
         with CancelScope(shield=True):
             self.fleet.pause(self)
             with suppress(get_cancelled_exc_class()), move_on_after(delay):

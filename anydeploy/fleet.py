@@ -131,7 +131,6 @@ class Fleet:
             claim.missing -= 1
             if claim.missing == 0:
                 claim.settle()
-        deployment.shared_claim = None
         self._carry_out()
 
     def deploy_failed(self, deployment: Deployment, error: BaseException) -> None:
@@ -258,7 +257,7 @@ class Fleet:
             claim = Claim(targets, missing, settled=missing == 0)
             for target in targets:
                 target.claims[claim] = None
-            if len(targets) == 1 and not claim.settled:
+            if len(targets) == 1:
                 targets[0].shared_claim = claim
         claim.waiters += 1
         return claim

@@ -34,8 +34,7 @@ class Slots:
 
     def reorder(self) -> None:
         """Look again at how urgent each request is."""
-        requests = [(number, deployment) for _, number, deployment in self._waiting if deployment.request == number]
-        self._waiting = [(-deployment.urgency, number, deployment) for number, deployment in requests]
+        self._waiting = [(-deployment.urgency, number, deployment) for _, number, deployment in self._waiting]
         heapify(self._waiting)
 
     def request(self, deployment: Deployment) -> None:
@@ -58,12 +57,10 @@ class Slots:
         while self._ready:
             number, deployment = self._ready.popleft()
             if deployment.request == number:
-                deployment.request = 0
                 return deployment
         while self._waiting and self._limit is not None and self._taken < self._limit:
             _, number, deployment = heappop(self._waiting)
             if deployment.request == number:
-                deployment.request = 0
                 deployment.has_slot = True
                 self._taken += 1
                 return deployment

@@ -16,18 +16,22 @@ from anyio.lowlevel import checkpoint
 from attrs import define, field
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, DeploymentEvent
-from anydeploy.testing import Script, What
+from anydeploy.testing import Rule, Script, What
 from anydeploy.testing.invariants import NoOverlap, OneInstance, OneTeardown, Order, Support, Teardown
 
 #: How an entry reads that tells of an operation of a connector: "deploy a", then "deployed a" or "deploy failed a".
 _READS = {What.BEGAN: "{} {}", What.ENDED: "{}ed {}", What.FAILED: "{} failed {}", What.CANCELLED: "{} cancelled {}"}
 
 
+def _watching() -> list[Rule]:
+    return [rule() for rule in (Order, OneInstance, NoOverlap, Support, Teardown, OneTeardown)]
+
+
 class World(Script):
     """A script, and the managers that are made for it."""
 
     def __init__(self) -> None:
-        super().__init__(rules=[rule() for rule in (Order, OneInstance, NoOverlap, Support, Teardown, OneTeardown)])
+        super().__init__(rules=_watching)
         self.events: list[DeploymentEvent] = []
 
     @property

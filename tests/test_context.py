@@ -15,7 +15,14 @@ from anyio import create_task_group, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
 from scripted import World, settle, start
 
-from anydeploy import DeployError, ManagerClosedError, UndeployError, WorkflowExecutionException
+from anydeploy import (
+    DefaultDeploymentManager,
+    DeployError,
+    DeploymentManager,
+    ManagerClosedError,
+    UndeployError,
+    WorkflowExecutionException,
+)
 from anydeploy.testing import ScriptedError, unit
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +56,31 @@ async def test_outside_the_block() -> None:
             await call
     assert manager.get_connector("a") is None
     await manager.close()
+
+
+_INTERFACE = ("deploy", "get_connector", "undeploy", "undeploy_all", "close")
+
+
+@pytest.mark.parametrize("missing", _INTERFACE)
+async def test_incomplete_manager(missing: str) -> None:
+    """M1: a manager without one of the methods of the interface cannot be made."""
+    incomplete = type("Incomplete", (DeploymentManager,), {name: None for name in _INTERFACE if name != missing})
+    with pytest.raises(TypeError, match=f"method '?{missing}'?$"):
+        incomplete()
+
+
+async def test_options_are_named() -> None:
+    """M1: only the definitions are told by their place."""
+    with pytest.raises(TypeError, match="positional"):
+        DefaultDeploymentManager((), {})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_limit_that_lets_nothing_run(limit: int) -> None:
+    """K1: is refused at once."""
+    with pytest.raises(ValueError, match=f"at least 1, not {limit}"):
+        World().build(max_concurrent=limit)
+    World().build(max_concurrent=1)
 
 
 async def test_entered_twice() -> None:
@@ -256,6 +288,18 @@ async def test_keyboard_interrupt_out_of_a_connector(kind: str) -> None:
     world.check()
 
 
+async def test_interrupt_is_not_tried_again() -> None:
+    """M2, K3: who waits for the connector out of which it came is told at once, and the rest goes down."""
+    world = World()
+    world.fail("deploy a", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        async with world.manager(unit("a", retries=3)) as manager:
+            with anyio.CancelScope(shield=True), pytest.raises(DeployError):
+                await manager.deploy("a")
+    assert world.count("deploy a") == 1
+    world.check()
+
+
 # -- M3 ----------------------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +325,28 @@ async def test_native_cancellation_of_a_caller() -> None:
             await last
         await settle()
         assert world.told[-3:] == ["deploy cancelled a", "undeploy a", "undeployed a"]
+
+
+async def test_every_call_is_a_checkpoint() -> None:
+    """M3: also where there is nothing to wait for: who is cancelled already is told so."""
+    world = World()
+    async with world.manager(unit("a"), unit("lazy", lazy=True)) as manager:
+        await manager.deploy("a")
+        calls = [
+            (manager.deploy, "a"),
+            (manager.deploy, "lazy"),
+            (manager.deploy_all, []),
+            (manager.undeploy, "unknown"),
+            (manager.undeploy_all,),
+            (manager.close,),
+            (world.build().close,),
+        ]
+        for function, *arguments in calls:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await function(*arguments)
+            assert scope.cancelled_caught, function
+            await settle()
 
 
 async def test_wait_for_is_a_cancellation() -> None:
@@ -397,8 +463,8 @@ async def test_cancellation_natively_while_backing_off() -> None:
     world.check()
 
 
-async def test_failing_listener() -> None:
-    """M1: an on_event that raises harms nobody."""
+async def test_failing_listener(caplog: pytest.LogCaptureFixture) -> None:
+    """M1: an on_event that raises harms nobody, and the log says so."""
     world = World()
 
     def on_event(event: Any) -> None:
@@ -408,6 +474,10 @@ async def test_failing_listener() -> None:
         await manager.deploy("b")
         await manager.undeploy("b")
     assert world.told[-1] == "undeployed a"
+    failures = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(failures) == 8
+    assert failures[0].exc_info is not None
+    assert isinstance(failures[0].exc_info[1], ScriptedError)
 
 
 async def test_failing_logging(caplog: pytest.LogCaptureFixture) -> None:

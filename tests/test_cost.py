@@ -255,6 +255,13 @@ async def one_by_one_limited(configs: list[DeploymentConfig]) -> None:
     await one_by_one(configs, max_concurrent=4)
 
 
+async def one_after_the_other_limited(configs: list[DeploymentConfig]) -> None:
+    """A caller for every second one, each when the one before has been served."""
+    async with manager_of(configs, max_concurrent=4) as manager:
+        for config in configs[1::2]:
+            await manager.deploy(config.name)
+
+
 async def crowd(configs: list[DeploymentConfig]) -> None:
     """As many callers of the last one: while it comes up, when it is live, and to take it down."""
     async with manager_of(configs) as manager:
@@ -491,7 +498,7 @@ class Registry(dict[str, Any]):
         return self._all(super().items())
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=named)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, one_after_the_other_limited], ids=named)
 def test_nobody_goes_through_all_deployments_for_one(scenario: Scenario, monkeypatch: pytest.MonkeyPatch):
     """What concerns all of them does: `deploy_all`, `undeploy_all`, `close`, and a choice among all."""
     make = manager_module.Fleet
@@ -509,7 +516,7 @@ def test_going_through_all_is_seen():
     assert Registry.visits == 8
 
 
-@pytest.mark.parametrize("operation", ["deploy", "undeploy", "use"])
+@pytest.mark.parametrize("operation", ["deploy", "undeploy", "undeploy_all", "use"])
 def test_nothing_is_kept_of_those_who_have_gone(operation: str):
     """A manager that runs for years does not grow."""
 
@@ -528,6 +535,8 @@ def test_nothing_is_kept_of_those_who_have_gone(operation: str):
                     await manager.deploy("d0" if operation == "deploy" else "d1")
                     if operation == "undeploy":
                         await manager.undeploy("d1")
+                    elif operation == "undeploy_all":
+                        await manager.undeploy_all()
             connector = None
             gc.collect()
             return len(gc.get_objects())

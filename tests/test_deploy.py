@@ -141,6 +141,25 @@ async def test_once_for_all_callers() -> None:
         assert len(world.connectors["a"]) == 1
 
 
+@pytest.mark.parametrize("group_first", [False, True])
+async def test_each_waits_for_what_it_has_asked_for(group_first: bool) -> None:
+    """D1, D2: of two callers one waits for a single deployment and the other one for more than that."""
+    world = World()
+    a, b = world.hold("deploy a"), world.hold("deploy b")
+    async with world.manager(unit("a"), unit("b")) as manager, create_task_group() as tasks:
+        calls: dict[bool, Any] = {}
+        for is_group in (group_first, not group_first):
+            calls[is_group] = start(tasks, *([manager.deploy_all] if is_group else [manager.deploy, "a"]))
+            await settle()
+        await b.reached.wait()
+        a.release()
+        assert await calls[False].wait() == "returned"
+        await settle()
+        assert calls[True].outcome == "waiting"
+        b.release()
+        assert await calls[True].wait() == "returned"
+
+
 # -- D3 ----------------------------------------------------------------------------------------------------------------
 
 
@@ -411,6 +430,8 @@ async def test_failure_fails_dependents_with_the_path() -> None:
         await settle()
         assert list(world.existing) == ["bottom"]
         assert "mid" not in world.connectors
+        ends = {event.name: event.error for event in world.events if event.state == "absent"}
+        assert ends == {"top": error, "mid": error, "base": None, "side": None}
         assert {name: str(s.state) for name, s in manager.status().items()} == {
             "top": "absent",
             "mid": "absent",
@@ -419,6 +440,20 @@ async def test_failure_fails_dependents_with_the_path() -> None:
             "bottom": "live",
         }
         await manager.deploy("top")
+
+
+async def test_failure_is_told_at_once() -> None:
+    """D5: the event does not wait for the end of the cleanup, for which the caller does."""
+    world = World()
+    error = world.fail("deploy a")
+    cleanup = world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        start(tasks, manager.deploy, "a")
+        await cleanup.reached.wait()
+        events = list(world.events)
+        cleanup.release()
+    assert [event.state for event in events] == ["deploying", "undeploying"]
+    assert events[-1].error is error
 
 
 async def test_failure_in_a_diamond() -> None:

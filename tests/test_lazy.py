@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 from anyio import create_task_group
 from scripted import World, settle, start
 
-from anydeploy import DependencyCycleError, DeployError, InvalidConnectorError, UnknownDeploymentError
+from anydeploy import (
+    DependencyCycleError,
+    DeployError,
+    InvalidConnectorError,
+    ManagerClosedError,
+    UnknownDeploymentError,
+)
 from anydeploy.testing import unit
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +43,54 @@ async def test_what_it_stands_on_is_checked_as_well() -> None:
                 await manager.deploy(name)
             assert manager.get_connector(name) is None
     assert world.told == []
+
+
+async def test_deploy_during_close() -> None:
+    """L1, U8: a manager that is closed meanwhile gives out nothing that could only fail."""
+    world = World()
+    async with world.manager(unit("a", lazy=True)) as manager:
+        async with create_task_group() as tasks:
+            call = start(tasks, manager.deploy, "a")
+            start(tasks, manager.close)
+        assert isinstance(call.error, ManagerClosedError)
+        assert manager.get_connector("a") is None
+
+
+async def test_use_after_close() -> None:
+    """L1, U8: what was given out before brings nothing up any more."""
+    world = World()
+    async with world.manager(unit("a", lazy=True)) as manager:
+        await manager.deploy("a")
+        connector: Any = manager.get_connector("a")
+        await manager.close()
+        assert manager.get_connector("a") is None
+        with pytest.raises(InvalidConnectorError, match="'a'"):
+            await connector.run(["x"])
+    assert world.told == []
+
+
+async def test_hidden_and_shown_again() -> None:
+    """L1, R2: it is the same one for as long as the deployment lives."""
+    world = World()
+    async with world.manager(unit("a", lazy=True), unit("b", "a")) as manager:
+        await manager.deploy("a")
+        connector: Any = manager.get_connector("a")
+        await connector.run(["x"])
+        await manager.deploy("b")
+        await manager.undeploy("a")
+        assert manager.get_connector("a") is None
+        await manager.deploy("a")
+        assert manager.get_connector("a") is connector
+
+
+async def test_what_was_given_out_is_forgotten() -> None:
+    """L1: with the undeploy, the manager does not keep it."""
+    async with World().manager(unit("a", lazy=True)) as manager:
+        await manager.deploy("a")
+        connector = weakref.ref(manager.get_connector("a"))
+        await manager.undeploy("a")
+        gc.collect()
+        assert connector() is None
 
 
 async def test_concurrent_first_users_one_cancelled() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import pytest
-from scripted import World, settle, start
+from scripted import Call, World, settle, start
 
 from anydeploy import (
     Connector,
@@ -17,13 +18,13 @@ from anydeploy import (
     UndeployError,
     WorkflowExecutionException,
 )
-from anydeploy.testing import unit
+from anydeploy.testing import ScriptedError, unit
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_slots_and_priority(backend: str) -> None:
-    """K1: never more than max_concurrent at once; the longest remaining path goes first."""
+    """K1: never more than max_concurrent at once; the longest remaining path goes first, then who asked first."""
 
     async def use() -> None:
         world = World()
@@ -32,7 +33,7 @@ def test_slots_and_priority(backend: str) -> None:
         ) as m:
             await m.deploy_all()
             begun = [entry for entry in world.told if entry.startswith("deploy ")]
-            assert begun[:2] == ["deploy a", "deploy b"]
+            assert begun == [f"deploy {name}" for name in "abxyc"]
         assert world.most_running == 1
 
     run_virtual(backend, use)
@@ -61,6 +62,46 @@ def test_timeouts(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_timeouts_that_nobody_has_set(backend: str) -> None:
+    """K2, M1: five minutes for a teardown, a quarter of an hour for all of them, and no limit for a deploy."""
+
+    async def use() -> None:
+        world = World()
+        world.plan("deploy a", action=lambda connector: anyio.sleep(10_000))
+        for _ in range(2):
+            world.hold("undeploy a")
+        world.hold("undeploy b")
+        manager = world.build(unit("a", undeploy_timeout=5000), unit("b"))
+        with pytest.raises(ExceptionGroup):
+            async with manager:
+                await manager.deploy_all()
+                with pytest.raises(UndeployError, match="300 s"):
+                    await manager.undeploy("b")
+                began = anyio.current_time()
+        assert anyio.current_time() - began == 900
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("late", [False, True])
+def test_shutdown_timeout_before_the_definition_s(backend: str, late: bool) -> None:
+    """K2, M1: the error names the limit that was reached, and still does when the connector took its time."""
+
+    async def use() -> None:
+        world = World()
+        for _ in range(2):
+            world.plan("undeploy a", action=_end_late if late else lambda connector: anyio.sleep_forever())
+        with pytest.raises(ExceptionGroup) as caught:
+            async with world.build(unit("a", undeploy_timeout=9), shutdown_timeout=4) as manager:
+                await manager.deploy("a")
+        (error,) = caught.value.exceptions
+        assert "cut off by the shutdown timeout" in str(error)
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_retries(backend: str) -> None:
     """K3: each attempt is cleaned up before the next, and the one that succeeds stays up."""
 
@@ -75,6 +116,58 @@ def test_retries(backend: str) -> None:
             await anyio.sleep(100)
             assert world.count("undeployed a") == 2
             assert manager.get_connector("a") is world.connectors["a"][2]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backoff(backend: str) -> None:
+    """K3: a second, then twice as long each time, but never more than half a minute."""
+
+    async def use() -> None:
+        world = World()
+        for _ in range(7):
+            world.fail("deploy a")
+        async with world.manager(unit("a", retries=7)) as manager:
+            began = anyio.current_time()
+            await manager.deploy("a")
+            assert anyio.current_time() - began == 1 + 2 + 4 + 8 + 16 + 30 + 30
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_slot_is_free_during_the_backoff(backend: str) -> None:
+    """K1, K3: who waits to try again keeps nobody from going on meanwhile, and then waits for a slot."""
+
+    async def use() -> None:
+        world = World()
+        world.fail("deploy a")
+        world.plan("deploy b", action=lambda connector: anyio.sleep(5))
+        async with world.manager(unit("a", retries=1), unit("b"), max_concurrent=1) as manager:
+            began = anyio.current_time()
+            await manager.deploy_all(["a", "b"])
+            assert anyio.current_time() - began == 5
+            begun = [entry for entry in world.told if entry in ("deploy a", "deploy b")]
+            assert begun == ["deploy a", "deploy b", "deploy a"]
+            assert world.most_running == 1
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_stuck_holds_no_slot(backend: str) -> None:
+    """K1, U6: others go on, and it needs a slot again when it is tried again."""
+
+    async def use() -> None:
+        world = World()
+        world.fail("undeploy a")
+        async with world.manager(unit("a"), unit("b"), max_concurrent=1) as manager:
+            await manager.deploy("a")
+            with pytest.raises(UndeployError):
+                await manager.undeploy("a")
+            await manager.deploy("b")
+        assert world.most_running == 1
 
     run_virtual(backend, use)
 
@@ -142,6 +235,104 @@ def test_deploy_that_comes_back_in_spite_of_its_timeout(backend: str) -> None:
     run_virtual(backend, use)
 
 
+async def _end_late(connector: Any) -> None:
+    await _ignore_the_timeout(connector)
+    await anyio.sleep_forever()
+
+
+async def _ignore_the_timeout(connector: Any) -> None:
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_retry_after_a_deploy_that_ignored_its_timeout(backend: str) -> None:
+    """K2, K3: it is undeployed and tried again like one that was cut off."""
+
+    async def use() -> None:
+        world = World()
+        world.plan("deploy a", action=_ignore_the_timeout)
+        async with world.manager(unit("a", retries=1, deploy_timeout=1)) as manager:
+            await manager.deploy("a")
+            assert manager.get_connector("a") is world.connectors["a"][1]
+            assert world.count("undeployed a") == 1
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("late", [False, True])
+def test_cleanup_that_fails_before_a_retry(backend: str, late: bool) -> None:
+    """K3, U6: nothing is tried again above what may still be there: it is stuck, and its callers are told why."""
+
+    async def use() -> None:
+        world = World()
+        if late:
+            world.plan("deploy a", action=_ignore_the_timeout)
+        else:
+            world.fail("deploy a")
+        world.fail("undeploy a")
+        async with world.manager(unit("a", retries=3, deploy_timeout=1)) as manager:
+            with pytest.raises(DeployError) as caught:
+                await manager.deploy("a")
+            assert ("undeploy a" if late else "deploy a") in str(caught.value)
+            assert manager.status()["a"].state == "stuck"
+            assert len(world.connectors["a"]) == 1
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3)])
+def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -> None:
+    """K1: the path that remains counts the same on the way up and on the way down; then it is who asked first."""
+
+    async def use() -> None:
+        world = World()
+        busy = world.hold("deploy busy")
+        chains = {name: [f"{name}{i}" for i in range(n)] for name, n in (("up", up), ("down", down))}
+        configs = [unit(name, *chain[:i][-1:]) for chain in chains.values() for i, name in enumerate(chain)]
+        async with world.manager(*configs, unit("busy"), max_concurrent=1) as manager:
+            for name in chains["down"]:
+                await manager.deploy(name)
+            async with anyio.create_task_group() as tasks:
+                start(tasks, manager.deploy, "busy")
+                await busy.reached.wait()
+                calls = [(up, manager.deploy, chains["up"][-1]), (down, manager.undeploy, chains["down"][-1])]
+                for _, call, name in sorted(calls, key=lambda each: each[0]):
+                    start(tasks, call, name)
+                    await settle()
+                busy.release()
+            following = world.told[world.position("deployed busy") + 1]
+            assert following == ("deploy up0" if up >= down else f"undeploy down{down - 1}")
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_urgency_of_what_grows_while_it_comes_up(backend: str) -> None:
+    """K1: what is asked for above it when its place has been chosen already counts for what follows it."""
+
+    async def use() -> None:
+        world = World()
+        busy, base = world.hold("deploy busy"), world.hold("deploy base")
+        configs = unit("busy"), unit("base"), unit("x"), unit("mid", "base"), unit("top", "mid")
+        async with world.manager(*configs, max_concurrent=1) as manager:
+            async with anyio.create_task_group() as tasks:
+                for name in ("busy", "base", "x"):
+                    start(tasks, manager.deploy, name)
+                    await settle()
+                busy.release()
+                await base.reached.wait()
+                start(tasks, manager.deploy, "top")
+                await settle()
+                base.release()
+            begun = [entry for entry in world.told if entry.startswith("deploy ")]
+            assert begun == [f"deploy {name}" for name in ("busy", "base", "mid", "x", "top")]
+
+    run_virtual(backend, use)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_urgency_of_a_repeated_request(backend: str) -> None:
     """K1: a demand that was dropped and made again counts as what it is now, not as what it was."""
@@ -163,6 +354,24 @@ def test_urgency_of_a_repeated_request(backend: str) -> None:
             for call in calls:
                 assert await call.wait() == "returned"
             assert [entry for entry in world.told if entry.startswith("deploy ")][1] == "deploy a"
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_request_that_was_dropped(backend: str) -> None:
+    """K1, D6: what nobody wants any more takes no slot, although it was the first to ask."""
+
+    async def use() -> None:
+        world = World()
+        base = world.hold("deploy base")
+        configs = unit("first"), unit("top", "base"), unit("base"), unit("other")
+        async with world.manager(*configs, max_concurrent=1) as manager, anyio.create_task_group() as tasks:
+            call = start(tasks, manager.deploy_all, ["first", "top"])
+            await base.reached.wait()
+            call.cancel()
+            await manager.deploy("other")
+            assert "first" not in world.connectors
 
     run_virtual(backend, use)
 
@@ -204,6 +413,37 @@ def test_connector_at_work_waits_for_nobody(backend: str, operation: str, wait_f
             await manager.undeploy("a")
             assert len(refused) == 1
             assert manager.get_connector("up") is not None
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("operation", ["deploy", "undeploy", "failing undeploy"])
+def test_connector_that_was_at_work_may_wait(backend: str, operation: str) -> None:
+    """K1: what it has started may wait for others as soon as its own deploy or undeploy has ended."""
+
+    async def use() -> None:
+        world = World()
+        ended = anyio.Event()
+        waiting: list[Call] = []
+
+        async def later() -> None:
+            await ended.wait()
+            await manager.deploy("b")
+
+        async def act(connector: Any) -> None:
+            waiting.append(start(tasks, later))
+            if operation == "failing undeploy":
+                raise ScriptedError("no")
+
+        world.plan(f"{operation.rsplit(maxsplit=1)[-1]} a", action=act)
+        async with world.manager(unit("a"), unit("b")) as manager, anyio.create_task_group() as tasks:
+            await manager.deploy("a")
+            if operation != "deploy":
+                with suppress(UndeployError):
+                    await manager.undeploy("a")
+            ended.set()
+            assert await waiting[0].wait() == "returned"
 
     run_virtual(backend, use)
 

@@ -69,3 +69,17 @@ async def test_invalid_from_the_beginning_of_the_teardown() -> None:
             async with connector.start(["x"]):
                 pass
         plan.release()
+
+
+async def test_invalid_when_it_has_failed() -> None:
+    """R4: so is the connector whose deploy failed, as soon as its cleanup has begun."""
+    world = World()
+    world.fail("deploy a")
+    plan = world.hold("undeploy a")
+    async with world.manager(unit("a")) as manager, create_task_group() as tasks:
+        start(tasks, manager.deploy, "a")
+        await plan.reached.wait()
+        call = start(tasks, world.connectors["a"][0].run, ["x"])
+        await call.wait()
+        plan.release()
+    assert isinstance(call.error, InvalidConnectorError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from anyio import create_task_group
 from scripted import World, settle, start
@@ -196,6 +198,28 @@ async def test_close_during_everything() -> None:
         await manager.close()
 
 
+async def test_close_of_an_idle_manager() -> None:
+    """U8: where nothing is up there is nothing to wait for."""
+    world = World()
+    async with world.manager(unit("a")) as manager:
+        await manager.close()
+        await manager.close()
+
+
+async def test_close_tries_what_is_stuck_once() -> None:
+    """U8: a last time, and not again and again."""
+    world = World()
+    for _ in range(3):
+        world.fail("undeploy a")
+    async with world.build(unit("a")) as manager:
+        await manager.deploy("a")
+        with pytest.raises(UndeployError):
+            await manager.undeploy("a")
+        with pytest.raises(ExceptionGroup):
+            await manager.close()
+    assert world.count("undeploy a") == 2
+
+
 async def test_close_reports_and_continues_below() -> None:
     """U8: what stays stuck is reported, and what lies under it goes down all the same."""
     world = World()
@@ -206,3 +230,19 @@ async def test_close_reports_and_continues_below() -> None:
         with pytest.raises(ExceptionGroup):
             await manager.close()
     assert list(world.existing) == ["b"]
+
+
+async def test_hurry() -> None:
+    """U8: every connector that there is is told; of what waits for another one there is none yet."""
+    world = World()
+    plan = world.hold("deploy b")
+    hurried: list[str] = []
+    async with world.manager(unit("a"), unit("b"), unit("c", "b")) as manager, create_task_group() as tasks:
+        await manager.deploy("a")
+        start(tasks, manager.deploy, "c")
+        await plan.reached.wait()
+        for name, instances in world.connectors.items():
+            instances[0].hurry = partial(hurried.append, name)
+        manager.hurry()
+        plan.release()
+    assert hurried == ["a", "b"]

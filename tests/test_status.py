@@ -1,0 +1,168 @@
+"""What is told of deployments: the events, and `status`."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+import pytest
+from scripted import World, settle, start
+
+from anydeploy import DeployError, InvalidConnectorError
+from anydeploy.deployment import describe
+from anydeploy.testing import ScriptedError, unit
+from anydeploy.testing.virtual import BACKENDS, run_virtual
+
+
+@pytest.mark.anyio
+async def test_environment_that_ends_by_itself() -> None:
+    """R1, R4: it is told at once that it was lost, and why; it stays live until it is torn down in its turn."""
+    world = World()
+    async with world.manager(unit("a")) as manager:
+        await manager.deploy("a")
+        error = ScriptedError("gone")
+        world.connectors["a"][0].report_lost(error)
+        event = world.events[-1]
+        assert (event.name, event.state, event.error) == ("a", "lost", error)
+        assert (manager.status()["a"].state, manager.status()["a"].error) == ("live", error)
+        with pytest.raises(InvalidConnectorError, match="gone"):
+            await world.connectors["a"][0].run(["x"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_since(backend: str) -> None:
+    """D1: an event and the status say when the deployment came to its state, on the clock of the event loop."""
+
+    async def use() -> None:
+        world = World()
+        world.plan("deploy a", action=lambda connector: anyio.sleep(2))
+        async with world.manager(unit("a")) as manager, anyio.create_task_group() as tasks:
+            began = anyio.current_time()
+            assert manager.status()["a"].since is None
+            call = start(tasks, manager.deploy, "a")
+            await anyio.sleep(1)
+            assert manager.status()["a"].since == began
+            await call.wait()
+            await anyio.sleep(1)
+            assert manager.status()["a"].since == began + 2
+            assert [event.when for event in world.events] == [began, began + 2]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.anyio
+async def test_waiting_for() -> None:
+    """D1, U2: on the way up dependencies that are not live, and when it has to go dependents that are not down."""
+    world = World()
+    base, side, top = world.hold("deploy base"), world.hold("deploy side"), world.hold("undeploy top")
+    async with world.manager(unit("top", "base", "side"), unit("base"), unit("side")) as manager:
+
+        def waiting_for(name: str) -> tuple[str, ...]:
+            return manager.status()[name].waiting_for
+
+        async with anyio.create_task_group() as tasks:
+            call = start(tasks, manager.deploy, "top")
+            await side.reached.wait()
+            assert (waiting_for("top"), waiting_for("base")) == (("base", "side"), ())
+            base.release()
+            await settle()
+            assert waiting_for("top") == ("side",)
+            side.release()
+            await call.wait()
+            assert (waiting_for("top"), waiting_for("base")) == ((), ())
+            await manager.undeploy("base")
+            assert waiting_for("base") == ("top",)
+            start(tasks, manager.undeploy, "top")
+            await top.reached.wait()
+            assert (waiting_for("top"), waiting_for("side")) == ((), ())
+            top.release()
+
+
+@pytest.mark.anyio
+async def test_explicit() -> None:
+    """U1: whether a deploy of its own stands for it, granted or with a caller still waiting."""
+    world = World()
+    plan = world.hold("deploy base")
+    async with world.manager(unit("top", "base"), unit("base")) as manager, anyio.create_task_group() as tasks:
+        call = start(tasks, manager.deploy, "top")
+        await plan.reached.wait()
+        assert [status.explicit for status in manager.status().values()] == [True, False]
+        plan.release()
+        await call.wait()
+        assert [status.explicit for status in manager.status().values()] == [True, False]
+        await manager.deploy("base")
+        await manager.undeploy("top")
+        assert [status.explicit for status in manager.status().values()] == [False, True]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+async def test_log(caplog: pytest.LogCaptureFixture, level: int) -> None:
+    """D5: every change is logged, and as a warning if something went wrong, whether anybody listens or not."""
+    caplog.set_level(level, logger="anydeploy")
+    world = World()
+    world.fail("deploy a")
+    async with world.manager(unit("a"), on_event=None) as manager:
+        with pytest.raises(DeployError):
+            await manager.deploy("a")
+    expected = [
+        (logging.INFO, "deployment 'a' is deploying"),
+        (logging.WARNING, "deployment 'a' is undeploying: ScriptedError: deploy a: as told"),
+        (logging.INFO, "deployment 'a' is absent"),
+    ]
+    assert [(record.levelno, record.message) for record in caplog.records] == [e for e in expected if e[0] >= level]
+
+
+def test_nothing_is_printed_unless_logging_is_set_up() -> None:
+    """D5: a logger without any handler would print warnings."""
+    assert logging.getLogger("anydeploy").handlers
+
+
+@pytest.mark.anyio
+async def test_what_was_left_behind() -> None:
+    """U8: it is still shown after the end, as stuck, beside what is absent."""
+    world = World()
+    error = world.fail("undeploy a")
+    world.fail("undeploy a", error)
+    async with world.build(unit("a"), unit("b")) as manager:
+        await manager.deploy_all()
+        with pytest.raises(ExceptionGroup):
+            await manager.close()
+        assert {name: status.state.value for name, status in manager.status().items()} == {"a": "stuck", "b": "absent"}
+        assert manager.status()["a"].error is error
+
+
+@pytest.mark.anyio
+async def test_a_deployment_shows_itself_alone() -> None:
+    """D1: and not all that it is connected to, and everything that is connected to that."""
+    hidden = [
+        *("fleet", "predecessor", "successor", "dependents", "claims", "shared_claim", "blamed"),
+        *("_wake", "_teardown", "_attempt", "_ending", "_gone", "_crashed"),
+    ]
+    async with World().manager(unit("a"), unit("b", "a"), unit("c", "b")) as manager:
+        await manager.deploy("c")
+        text = repr(manager._fleet.deployments["b"])
+        assert [name for name in hidden if f"{name}=" in text] == []
+        assert text.count(" dependencies=") == 1  # that of the blueprint
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError("disk full"), "OSError: disk full"),
+        (OSError(), "OSError"),
+        (TimeoutError("took too long"), "took too long"),
+        (TimeoutError(), "TimeoutError"),
+        (InvalidConnectorError("a", "gone"), str(InvalidConnectorError("a", "gone"))),
+        (Unprintable(), "Unprintable"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_text_of_an_error(error: Exception, text: str) -> None:
+    """D5: with its type, unless the text says enough without."""
+    assert describe(error) == text
