@@ -1,0 +1,94 @@
+"""A connector of StreamFlow's as one of anydeploy's: what it hosts, and how commands get there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, cast
+
+from anyio import Lock
+from anyio.abc import Process
+from streamflow.core.deployment import Connector as StreamFlowConnector
+from streamflow.core.deployment import ExecutionLocation
+
+from ..connector import Command, Connector
+from ..exceptions import WorkflowExecutionException
+from . import _schema
+from ._remote import Keeper
+from ._tasks import Tasks
+from ._underlying import Underlying
+from .hosted import Hosted, HostedWrapper, host
+
+
+class Bridged(Hosted):
+    """One that runs commands as well. On asyncio only."""
+
+    asyncio_only: ClassVar[bool] = True
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._tasks = Tasks()
+        self._beginning = Lock()
+        self._keepers: set[Keeper] = set()
+        self._hurried = False
+
+    @classmethod
+    def check_config(cls, config: Mapping[str, Any]) -> Iterable[tuple[tuple[Any, ...], str]]:
+        """What the JSON schema of StreamFlow's class says."""
+        return cast("Iterable[tuple[tuple[Any, ...], str]]", _schema.check(cls.real_type, config))
+
+    async def undeploy(self, external: bool) -> None:
+        """Wait for the end of what was started here, and undeploy StreamFlow's connector."""
+        await self._tasks.ended()
+        await super().undeploy(external)
+
+    def hurry(self) -> None:
+        self._hurried = True
+        for keeper in self._keepers:
+            keeper.hurry()
+
+    @asynccontextmanager
+    async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
+        """Start a command at a location of StreamFlow's connector: see :mod:`._remote`.
+
+        :raises StartError: if there is no such program or workdir
+        :raises WorkflowExecutionException: if the connector has no location, or cannot start commands there
+        :raises UnstoppableError: if it withstands even SIGKILL
+        """
+        location = await self._tasks.finish(self._location())
+        keeper = Keeper(self.real, location, command, self._tasks, self._beginning)
+        self._keepers.add(keeper)
+        if self._hurried:
+            keeper.hurry()
+        try:
+            async with keeper.process() as process:
+                yield process
+        finally:
+            self._keepers.discard(keeper)
+
+    async def _location(self, service: str | None = None) -> ExecutionLocation:
+        locations = await self.real.get_available_locations(service)
+        for location in locations.values():
+            return location.location
+        raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no location to run commands at")
+
+
+class BridgedWrapper(Bridged, HostedWrapper):
+    """One of those that wrap another."""
+
+    def inner(self) -> StreamFlowConnector:
+        """StreamFlow's own connector, if that is what is wrapped, or else one that stands for the wrapped one."""
+        if isinstance(self.connector, Hosted):
+            return super().inner()
+        self._underlying = Underlying(self.connector)
+        return self._underlying
+
+    async def undeploy(self, external: bool) -> None:
+        await super().undeploy(external)
+        if (underlying := getattr(self, "_underlying", None)) is not None:
+            await underlying.undeploy(external)
+
+
+def bridge(real_type: type[StreamFlowConnector]) -> type[Connector]:
+    """The class of anydeploy's connectors that stand for those of a StreamFlow class."""
+    return host(real_type, Bridged, BridgedWrapper)

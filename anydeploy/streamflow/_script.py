@@ -1,0 +1,108 @@
+"""The shell scripts by which a command is run where StreamFlow's connectors reach: pure text.
+
+For each command there is a directory at the location, with FIFOs for its streams and two scripts: what is run, and
+``do``, which runs it and everything that goes with it. Some connectors hand the words of a command to a shell and
+others do not, so that these scripts are called with nothing but plain words. They need a POSIX shell with ``cat``,
+``dd``, ``mkfifo`` and ``/tmp``; and ``setsid``, without which signals reach the command but not what it has started.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from shlex import quote
+from subprocess import DEVNULL, STDOUT
+
+from ..connector import Command
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+#: What is run. It says so on descriptor 3; what the shell itself would say of a failure belongs to nobody's output.
+_COMMAND = """\
+test ! -e {directory}/stop || exit 125
+{workdir}{exports}command -v -- {program} >/dev/null 2>&1 || {{ echo missing >&3; exit 127; }}
+echo "started $$ $1" >&3
+exec {argv} 3>&-
+"""
+
+#: A terminal sends its signals to all of this too, if the connector has started it here: only the command, which has
+#: a session of its own, is to end by a signal. What is still waiting for the other end of a FIFO when all is over is
+#: let go by opening both of its ends.
+_DO = """\
+cd "${{0%/*}}" || exit 1
+case $1 in
+start)
+    trap : INT QUIT HUP TERM
+    exec 3>&1 >/dev/null 2>&1 </dev/null
+    if command -v setsid; then set -- setsid sh ./command group; else set -- sh ./command alone; fi
+    "$@" <{stdin} >{stdout} 2>{stderr}
+    echo "ended $?" >&3
+    ;;
+read)
+    trap '' INT QUIT HUP
+    echo $$ >"pid.$2"
+    exec cat "$2" 2>/dev/null
+    ;;
+write)
+    trap '' INT QUIT HUP
+    echo $$ >pid.in
+    exec dd bs=65536 of=in 2>/dev/null
+    ;;
+alive)
+    group=$2
+    kill -0 -- "-$group" 2>/dev/null || exit 1
+    test -r /proc/self/stat || exit 0
+    for file in /proc/[0-9]*/stat; do
+        read -r line 2>/dev/null <"$file" || continue
+        set -- ${{line##*) }}
+        test "$3" = "$group" || continue
+        case $1 in [ZX]) ;; *) exit 0 ;; esac
+    done
+    exit 1
+    ;;
+end)
+    echo >stop
+    for fifo in in out err; do if test -p $fifo; then : <>$fifo; fi; done
+    for file in pid.*; do if test -f "$file"; then kill "$(cat "$file")" 2>/dev/null; fi; done
+    rm -rf "$PWD"
+    ;;
+esac
+"""
+
+_SET_UP = """\
+umask 077 && mkdir {directory} && cd {directory} && mkfifo in out err && \
+printf %s {command} >command && printf %s {do} >do\
+"""
+
+
+def set_up(directory: str, command: Command) -> str:
+    """The shell command that makes the directory with everything in it.
+
+    :raises ValueError: if a variable has a name that no shell can export
+    """
+    stdin = "/dev/null" if command.stdin == DEVNULL else "in"
+    stdout = "/dev/null" if command.stdout == DEVNULL else "out"
+    stderr = {DEVNULL: "/dev/null", STDOUT: "&1"}.get(command.stderr if isinstance(command.stderr, int) else 0, "err")
+    do = _DO.format(stdin=stdin, stdout=stdout, stderr=stderr)
+    script = _SET_UP.format(directory=directory, command=quote(_command(directory, command)), do=quote(do))
+    return f"sh -c {quote(script)}"
+
+
+def _command(directory: str, command: Command) -> str:
+    workdir = ""
+    if command.workdir is not None:
+        workdir = f"cd -- {quote(command.workdir)} 2>/dev/null || {{ echo nowhere >&3; exit 126; }}\n"
+    return _COMMAND.format(
+        directory=directory,
+        workdir=workdir,
+        exports=_exports(command.environment),
+        program=quote(command.argv[0]),
+        argv=" ".join(map(quote, command.argv)),
+    )
+
+
+def _exports(environment: Mapping[str, str]) -> str:
+    for name in environment:
+        if not _IDENTIFIER.fullmatch(name):
+            raise ValueError(f"the variable {name!r} cannot be set by a shell")
+    return "".join(f"export {name}={quote(value)}\n" for name, value in environment.items())
