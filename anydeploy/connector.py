@@ -173,6 +173,13 @@ class Connector(ABC):
         raise NotImplementedError(f"{type(self).__name__} cannot start `{join(command.argv)}`")
         yield
 
+    def at(self, service: str) -> Connector:  # noqa: ARG002
+        """The same environment with the commands started in one of its services; for who has none, itself.
+
+        What wraps it ``{deployment, service}`` is given this as its connector.
+        """
+        return self
+
     @asynccontextmanager
     async def start(
         self,

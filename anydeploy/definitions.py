@@ -40,7 +40,8 @@ class Blueprint:
         extra: dict[str, Any] = {}
         if wrapped is not None:
             wraps = self.config.wraps
-            extra = {"connector": wrapped, "service": wraps.service if wraps is not None else None}
+            service = wraps.service if wraps is not None else None
+            extra = {"connector": wrapped if service is None else wrapped.at(service), "service": service}
         return self.connector_type(
             deployment_name=self.config.name, config_dir=self.config_dir, **extra, **self.config.config
         )

@@ -24,9 +24,7 @@ def settings_of(connector_type: type[Connector]) -> Mapping[str, attrs.Attribute
     }
 
 
-def check_settings(
-    connector_type: type[Connector], settings: Mapping[str, Any]
-) -> Iterator[tuple[Sequence[Any], str]]:
+def check_settings(connector_type: type[Connector], settings: Mapping[str, Any]) -> Iterator[tuple[Sequence[Any], str]]:
     """What is wrong with the settings of a definition, as pairs: the keys that lead to a value, and its problem.
 
     Whatever :meth:`Connector.check_config` says; or else unknown and missing names, and what the converters and

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, cast
 
 from anyio import Lock
 from anyio.abc import Process
+from attrs import define
 from streamflow.core.deployment import Connector as StreamFlowConnector
 from streamflow.core.deployment import ExecutionLocation
 
-from ..connector import Command, Connector
+from ..connector import Command, Connector, ConnectorWrapper
 from ..exceptions import WorkflowExecutionException
 from . import _schema
 from ._remote import Keeper
@@ -47,16 +48,32 @@ class Bridged(Hosted):
         for keeper in self._keepers:
             keeper.hurry()
 
+    def at(self, service: str) -> Connector:
+        return _AtService(
+            deployment_name=self.deployment_name,
+            config_dir=self.config_dir,
+            connector=self,
+            service=service,
+            bridged=self,
+        )
+
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
-        """Start a command at a location of StreamFlow's connector: see :mod:`._remote`.
+        """Start a command at the first location of StreamFlow's connector: see :mod:`._remote`.
 
         :raises StartError: if there is no such program or workdir
         :raises WorkflowExecutionException: if the connector has no location, or cannot start commands there
         :raises UnstoppableError: if it withstands even SIGKILL
         """
-        location = await self._tasks.finish(self._location())
-        keeper = Keeper(self.real, location, command, self._tasks, self._beginning)
+        async with self.start_at(None, command) as process:
+            yield process
+
+    @asynccontextmanager
+    async def start_at(self, service: str | None, command: Command) -> AsyncGenerator[Process, None]:
+        """Start a command at the first location of a service."""
+        real = self.valid()
+        location = await self._tasks.finish(self._location(service))
+        keeper = Keeper(real, location, command, self._tasks, self._beginning)
         self._keepers.add(keeper)
         if self._hurried:
             keeper.hurry()
@@ -66,11 +83,27 @@ class Bridged(Hosted):
         finally:
             self._keepers.discard(keeper)
 
-    async def _location(self, service: str | None = None) -> ExecutionLocation:
-        locations = await self.real.get_available_locations(service)
-        for location in locations.values():
-            return location.location
-        raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no location to run commands at")
+    async def _location(self, service: str | None) -> ExecutionLocation:
+        problem = "it has none"
+        try:
+            for location in (await self.real.get_available_locations(service)).values():
+                return location.location
+        except Exception as exc:  # noqa: BLE001 - whatever a connector makes of a service that it has not, or of none
+            problem = repr(exc)
+        where = f"of its service '{service}'" if service is not None else "without the name of a service"
+        raise WorkflowExecutionException(f"deployment '{self.deployment_name}': no location {where}: {problem}")
+
+
+@define(kw_only=True, eq=False, slots=False)
+class _AtService(ConnectorWrapper):
+    """One of the services of a bridged connector."""
+
+    bridged: Bridged
+
+    @asynccontextmanager
+    async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
+        async with self.bridged.start_at(self.service, command) as process:
+            yield process
 
 
 class BridgedWrapper(Bridged, HostedWrapper):
@@ -78,9 +111,10 @@ class BridgedWrapper(Bridged, HostedWrapper):
 
     def inner(self) -> StreamFlowConnector:
         """StreamFlow's own connector, if that is what is wrapped, or else one that stands for the wrapped one."""
-        if isinstance(self.connector, Hosted):
-            return super().inner()
-        self._underlying = Underlying(self.connector)
+        below = self.connector.bridged if isinstance(self.connector, _AtService) else self.connector
+        if isinstance(below, Hosted):
+            return below.real
+        self._underlying = Underlying(below)
         return self._underlying
 
     async def undeploy(self, external: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from anyio import CancelScope, Event, Lock, current_time, move_on_after, sleep
-from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+from anyio.abc import Process
 from attrs import define, field
 from streamflow.core.deployment import Connector, ExecutionLocation
 
@@ -27,6 +27,7 @@ from ..connectors.local import StartError, UnstoppableError
 from ..exceptions import WorkflowExecutionException
 from ..streams import DRAIN
 from ._ends import Inlet, Outlet
+from ._process import RemoteProcess
 from ._script import set_up
 from ._tasks import Tasks
 
@@ -39,57 +40,6 @@ _STATUS_LOST = 255
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 
 _logger = logging.getLogger("anydeploy")
-
-
-@define(eq=False)
-class RemoteProcess(Process):
-    """A command at a location, as its caller sees it.
-
-    Its exit status is the one that a shell there reports: 128 + N when signal N has ended it.
-    """
-
-    _keeper: Keeper
-
-    async def wait(self) -> int:
-        await self._keeper.over.wait()
-        return self._keeper.status
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def send_signal(self, signal: int) -> None:
-        """Send it to the command and to what that has started, as soon as the connector can; the order is kept."""
-        self._keeper.send_signal(signal)
-
-    async def aclose(self) -> None:
-        for stream in (self.stdin, self.stdout, self.stderr):
-            if stream is not None:
-                await stream.aclose()
-        await self.wait()
-
-    @property
-    def pid(self) -> int:
-        """Its number at the location."""
-        return self._keeper.pid
-
-    @property
-    def returncode(self) -> int | None:
-        return self._keeper.status if self._keeper.over.is_set() else None
-
-    @property
-    def stdin(self) -> ByteSendStream | None:
-        return self._keeper.stdin.stream if self._keeper.stdin is not None else None
-
-    @property
-    def stdout(self) -> ByteReceiveStream | None:
-        return self._keeper.stdout.stream if self._keeper.stdout is not None else None
-
-    @property
-    def stderr(self) -> ByteReceiveStream | None:
-        return self._keeper.stderr.stream if self._keeper.stderr is not None else None
 
 
 @define(eq=False)
@@ -263,7 +213,7 @@ class Keeper:
                             await stream.write(chunk)
 
     async def _follow(self) -> None:
-        """Read what the shell that runs the command says of it, byte by byte: some connectors wait for what is asked."""
+        """Read what is said of the command, byte by byte: some connectors wait for as many as are asked for."""
         try:
             async with await self._reader("start") as stream:
                 line = b""
@@ -297,7 +247,8 @@ class Keeper:
     async def _delivered(self) -> None:
         """Wait until the output that is not the caller's has arrived where it goes."""
         files = [each for each in (self.stdout, self.stderr) if each is not None and each.stream is None]
-        while not self._left.is_set() and not all(each.idle_for(DRAIN) for each in files):
+        # That nothing has come for some time is no event.
+        while not self._left.is_set() and not all(each.idle_for(DRAIN) for each in files):  # noqa: ASYNC110
             await sleep(_FIRST_LOOK)
 
     # -- Its end -----------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema import exceptions
+from jsonschema.exceptions import ValidationError
 from jsonschema.validators import validator_for
 from streamflow.config.schema import SfSchema
 from streamflow.core.deployment import Connector
@@ -22,15 +23,14 @@ def check(connector_class: type[Connector], config: Mapping[str, Any]) -> Iterat
     """What is wrong with the settings: pairs of the keys that lead to a value, and its problem; each once."""
     try:
         text = connector_class.get_schema()
-        schema = json.loads(text) if text else {}
+        schema: dict[str, Any] = json.loads(text) if text else {}
         validator = cast("Any", validator_for(schema))(schema, registry=_registry())
         errors = sorted(validator.iter_errors(dict(config)), key=lambda error: str(error.json_path))
     except Exception as exc:  # noqa: BLE001 - the schemas are anybody's
         yield (), f"the schema of StreamFlow's {connector_class.__name__} cannot be used: {exc!r}"
         return
     names = _properties(schema, str(schema.get("$id", "")))
-    for problem in dict.fromkeys(problem for error in errors for problem in _problems(error, names)):
-        yield problem
+    yield from dict.fromkeys(problem for error in errors for problem in _problems(error, names))
 
 
 @cache
@@ -55,7 +55,7 @@ def _properties(schema: Mapping[str, Any], base: str) -> set[str]:
 
 
 def _problems(error: ValidationError, names: set[str]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    error = cast("ValidationError", best_match([error]))
+    error = cast("Any", exceptions).best_match([error])
     keys: tuple[Any, ...] = tuple(error.absolute_path)
     match error.validator:
         case "required":

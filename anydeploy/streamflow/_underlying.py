@@ -26,6 +26,7 @@ from streamflow.deployment.shell import BaseShell
 
 from ..connector import Command, Connector
 from ..connectors.local import LocalConnector
+from ._ends import CHUNK
 from ._tasks import Tasks
 
 #: Seconds that a shell has to end by itself.
@@ -71,9 +72,9 @@ class _Stream(StreamWrapper):
     def __init__(self, process: Process) -> None:
         super().__init__(process)
 
-    async def read(self, size: int | None = None) -> bytes:
+    async def read(self, size: int | None = None) -> Any:
         try:
-            return await self.stream.stdout.receive(size or 65536)
+            return await self.stream.stdout.receive(size or CHUNK)
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return b""
 
@@ -164,7 +165,7 @@ class Underlying(BaseConnector):
         )
         return {name: location}
 
-    async def run(
+    async def run(  # noqa: PLR0917 - StreamFlow's signature
         self,
         location: ExecutionLocation,
         command: MutableSequence[str],
@@ -175,11 +176,9 @@ class Underlying(BaseConnector):
         stderr: int | str = asyncio.subprocess.STDOUT,
         capture_output: bool = False,
         timeout: int | None = None,
-        job_name: str | None = None,
+        job_name: str | None = None,  # noqa: ARG002 - this is no queue
     ) -> tuple[str, int] | None:
-        line = utils.create_command(
-            type(self).__name__, command, environment, workdir, stdin, stdout, stderr
-        )
+        line = utils.create_command(type(self).__name__, command, environment, workdir, stdin, stdout, stderr)
         try:
             done = await self._connector.run(
                 ["sh", "-c", line], environment=location.environment, timeout=timeout, check=False

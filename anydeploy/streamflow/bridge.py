@@ -5,6 +5,7 @@ Importing this module needs no streamflow. What needs it is imported when a type
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -38,12 +39,15 @@ def _classes() -> Mapping[str, type[StreamFlowConnector]]:
     try:
         from streamflow.deployment.connector import connector_classes  # noqa: PLC0415 - as above
         from streamflow.ext.utils import load_extensions  # noqa: PLC0415 - as above
+        from streamflow.log_handler import logger  # noqa: PLC0415 - as above
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] != "streamflow":
             raise
         raise WorkflowDefinitionException(
             "StreamFlow's types need streamflow, which is not installed: pip install 'anydeploy[streamflow]'"
         ) from None
+    # It tells of everything it does, on the standard error that shows the progress of a command.
+    logger.setLevel(max(logger.level, logging.WARNING))
     try:
         load_extensions()
     except Exception as exc:
