@@ -11,7 +11,12 @@ from attrs import define, field, frozen
 from .config import DeploymentConfig
 from .connector import Connector
 from .connectors import UnknownConnectorTypeError, connector_type
-from .exceptions import InvalidConfigError, UnknownDeploymentError, WorkflowDefinitionException
+from .exceptions import (
+    DifferentDefinitionError,
+    InvalidConfigError,
+    UnknownDeploymentError,
+    WorkflowDefinitionException,
+)
 from .graph import closure
 from .settings import can_wrap, check_settings, show_keys
 
@@ -77,14 +82,12 @@ class Definitions:
         """Add a definition, or replace that of its name.
 
         :param in_use: whether the name is not absent
-        :raises WorkflowDefinitionException: if it is in use with a different definition
+        :raises DifferentDefinitionError: if it is in use with a different definition
         """
         known = self._configs.get(config.name)
         if known is not config and known != config:
             if known is not None and in_use:
-                raise WorkflowDefinitionException(
-                    f"deployment '{config.name}' is in use with a different definition; undeploy it first"
-                )
+                raise DifferentDefinitionError(config.name)
             self._replace(config.name, config)
 
     def add_checked(self, config: DeploymentConfig, *, in_use: bool, is_met: Callable[[str], bool]) -> None:

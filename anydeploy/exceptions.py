@@ -80,6 +80,17 @@ class InvalidConfigError(WorkflowDefinitionException):
         super().__init__(f"{where}: {problem}")
 
 
+class DifferentDefinitionError(WorkflowDefinitionException):
+    """A name is in use with another definition than the one that is given for it.
+
+    :ivar deployment_name: the name
+    """
+
+    def __init__(self, deployment_name: str) -> None:
+        self.deployment_name = deployment_name
+        super().__init__(f"deployment '{deployment_name}' is in use with a different definition; undeploy it first")
+
+
 class WorkflowExecutionException(WorkflowException):
     """What was asked for was tried, and failed."""
 

@@ -8,7 +8,7 @@ deploy is let finish behind its back, and then undeployed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -136,7 +136,7 @@ def host(
     members = {
         "__doc__": f"Hosts one {real_type.__name__}.",
         "__module__": __name__,
-        "__signature__": Signature([_given_by_name(each, defaults) for each in parameters.values()]),
+        "__signature__": _given_by_name(parameters.values(), defaults),
         "real_type": real_type,
         "defaults": defaults,
     }
@@ -144,9 +144,15 @@ def host(
     return cast("type[Hosted]", type(f"Hosted{real_type.__name__}", (chosen,), members))
 
 
-def _given_by_name(parameter: Parameter, defaults: Mapping[str, Any]) -> Parameter:
-    kind = Parameter.KEYWORD_ONLY if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD else parameter.kind
-    return parameter.replace(kind=kind, default=defaults.get(parameter.name, parameter.default))
+def _given_by_name(parameters: Iterable[Parameter], defaults: Mapping[str, Any]) -> Signature:
+    given = [
+        parameter.replace(
+            kind=Parameter.KEYWORD_ONLY if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD else parameter.kind,
+            default=defaults.get(parameter.name, parameter.default),
+        )
+        for parameter in parameters
+    ]
+    return Signature(sorted(given, key=lambda parameter: parameter.kind))
 
 
 def plain(value: object) -> object:

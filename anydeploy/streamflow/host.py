@@ -1,0 +1,102 @@
+"""The task that anydeploy's manager lives in when nobody can write ``async with`` around its life."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Event, Task
+from typing import Final
+
+from attrs import define, field
+from streamflow.log_handler import logger
+
+from ..config import DeploymentConfig
+from ..exceptions import DeployError, UndeployError
+from ..manager import DefaultDeploymentManager
+from .signals import hold
+
+#: Asyncio keeps no task alive, and a context that is never closed may be forgotten while its environments are up.
+_running: Final[set[Task[None]]] = set()
+
+
+@define(eq=False)
+class _Early:
+    """A ``deploy`` that was called before the manager was entered."""
+
+    name: str
+    withdrawn: bool = False
+
+
+@define(eq=False)
+class Host:
+    """Enters a manager in a task of its own, and leaves it there when it is closed or the event loop ends.
+
+    Until that task has made its first step nothing is up, and what is asked for waits for it.
+
+    :ivar left: what could not be taken down in the end
+    """
+
+    manager: DefaultDeploymentManager
+    left: ExceptionGroup[UndeployError] | None = None
+    _task: Task[None] = field(init=False)
+    _entered: Event = field(init=False, factory=Event)
+    _closing: Event = field(init=False, factory=Event)
+    _early: list[_Early] = field(init=False, factory=list[_Early])
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._live(), name="anydeploy")
+        _running.add(self._task)
+        self._task.add_done_callback(_running.discard)
+        # It may have been cancelled before its first step. Then the manager says that it is not in use.
+        self._task.add_done_callback(lambda _: self._entered.set())
+
+    async def deploy(self, config: DeploymentConfig | str) -> None:
+        """:meth:`DefaultDeploymentManager.deploy`."""
+        if not self._entered.is_set():
+            early = _Early(config if isinstance(config, str) else config.name)
+            self._early.append(early)
+            await self._entered.wait()
+            if early.withdrawn:
+                raise DeployError(early.name, "was undeployed before it was up")
+        await self.manager.deploy(config)
+
+    async def undeploy(self, name: str) -> None:
+        """:meth:`DefaultDeploymentManager.undeploy`."""
+        if self._entered.is_set():
+            await self.manager.undeploy(name)
+        else:
+            await self._withdraw([early for early in self._early if early.name == name])
+
+    async def undeploy_all(self) -> None:
+        """:meth:`DefaultDeploymentManager.undeploy_all`."""
+        if self._entered.is_set():
+            await self.manager.undeploy_all()
+        else:
+            await self._withdraw(self._early)
+
+    async def close(self) -> None:
+        """Leave the manager, and wait until everything is down. If cancelled it returns at once; the teardown goes on.
+
+        :raises ExceptionGroup: of an :class:`UndeployError` for everything that may be left
+        """
+        self._closing.set()
+        await asyncio.wait([self._task])
+        if self.left is not None:
+            raise self.left.derive(self.left.exceptions)
+
+    async def _withdraw(self, early: list[_Early]) -> None:
+        for each in early:
+            each.withdrawn = True
+        await self._entered.wait()
+
+    async def _live(self) -> None:
+        release = hold()
+        try:
+            async with self.manager:
+                self._entered.set()
+                await self._closing.wait()
+        except* UndeployError as group:
+            self.left = group
+            if not self._closing.is_set():
+                logger.error("\n".join([str(group), *map(str, group.exceptions)]))
+        finally:
+            release()

@@ -1,0 +1,15 @@
+cwlVersion: v1.2
+class: Workflow
+inputs:
+  started: string
+outputs: {}
+steps:
+  wait:
+    in: {started: started}
+    out: []
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'touch "$HOME/$0"; exec sleep 1000']
+      inputs:
+        started: {type: string, inputBinding: {position: 1}}
+      outputs: {}
