@@ -12,22 +12,22 @@ from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.wrapper import ConnectorWrapper, get_inner_location
 
 
-class Nest(ConnectorWrapper):
-    """As a container does, it puts words in front of every command: these add its name to the variable NEST."""
+class Room(ConnectorWrapper):
+    """As a container does, it puts words in front of every command: these add its name to the variable ROOMS."""
 
     def __init__(self, deployment_name, config_dir, connector, service, log=None, delay=0, rooms=None, fail=False):
         super().__init__(deployment_name, config_dir, connector, service, 2**16)
         self.fail = fail
         self.log = Path(config_dir, log) if log else None
         self.delay = delay
-        self.rooms = rooms or ["nest"]
+        self.rooms = rooms or ["room"]
 
     @classmethod
     def get_schema(cls):
         return json.dumps(
             {
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
-                "$id": "https://anydeploy.example/nest.json",
+                "$id": "https://anydeploy.example/room.json",
                 "type": "object",
                 "properties": {
                     "fail": {"type": "boolean"},
@@ -66,8 +66,8 @@ class Nest(ConnectorWrapper):
         }
 
     def _inside(self, line, location):
-        name = self.deployment_name if location.name == "nest" else location.name
-        return ["sh", "-c", quote(f"export NEST=$NEST/{name}; {line}")]
+        name = self.deployment_name if location.name == "room" else location.name
+        return ["sh", "-c", quote(f"export ROOMS=$ROOMS/{name}; {line}")]
 
     async def run(self, location, command, environment=None, workdir=None, *args, **kwargs):
         return await self.connector.run(
@@ -81,7 +81,7 @@ class Nest(ConnectorWrapper):
 
     async def get_shell(self, command, location):
         return await self.connector.get_shell(
-            ["env", f"NEST={self.deployment_name}", *command], get_inner_location(location)
+            ["env", f"ROOMS={self.deployment_name}", *command], get_inner_location(location)
         )
 
     async def get_stream_reader(self, command, location):
