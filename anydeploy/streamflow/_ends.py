@@ -51,7 +51,11 @@ class _Receiving(ByteReceiveStream):
         return data
 
     async def aclose(self) -> None:
-        await self._source.aclose()
+        self.close()
+        await checkpoint()
+
+    def close(self) -> None:
+        self._source.close()
 
 
 @define(eq=False)
@@ -67,7 +71,11 @@ class _Sending(ByteSendStream):
             await checkpoint()
 
     async def aclose(self) -> None:
-        await self._target.aclose()
+        self.close()
+        await checkpoint()
+
+    def close(self) -> None:
+        self._target.close()
 
 
 @define(eq=False)
@@ -78,7 +86,7 @@ class Inlet:
     """
 
     _file: Stdio
-    stream: ByteSendStream | None = field(init=False, default=None)
+    stream: _Sending | None = field(init=False, default=None)
     _source: MemoryObjectReceiveStream[bytes] | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -98,6 +106,12 @@ class Inlet:
                 assert cat.stdout is not None  # noqa: S101 - it is a pipe
                 yield cat.stdout
 
+    def close(self) -> None:
+        """Nothing is to be read any more."""
+        if self.stream is not None and self._source is not None:
+            self.stream.close()
+            self._source.close()
+
 
 @define(eq=False)
 class Outlet:
@@ -107,16 +121,15 @@ class Outlet:
     """
 
     _file: Stdio
-    stream: ByteReceiveStream | None = field(init=False, default=None)
+    stream: _Receiving | None = field(init=False, default=None)
     _idle_since: float | None = field(init=False, default=None)
     _ended: bool = field(init=False, default=False)
-    _receiving: _Receiving | None = field(init=False, default=None)
     _target: MemoryObjectSendStream[bytes] | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         if self._file == PIPE:
             self._target, source = create_memory_object_stream[bytes](1)
-            self.stream = self._receiving = _Receiving(source)
+            self.stream = _Receiving(source)
 
     async def follow(self, reader: Awaitable[AbstractAsyncContextManager[Any]]) -> None:
         """Deliver what one of StreamFlow's readers gives, to its end, even if nobody wants it any more."""
@@ -125,8 +138,8 @@ class Outlet:
                 async with await reader as stream:
                     await self._deliver(stream.read, put)
             except Exception as exc:
-                if self._receiving is not None:
-                    self._receiving.failure = exc
+                if self.stream is not None:
+                    self.stream.failure = exc
                 raise
         self._ended = True
 
@@ -157,7 +170,13 @@ class Outlet:
                 await cat.stdin.aclose()
                 await cat.wait()
 
-    async def discard(self) -> None:
+    def discard(self) -> None:
         """Nobody reads it any more."""
         if self.stream is not None:
-            await self.stream.aclose()
+            self.stream.close()
+
+    def close(self) -> None:
+        """Nothing comes any more."""
+        self.discard()
+        if self._target is not None:
+            self._target.close()

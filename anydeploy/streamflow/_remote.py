@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from shlex import join
 from subprocess import DEVNULL, STDOUT
@@ -163,9 +163,9 @@ class Keeper:
         self._patience = None
 
     async def _begin(self) -> None:
-        check_argv(self.command.argv)
+        script = self._script()
         async with self.beginning:
-            self._setting_up = self.tasks.start(self._set_up())
+            self._setting_up = self.tasks.start(self._set_up(script))
             await asyncio.shield(self._setting_up)
             for name, outlet in (("out", self.stdout), ("err", self.stderr)):
                 if outlet is not None:
@@ -175,8 +175,19 @@ class Keeper:
             self._stream(self._follow())
             await self._begun.wait()
 
-    async def _set_up(self) -> None:
-        output, status = await self._run([set_up(self._directory, self.command)])
+    def _script(self) -> str:
+        argv = self.command.argv
+        if not (argv and argv[0]):
+            raise StartError(argv, "no program is given")
+        if any("\0" in argument for argument in argv):
+            raise StartError(argv, "an argument contains a null character")
+        try:
+            return set_up(self._directory, self.command)
+        except ValueError as exc:
+            raise StartError(argv, str(exc)) from exc
+
+    async def _set_up(self, script: str) -> None:
+        output, status = await self._run([script])
         if status:
             raise WorkflowExecutionException(
                 f"`{join(self.command.argv)}` could not be started: the connector could not make "
@@ -262,7 +273,7 @@ class Keeper:
         for outlet in (self.stdout, self.stderr):
             # A program that says good-bye must not hang because nobody reads it any more.
             if outlet is not None:
-                await outlet.discard()
+                outlet.discard()
         asked_at = self._asked_at if self._asked_at is not None else current_time()
         with CancelScope(deadline=asked_at + self.command.grace) as self._grace:
             if self._hurried:
@@ -290,7 +301,7 @@ class Keeper:
         """Release what is still waiting at the location, and close all streams; by force when that takes too long."""
         for outlet in (self.stdout, self.stderr):
             if outlet is not None:
-                await outlet.discard()
+                outlet.discard()
         if self._feeding is not None:
             self._feeding.cancel()
         if self._setting_up is not None:
@@ -298,20 +309,15 @@ class Keeper:
             await self._within_limit(self.tasks.start(self._run(["sh", f"{self._directory}/do", "end"])))
         for task in self._streams:
             await self._within_limit(task)
+        for end in (self.stdin, self.stdout, self.stderr):
+            if end is not None:
+                end.close()
 
     async def _within_limit(self, task: asyncio.Task[Any]) -> None:
         done, _ = await asyncio.wait([task], timeout=_VANISHING)
         if not done:
             task.cancel()
             await asyncio.wait([task], timeout=_VANISHING)
-
-
-def check_argv(argv: Sequence[str]) -> None:
-    """:raises StartError: if it cannot be the command of anything"""
-    if not (argv and argv[0]):
-        raise StartError(tuple(argv), "no program is given")
-    if any("\0" in argument for argument in argv):
-        raise StartError(tuple(argv), "an argument contains a null character")
 
 
 def _not_there(argv: tuple[str, ...], problem: str) -> StartError:
