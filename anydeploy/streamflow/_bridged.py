@@ -11,10 +11,12 @@ from anyio.abc import Process
 from attrs import define
 from streamflow.core.deployment import Connector as StreamFlowConnector
 from streamflow.core.deployment import ExecutionLocation
+from streamflow.deployment.connector.base import BatchConnector
 
 from ..connector import Command, Connector, ConnectorWrapper
 from ..exceptions import WorkflowExecutionException
 from . import _schema
+from ._job import JobKeeper
 from ._remote import Keeper
 from ._tasks import Tasks
 from ._underlying import Underlying
@@ -73,7 +75,8 @@ class Bridged(Hosted):
         """Start a command at the first location of a service."""
         real = self.valid()
         location = await self._tasks.finish(self._location(service))
-        keeper = Keeper(real, location, command, self._tasks, self._beginning)
+        kind = JobKeeper if isinstance(real, BatchConnector) else Keeper
+        keeper = kind(real, location, command, self._tasks, self._beginning)
         self._keepers.add(keeper)
         if self._hurried:
             keeper.hurry()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from shlex import join
 from subprocess import DEVNULL, STDOUT
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from anyio import CancelScope, Event, Lock, current_time, move_on_after, sleep
@@ -31,12 +32,15 @@ from ._process import RemoteProcess
 from ._script import set_up
 from ._tasks import Tasks
 
+_STDERR = 2
 _FIRST_LOOK, _LONGEST_PAUSE = 0.02, 0.5
-#: Seconds that a command which has been sent SIGKILL may take to vanish, or StreamFlow to close what is over.
-_VANISHING = 5.0
+#: Seconds that StreamFlow may take to close what is over.
+_CLOSING = 5.0
 #: What ssh makes of a command whose end it could not see.
 _STATUS_LOST = 255
 
+#: A path that is a word to every shell, and to who uses none.
+_PLAIN = re.compile(r"/[A-Za-z0-9_@%+=:,./-]+")
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 
 _logger = logging.getLogger("anydeploy")
@@ -46,6 +50,8 @@ _logger = logging.getLogger("anydeploy")
 class Keeper:
     """One command from its beginning to its end.
 
+    :cvar job: whether it is run by a queue
+    :cvar vanishing: seconds that it may take to vanish when it has been sent SIGKILL
     :ivar beginning: held while a command begins: a connector may bound its streams, and of two that begin at once each
         could have those that the other one waits for
     :ivar pid: its number at the location
@@ -53,6 +59,8 @@ class Keeper:
     :ivar over: set when it has ended, or cannot be seen any more
     """
 
+    job: ClassVar[bool] = False
+    vanishing: ClassVar[float] = 5.0
     connector: Connector
     location: ExecutionLocation
     command: Command
@@ -64,7 +72,8 @@ class Keeper:
     pid: int = field(init=False, default=0)
     status: int = field(init=False, default=_STATUS_LOST)
     over: Event = field(init=False, factory=Event)
-    _directory: str = field(init=False, factory=lambda: f"/tmp/.anydeploy-{uuid4().hex}")  # noqa: S108 - made with 0700
+    #: Made when the command begins, for its user only.
+    _directory: str = field(init=False, factory=lambda: f"/tmp/.anydeploy-{uuid4().hex}")  # noqa: S108 - as above
     #: Set when the command has begun, or will not.
     _begun: Event = field(init=False, factory=Event)
     _failure: Exception | None = field(init=False, default=None)
@@ -86,7 +95,9 @@ class Keeper:
     def __attrs_post_init__(self) -> None:
         self.stdin = None if self.command.stdin == DEVNULL else Inlet(self.command.stdin)
         self.stdout = None if self.command.stdout == DEVNULL else Outlet(self.command.stdout)
-        self.stderr = None if self.command.stderr in (DEVNULL, STDOUT) else Outlet(self.command.stderr)
+        # To the `cat` that writes it, that which this program has inherited is its standard output.
+        errors = _STDERR if self.command.stderr is None else self.command.stderr
+        self.stderr = None if errors in (DEVNULL, STDOUT) else Outlet(errors)
 
     @asynccontextmanager
     async def process(self) -> AsyncGenerator[Process, None]:
@@ -127,13 +138,23 @@ class Keeper:
             self._patience.cancel()
 
     def _signal(self, number: int) -> None:
-        words = ["kill", "-s", signal.Signals(number).name.removeprefix("SIG"), "--", self._target]
-        self._delivery = self.tasks.start(self._deliver(words, self._delivery))
+        name = signal.Signals(number).name.removeprefix("SIG")
+        self._send(self._run(self._words(name)))
 
-    async def _deliver(self, words: list[str], before: asyncio.Task[None] | None) -> None:
+    def _words(self, name: str) -> list[str]:
+        return ["kill", "-s", name, "--", self._target]
+
+    def _send(self, delivery: Coroutine[Any, Any, object]) -> None:
+        self._delivery = self.tasks.start(self._after(self._delivery, delivery))
+
+    async def _after(self, before: asyncio.Task[None] | None, delivery: Coroutine[Any, Any, object]) -> None:
         if before is not None:
             await asyncio.wait([before])
-        await self._run(words)
+        await delivery
+
+    @property
+    def _do(self) -> list[str]:
+        return ["sh", f"{self._directory}/do"]
 
     # -- Its life ----------------------------------------------------------------------------------------------------
 
@@ -167,13 +188,20 @@ class Keeper:
         async with self.beginning:
             self._setting_up = self.tasks.start(self._set_up(script))
             await asyncio.shield(self._setting_up)
-            for name, outlet in (("out", self.stdout), ("err", self.stderr)):
-                if outlet is not None:
-                    self._stream(outlet.follow(self._reader("read", name)))
-            if self.stdin is not None:
-                self._stream(self._feed(self.stdin))
-            self._stream(self._follow())
+            self._launch()
             await self._begun.wait()
+
+    def _launch(self) -> None:
+        for name, outlet in self._outlets():
+            self._stream(outlet.follow(self._reader("read", name)))
+        if self.stdin is not None:
+            self._stream(self._feed(self.stdin))
+        self._stream(self._follow())
+
+    def _outlets(self) -> list[tuple[str, Outlet]]:
+        """Where its output goes, by the names that its streams have at the location."""
+        named = ("out", self.stdout), ("err", self.stderr)
+        return [(name, outlet) for name, outlet in named if outlet is not None]
 
     def _script(self) -> str:
         argv = self.command.argv
@@ -182,24 +210,26 @@ class Keeper:
         if any("\0" in argument for argument in argv):
             raise StartError(argv, "an argument contains a null character")
         try:
-            return set_up(self._directory, self.command)
+            return set_up(self._directory, self.command, job=self.job)
         except ValueError as exc:
             raise StartError(argv, str(exc)) from exc
 
     async def _set_up(self, script: str) -> None:
         output, status = await self._run([script])
-        if status:
+        path = output.strip()
+        if status or not _PLAIN.fullmatch(path):
             raise WorkflowExecutionException(
-                f"`{join(self.command.argv)}` could not be started: the connector could not make "
-                f"{self._directory} at {self.location}: {output}"
+                f"`{join(self.command.argv)}` could not be started: the connector could not make a directory for it at "
+                f"{self.location}: {path}"
             )
+        self._directory = path
 
     async def _run(self, words: list[str]) -> tuple[str, int]:
         result = await self.connector.run(self.location, words, capture_output=True)
         return result if result is not None else ("", 0)
 
     def _reader(self, *words: str) -> Awaitable[AbstractAsyncContextManager[Any]]:
-        return self.connector.get_stream_reader(["sh", f"{self._directory}/do", *words], self.location)
+        return self.connector.get_stream_reader([*self._do, *words], self.location)
 
     def _stream(self, work: Coroutine[Any, Any, None]) -> None:
         self._streams.append(self.tasks.start(self._guarded(work)))
@@ -216,9 +246,11 @@ class Keeper:
 
     async def _feed(self, inlet: Inlet) -> None:
         async with inlet.open() as source:
-            writer = await self.connector.get_stream_writer(["sh", f"{self._directory}/do", "write"], self.location)
+            writer = await self.connector.get_stream_writer([*self._do, "write"], self.location)
             async with writer as stream:
                 with CancelScope() as self._feeding:
+                    if self._left.is_set():
+                        self._feeding.cancel()
                     async for chunk in source:
                         with CancelScope(shield=True):
                             await stream.write(chunk)
@@ -228,7 +260,8 @@ class Keeper:
         try:
             async with await self._reader("start") as stream:
                 line = b""
-                while byte := await stream.read(1):
+                # What the command leaves behind may hold the stream open: on uvloop it inherits it.
+                while not self.over.is_set() and (byte := await stream.read(1)):
                     line += byte
                     if byte == b"\n":
                         await self._take_note(line.decode().split())
@@ -244,7 +277,7 @@ class Keeper:
                 self._target = f"-{pid}" if group == "group" else pid
                 self._begun.set()
             case ["missing"]:
-                self._failure = _not_there(self.command.argv, f"{self.command.argv[0]}: there is no such program")
+                self._failure = _not_there(self.command.argv)
             case ["nowhere"]:
                 problem = f"its workdir {self.command.workdir} does not exist, or cannot be used"
                 self._failure = StartError(self.command.argv, problem)
@@ -257,7 +290,7 @@ class Keeper:
 
     async def _delivered(self) -> None:
         """Wait until the output that is not the caller's has arrived where it goes."""
-        files = [each for each in (self.stdout, self.stderr) if each is not None and each.stream is None]
+        files = [outlet for _, outlet in self._outlets() if outlet.stream is None]
         # That nothing has come for some time is no event.
         while not self._left.is_set() and not all(each.idle_for(DRAIN) for each in files):  # noqa: ASYNC110
             await sleep(_FIRST_LOOK)
@@ -270,10 +303,9 @@ class Keeper:
             return
         if not self._terminated:
             self.send_signal(signal.SIGTERM)
-        for outlet in (self.stdout, self.stderr):
+        for _, outlet in self._outlets():
             # A program that says good-bye must not hang because nobody reads it any more.
-            if outlet is not None:
-                outlet.discard()
+            outlet.discard()
         asked_at = self._asked_at if self._asked_at is not None else current_time()
         with CancelScope(deadline=asked_at + self.command.grace) as self._grace:
             if self._hurried:
@@ -281,10 +313,13 @@ class Keeper:
             await self._gone()
             return
         self._signal(signal.SIGKILL)
-        with move_on_after(_VANISHING):
-            await self.over.wait()
+        with move_on_after(self.vanishing):
+            await self._gone()
         if not self.over.is_set():
-            self._failure = UnstoppableError(self.command.argv, self.pid)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._failure = UnstoppableError(self.command.argv, self.pid)
 
     async def _gone(self) -> None:
         await self.over.wait()
@@ -294,19 +329,18 @@ class Keeper:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _is_alive(self) -> bool:
-        _, status = await self._run(["sh", f"{self._directory}/do", "alive", str(self.pid)])
+        _, status = await self._run([*self._do, "alive", str(self.pid)])
         return status == 0
 
     async def _close(self) -> None:
         """Release what is still waiting at the location, and close all streams; by force when that takes too long."""
-        for outlet in (self.stdout, self.stderr):
-            if outlet is not None:
-                outlet.discard()
+        for _, outlet in self._outlets():
+            outlet.discard()
         if self._feeding is not None:
             self._feeding.cancel()
         if self._setting_up is not None:
             await self._within_limit(self._setting_up)
-            await self._within_limit(self.tasks.start(self._run(["sh", f"{self._directory}/do", "end"])))
+            await self._within_limit(self.tasks.start(self._run([*self._do, "end"])))
         for task in self._streams:
             await self._within_limit(task)
         for end in (self.stdin, self.stdout, self.stderr):
@@ -314,13 +348,14 @@ class Keeper:
                 end.close()
 
     async def _within_limit(self, task: asyncio.Task[Any]) -> None:
-        done, _ = await asyncio.wait([task], timeout=_VANISHING)
+        done, _ = await asyncio.wait([task], timeout=_CLOSING)
         if not done:
             task.cancel()
-            await asyncio.wait([task], timeout=_VANISHING)
+            await asyncio.wait([task], timeout=_CLOSING)
 
 
-def _not_there(argv: tuple[str, ...], problem: str) -> StartError:
+def _not_there(argv: tuple[str, ...]) -> StartError:
+    problem = f"{argv[0]}: there is no such program"
     error = StartError(argv, problem)
     error.__cause__ = FileNotFoundError(problem)
     return error

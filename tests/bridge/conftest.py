@@ -64,9 +64,9 @@ def directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     made: list[Path] = []
     set_up = _remote.set_up
 
-    def recorded(directory: str, *args: object) -> str:
-        made.append(Path(directory))
-        return set_up(directory, *args)
+    def recorded(directory: str, *args: object, **kwargs: bool) -> str:
+        made.append(Path.home() / directory)
+        return set_up(directory, *args, **kwargs)
 
     monkeypatch.setattr(_remote, "set_up", recorded)
     yield made
