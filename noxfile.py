@@ -36,7 +36,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy and pyright, both strict."""
-    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "types"))
+    session.install("-e", ".[test,streamflow]", *nox.project.dependency_groups(PYPROJECT, "types"))
     session.run("mypy")
     session.run("pyright")
 
@@ -48,12 +48,19 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=[PYTHONS[0], PYTHONS[-1]])
+def streamflow(session: nox.Session) -> None:
+    """The deployment manager in StreamFlow, with `streamflow run`, beside StreamFlow's own."""
+    session.install("-e", ".[test,streamflow]")
+    session.run("pytest", "tests/with_streamflow", *session.posargs)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """The tests with branch coverage."""
-    session.install("-e", ".[test]")
+    """The tests with branch coverage, those with StreamFlow among them."""
+    session.install("-e", ".[test,streamflow]")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *ABOUT_THE_PACKAGE, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", "not reference", *ABOUT_THE_PACKAGE, *session.posargs)
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report")
 
@@ -76,7 +83,7 @@ def property_(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that anydeploy allows of what it needs."""
-    pins = lowest_versions("file", "cli", "test")
+    pins = lowest_versions("file", "cli", "testing", "test")
     session.install("-e", ".[test]", *pins)
     session.run("pytest", *ABOUT_THE_PACKAGE, *session.posargs)
 

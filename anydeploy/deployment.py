@@ -382,6 +382,7 @@ class Deployment:
 
     async def _undeploy(self, scope: CancelScope) -> None:
         assert self.connector is not None  # noqa: S101 - for the type checker
+        self.connector.invalidate("its environment is being undeployed")
         self._ending = scope
         scope.deadline = self.fleet.deadline(self.blueprint.undeploy_timeout)
         try:
@@ -392,8 +393,6 @@ class Deployment:
 
     async def _clean_up(self) -> BaseException | None:
         """Undeploy after a failed deploy or a failed undeploy: nothing is held open, so a scope of its own will do."""
-        assert self.connector is not None  # noqa: S101 - for the type checker
-        self.connector.invalidate("its environment is being undeployed")
         failure = None
         try:
             with CancelScope(shield=True) as scope:

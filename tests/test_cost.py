@@ -23,13 +23,13 @@ import attrs
 import pytest
 import trio.testing
 from anyio.lowlevel import checkpoint
-from virtual import VirtualLoop
 
 import anydeploy
 from anydeploy import Connector, DefaultDeploymentManager, DeployError, DeploymentConfig, UndeployError
 from anydeploy import deployment as deployment_module
 from anydeploy import manager as manager_module
 from anydeploy.graph import closure, longest_paths, remaining_paths, teardown_waves, waves
+from anydeploy.testing.virtual import VirtualLoop
 
 PACKAGE = str(Path(anydeploy.__file__).parent)
 #: Multiples of 15, so that parts of a graph are the same share of both.

@@ -112,6 +112,12 @@ def test_links_lead_somewhere(page: Path):
             assert not anchor or anchor in anchors(linked), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_are_linked_are_there(page: Path):
+    for name, target in re.findall(r"\[(test_\w+)\]\(([^)\s]+)\)", page.read_text()):
+        assert f"def {name}(" in (page.parent / target).read_text(), name
+
+
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}

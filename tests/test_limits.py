@@ -8,7 +8,6 @@ from typing import Any
 import anyio
 import pytest
 from scripted import World, settle, start, unit
-from virtual import BACKENDS, run_virtual
 
 from anydeploy import (
     Connector,
@@ -18,6 +17,7 @@ from anydeploy import (
     UndeployError,
     WorkflowExecutionException,
 )
+from anydeploy.testing.virtual import BACKENDS, run_virtual
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

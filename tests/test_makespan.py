@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import pytest
 from scripted import World, unit
-from virtual import BACKENDS, run_virtual
+
+from anydeploy.testing.virtual import BACKENDS, run_virtual
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -6,10 +6,8 @@ import os
 from typing import Any
 
 import pytest
-from anyio.from_thread import start_blocking_portal
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
-from stateful.machine import ManagerMachine
+
+from anydeploy.testing.machine import ManagerMachine, check_manager
 
 _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
 
@@ -25,15 +23,5 @@ _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
 )
 def test_manager_keeps_its_rules(backend: str, options: dict[str, Any]) -> None:
     """D1-D6, R1-R4, U1-U8, K1, L1: whatever callers and connectors do, in whatever order."""
-    with start_blocking_portal(backend, options) as portal:
-        machine = type("Machine", (ManagerMachine,), {"portal": portal})
-        examples = _EXAMPLES // 5 if options else _EXAMPLES
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=30,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    examples = _EXAMPLES // 5 if options else _EXAMPLES
+    check_manager(ManagerMachine, backend=backend, backend_options=options, max_examples=examples)

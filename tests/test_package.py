@@ -35,6 +35,7 @@ LAYERS = (
     ("_*", "file"),
     ("streamflow", "streamflow.*"),
     ("testing", "testing.*"),
+    ("streamflow.adapter",),
     ("cli", "cli.*"),
     ("__main__",),
 )

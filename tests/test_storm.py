@@ -8,7 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-from virtual import BACKENDS, run_virtual
 
 from anydeploy import (
     Connector,
@@ -19,6 +18,7 @@ from anydeploy import (
     InvalidConnectorError,
     UndeployError,
 )
+from anydeploy.testing.virtual import BACKENDS, run_virtual
 
 _DEPLOYMENTS = 200
 _CALLS = 5000

@@ -79,7 +79,8 @@ class Host:
         :raises ExceptionGroup: of an :class:`UndeployError` for everything that may be left
         """
         self._closing.set()
-        await asyncio.wait([self._task])
+        if not self._task.done():
+            await asyncio.wait([self._task])
         if self.left is not None:
             raise self.left.derive(self.left.exceptions)
 

@@ -52,8 +52,7 @@ class Hosted(Connector):
     async def deploy(self, external: bool) -> None:
         """Deploy the connector. If cancelled it returns at once, and the deploy goes on until :meth:`undeploy`."""
         self._deploying = asyncio.create_task(self._deploy(external), name=f"deploy of {self.deployment_name}")
-        await asyncio.wait([self._deploying])
-        error = self._deploying.result()
+        error = await asyncio.shield(self._deploying)
         if error is not None:
             raise error
 
@@ -71,7 +70,8 @@ class Hosted(Connector):
         """
         if self._deploying is None:
             return
-        await self._settle(self._deploying)
+        if not self._deploying.done():
+            await self._settle(self._deploying)
         failed = self._deploying.cancelled() or self._deploying.result() is not None
         if not (failed and any(getattr(self.real, name, "") is None for name in _NAMES)):
             await self.real.undeploy(external)

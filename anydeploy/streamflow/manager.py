@@ -89,8 +89,8 @@ class AnydeployDeploymentManager(DeploymentManager):
         """The connector of a deployment that is live, or lazy and deployed; None for any other name (rules R1, R2)."""
         source = self._host.manager.get_connector(deployment_name) if self._host is not None else None
         if source is None:
-            self._handles.pop(deployment_name, None)
             return None
+        # Kept while it is hidden: the same life may be shown again.
         known = self._handles.get(deployment_name)
         if known is None or known[0] is not source:
             known = self._handles[deployment_name] = (source, self._handle(source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,6 +19,11 @@ _SAID: Final[Mapping[DeploymentState, str]] = {
     DeploymentState.UNDEPLOYING: "UNDEPLOYING {}",
     DeploymentState.ABSENT: "COMPLETED undeployment of {}",
 }
+_FAILED: Final[Mapping[DeploymentState, str]] = {
+    DeploymentState.UNDEPLOYING: "FAILED deployment of {}: {}",
+    DeploymentState.ABSENT: "FAILED deployment of {}: {}",
+    DeploymentState.STUCK: "FAILED undeployment of {}: {}",
+}
 
 
 @define(eq=False)
@@ -32,13 +38,17 @@ class Progress:
     _going: set[str] = field(factory=set[str])
 
     def tell(self, event: DeploymentEvent) -> None:
-        if event.error is not None:
-            logger.warning(f"FAILED {event.name}, which is {event.state}: {describe(event.error)}")
+        """A listener for anydeploy's manager."""
+        was_going = event.name in self._going
         if event.state is DeploymentState.UNDEPLOYING:
             self._going.add(event.name)
-        elif event.state is DeploymentState.ABSENT and event.name not in self._going:
-            return
         else:
             self._going.discard(event.name)
-        if event.error is None and event.state in _SAID and not self.definitions[event.name].external:
-            logger.info(_SAID[event.state].format(event.name))
+        if event.error is not None:
+            self._say(logging.WARNING, _FAILED, event)
+        elif not self.definitions[event.name].external and (was_going or event.state is not DeploymentState.ABSENT):
+            self._say(logging.INFO, _SAID, event)
+
+    def _say(self, level: int, texts: Mapping[DeploymentState, str], event: DeploymentEvent) -> None:
+        if event.state in texts and logger.isEnabledFor(level):
+            logger.log(level, texts[event.state].format(event.name, describe(event.error)))

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from anyio.from_thread import start_blocking_portal
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import Phase
 
 from anydeploy import DefaultDeploymentManager, DeploymentState
 from anydeploy.deployment import Claim, Deployment
@@ -22,7 +20,7 @@ from anydeploy.fleet import Fleet
 from anydeploy.future import FutureConnector
 from anydeploy.lifecycle import Step
 from anydeploy.slots import Slots
-from stateful.machine import ManagerMachine
+from anydeploy.testing.machine import ManagerMachine, check_manager
 
 #: In place of a name: the manager as it is, in which nothing is to be found.
 SOUND = "sound"
@@ -262,27 +260,19 @@ def is_found(name: str, backend: str, examples: int) -> bool:
     """Whether the machine fails on the broken manager."""
     if name != SOUND:
         MUTANTS[name]()
-    host = start_blocking_portal(backend)
-    portal = host.__enter__()
-    machine = type("Machine", (ManagerMachine,), {"portal": portal})
     try:
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=30,
-                deadline=None,
-                database=None,
-                derandomize=True,
-                report_multiple_bugs=False,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            ),
+        check_manager(
+            ManagerMachine,
+            backend=backend,
+            max_examples=examples,
+            database=None,
+            derandomize=True,
+            report_multiple_bugs=False,
+            phases=[Phase.generate],
         )
     except BaseException as exc:  # noqa: BLE001 - in whatever way it fails, it is found
         print(f"found: {exc}")
         return True
-    host.__exit__(None, None, None)
     return False
 
 

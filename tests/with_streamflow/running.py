@@ -8,18 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 from ruamel.yaml import YAML
 
+from .nesting.processes import with_variable
+
 HERE = Path(__file__).parent
+COMMAND = str(Path(sys.executable).parent / "streamflow")
 ANYDEPLOY = "anydeploy"
 REFERENCE = "default"
 #: Seconds after which a run counts as one that hangs. Of the reference that is expected.
-PATIENCE = {ANYDEPLOY: 60.0, REFERENCE: 15.0}
+PATIENCE = {ANYDEPLOY: 60.0, REFERENCE: 10.0}
 _POLL = 0.02
 _ENTRY_POINTS = "[unito.streamflow.plugin]\nnesting = nesting.plugin:NestingPlugin\n"
 
@@ -41,8 +45,7 @@ class Run:
     on: str | None = None
     workflow: str = "scatter"
     settings: Mapping[str, Any] = field(factory=dict)
-    output: str = field(init=False, default="")
-    _process: subprocess.Popen[str] = field(init=False)
+    _process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
         self._install_nesting()
@@ -50,22 +53,26 @@ class Run:
             YAML(typ="safe").dump(self._file(), file)
         for name in (f"{self.workflow}.cwl", f"{self.workflow}.yml"):
             shutil.copy(HERE / "data" / name, self.directory)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "streamflow", "run", "--outdir", str(self.directory / "out"), "streamflow.yml"],
-            cwd=self.directory,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join([str(self.directory / "site"), str(HERE)]),
-                "HOME": str(self.directory),
-                "TMPDIR": str(self.directory),
-                "MARK": self._mark(),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with (self.directory / "output").open("w") as output:
+            self._process = subprocess.Popen(
+                [COMMAND, "run", "--outdir", str(self.directory / "out"), "streamflow.yml"],
+                cwd=self.directory,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join([str(self.directory / "site"), str(HERE)]),
+                    "HOME": str(self.directory),
+                    "TMPDIR": str(self.directory),
+                    "MARK": str(self.directory),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return (self.directory / "output").read_text()
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -74,19 +81,13 @@ class Run:
         """Wait until something has happened in the run."""
         deadline = time.monotonic() + PATIENCE[self.manager]
         while not condition():
-            assert self._process.poll() is None, self._process.communicate()[0]
-            assert time.monotonic() < deadline
+            assert self._process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
             time.sleep(_POLL)
 
     def finish(self) -> int:
         """Wait for the end; returns the exit status."""
-        try:
-            self.output, _ = self._process.communicate(timeout=PATIENCE[self.manager])
-        finally:
-            if self._process.poll() is None:
-                self._process.kill()
-                self.output, _ = self._process.communicate()
-        return self._process.returncode
+        return self._process.wait(PATIENCE[self.manager])
 
     def log(self, *, runs: bool = False) -> list[str]:
         """What was done with the environments, with the commands or without."""
@@ -95,15 +96,18 @@ class Run:
         return [line for line in lines if runs or not line.startswith("run")]
 
     def left(self) -> list[int]:
-        """The processes that were started in this run, and are still there."""
-        return [pid for pid, environment in _environments() if f"MARK={self._mark()}".encode() in environment]
+        """The processes that were started in this run and do not end by themselves."""
+        deadline = time.monotonic() + 2
+        while (found := list(with_variable("MARK", str(self.directory)))) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+        return found
 
     def clean_up(self) -> None:
-        for pid in self.left():
-            os.kill(pid, signal.SIGKILL)
-
-    def _mark(self) -> str:
-        return str(self.directory)
+        self._process.kill()
+        self._process.wait()
+        for pid in with_variable("MARK", str(self.directory)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _install_nesting(self) -> None:
         """What pip would leave of an installed package, for the one that lies beside this module."""
@@ -124,13 +128,3 @@ class Run:
             "deploymentManager": {"type": self.manager, "config": dict(self.settings)},
             "database": {"type": "default", "config": {"connection": str(self.directory / "database.sqlite")}},
         }
-
-
-def _environments() -> Iterator[tuple[int, list[bytes]]]:
-    """The environment variables of all processes that are not dead."""
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"State:\tZ" not in (directory / "status").read_bytes():
-                yield int(directory.name), (directory / "environ").read_bytes().split(b"\0")
-        except OSError:
-            pass

@@ -6,6 +6,7 @@ Where StreamFlow's own is wrong, its failure is expected, with the reason: when 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,9 +26,9 @@ Start = Callable[..., Run]
 
 def both(reason: str | None = None) -> pytest.MarkDecorator:
     """Under both managers; with a reason why StreamFlow's own fails, if it does."""
-    marks = (
-        [] if reason is None else [pytest.mark.xfail(reason=reason, raises=(AssertionError, subprocess.TimeoutExpired))]
-    )
+    marks = [pytest.mark.reference]
+    if reason is not None:
+        marks.append(pytest.mark.xfail(reason=reason, raises=(AssertionError, subprocess.TimeoutExpired)))
     return pytest.mark.parametrize("manager", [ANYDEPLOY, pytest.param(REFERENCE, marks=marks)])
 
 
@@ -86,3 +87,107 @@ def test_a_stack(start: Start, tmp_path: Path, manager: str, lazy: str):
     assert said(run) == [f"{word} from a b c" for word in ("one", "three", "two")]
     assert run.log() == UP + DOWN
     assert run.left() == []
+
+
+@pytest.mark.parametrize("lazy", ["abc", ""], ids=["lazy", "eager"])
+@both("it can never deploy a name again after one failure")
+def test_a_failing_deploy_is_tried_again(start: Start, tmp_path: Path, manager: str, lazy: str):
+    """K3, D5: the first deploy fails and is cleaned up, and the run is completed."""
+    run = start(manager, stack(tmp_path, lazy=lazy, failing=1, retries=1), on="c")
+    assert run.finish() == 0, run.output
+    assert run.log() == [*UP[:4], "deploy c", "failed c", "undeploy c", "undeployed c", *UP[4:], *DOWN]
+    assert run.left() == []
+
+
+@pytest.mark.parametrize("lazy", ["abc", ""], ids=["lazy", "eager"])
+@both("it does not say which deployment has failed, and tears down in the wrong order what came up for it")
+def test_a_failed_deploy_fails_the_run(start: Start, tmp_path: Path, manager: str, lazy: str):
+    """D5: the error names the deployment and has the original error as its cause, and nothing is left."""
+    run = start(manager, stack(tmp_path, lazy=lazy, failing=1000), on="c")
+    assert run.finish() == 1
+    assert "attempt 1 is made to fail" in run.output
+    # The last line of some traceback.
+    assert re.search(r"^[\w.]+(Exception|Error): .*\bc\b", run.output, re.MULTILINE), run.output
+    assert_orderly(run.log())
+    assert run.left() == []
+
+
+@both("it gives an eager connector the path of the file in place of its directory")
+def test_paths_are_relative_to_the_file(start: Start, tmp_path: Path, manager: str):
+    definition = nesting(tmp_path, lazy=False)
+    run = start(manager, {"a": {**definition, "config": {"log": "log"}}}, on="a")
+    assert run.finish() == 0, run.output
+    assert run.log() == [*UP[:2], *DOWN[4:]]
+
+
+@pytest.mark.parametrize("number", [Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP], ids=lambda number: number.name)
+@both("it tears inner environments down under those that wrap them, and SIGTERM and SIGHUP end it on the spot")
+def test_a_signal_while_a_command_runs(start: Start, tmp_path: Path, manager: str, number: Signals):
+    run = start(manager, stack(tmp_path), on="c", workflow="endless")
+    run.wait_for((tmp_path / "started").exists)
+    run.send(number)
+    assert run.finish() != 0
+    assert run.log() == UP + DOWN
+    assert run.left() == []
+
+
+@pytest.mark.parametrize("lazy", ["abc", ""], ids=["lazy", "eager"])
+@pytest.mark.parametrize("number", [Signals.SIGINT, Signals.SIGTERM], ids=lambda number: number.name)
+@both("it leaves behind what is being deployed")
+def test_a_signal_while_something_is_being_deployed(
+    start: Start, tmp_path: Path, manager: str, number: Signals, lazy: str
+):
+    """U8: the deploy is let finish, and then undone."""
+    run = start(manager, stack(tmp_path, lazy=lazy, waiting="go"), on="c")
+    run.wait_for(lambda: "deploy c" in run.log())
+    run.send(number)
+    run.wait_for(lambda: "UNDEPLOYING" in run.output)
+    (tmp_path / "go").touch()
+    assert run.finish() != 0
+    assert run.log() == UP + DOWN
+    assert run.left() == []
+
+
+@both("the second Ctrl-C cancels its teardown")
+def test_a_second_interrupt_does_not_end_the_teardown(start: Start, tmp_path: Path, manager: str):
+    """U8: it is told that environments are being taken down."""
+    run = start(manager, stack(tmp_path, lazy="", waiting="go"), on="c")
+    run.wait_for(lambda: "deploy c" in run.log())
+    run.send(Signals.SIGINT)
+    run.wait_for(lambda: "UNDEPLOYING" in run.output)
+    run.send(Signals.SIGINT)
+    run.wait_for(lambda: "Once more leaves at once" in run.output)
+    (tmp_path / "go").touch()
+    assert run.finish() != 0
+    assert run.log() == UP + DOWN
+    assert run.left() == []
+
+
+def test_a_third_interrupt_gives_up_what_is_being_deployed(start: Start, tmp_path: Path):
+    """U8: the deploy is cancelled; what it may have made is undeployed all the same."""
+    run = start(ANYDEPLOY, stack(tmp_path, lazy="", waiting="never"), on="c")
+    run.wait_for(lambda: "deploy c" in run.log())
+    run.send(Signals.SIGINT)
+    run.wait_for(lambda: "UNDEPLOYING" in run.output)
+    run.send(Signals.SIGTERM)
+    run.wait_for(lambda: "Once more leaves at once" in run.output)
+    run.send(Signals.SIGINT)
+    assert run.finish() != 0
+    assert run.log() == [*UP[:5], *DOWN]
+    assert run.left() == []
+
+
+def assert_orderly(log: list[str]) -> None:
+    """Whatever stood on something was brought up after it and taken down before it, and nothing is up any more."""
+    up: list[str] = []
+    for line in log:
+        what, name = line.split()
+        below = CHAIN[: CHAIN.index(name)]
+        if what == "deploy":
+            assert up == list(below), log
+            up.append(name)
+        elif what == "undeploy":
+            assert up[-1:] == [name], log
+        elif what == "undeployed":
+            up.remove(name)
+    assert up == []

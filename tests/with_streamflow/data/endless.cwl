@@ -9,7 +9,7 @@ steps:
     out: []
     run:
       class: CommandLineTool
-      baseCommand: [sh, -c, 'touch "$HOME/$0"; exec sleep 1000']
+      baseCommand: [sh, -c, 'touch "$MARK/$0"; exec sleep 1000']
       inputs:
         started: {type: string, inputBinding: {position: 1}}
       outputs: {}

@@ -1,8 +1,8 @@
 """An environment that is a process, and a log of what was done with it.
 
 Each line of the log is what happened and the name of the deployment: ``deploy``, ``deployed`` or ``failed``,
-``undeploy`` and ``undeployed``, and ``run`` for every command. The process of an environment refuses to start without
-that of the one it stands on. Like StreamFlow's own connectors it does not expect its deploy to be cancelled.
+``undeploy`` and ``undeployed``, and ``run`` for every command. When the environment ends, so does all that runs in it.
+Like StreamFlow's own connectors, this one does not expect its deploy to be cancelled.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from streamflow.core.deployment import Connector, ExecutionLocation
 from streamflow.core.exception import WorkflowExecutionException
 from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.wrapper import ConnectorWrapper, get_inner_location
+
+from .processes import with_variable
 
 
 class NestingConnector(ConnectorWrapper):
@@ -32,13 +35,14 @@ class NestingConnector(ConnectorWrapper):
         log: str,
         failing: int = 0,
         waiting: str | None = None,
-        transferBufferSize: int = 2**10,
+        transferBufferSize: int = 2**10,  # noqa: N803 - StreamFlow's
     ) -> None:
         super().__init__(deployment_name, config_dir, connector, service, transferBufferSize)
         self.log = Path(config_dir, log)
         self.failing = failing
         self.waiting = Path(config_dir, waiting) if waiting is not None else None
         self.process: asyncio.subprocess.Process | None = None
+        self.variable, self.value = f"INSIDE_{deployment_name}", str(self.log)
 
     @classmethod
     def get_schema(cls) -> str:
@@ -61,8 +65,10 @@ class NestingConnector(ConnectorWrapper):
     async def deploy(self, external: bool) -> None:
         self.write("deploy")
         attempts = self.log.read_text().splitlines().count(f"deploy {self.deployment_name}")
-        self.process = await asyncio.create_subprocess_exec("sleep", "1000", start_new_session=True)
-        while self.waiting is not None and not self.waiting.exists():
+        self.process = await asyncio.create_subprocess_exec(
+            "sleep", "1000", start_new_session=True, env={**os.environ, self.variable: self.value}
+        )
+        while self.waiting is not None and not self.waiting.exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.01)
         if attempts <= self.failing:
             self.kill()
@@ -93,17 +99,19 @@ class NestingConnector(ConnectorWrapper):
         self.write("run")
         if self.process is None or self.process.returncode is not None:
             raise WorkflowExecutionException(f"{self.deployment_name} is used and is not up")
-        nesting = {"NESTING": f"{self.deployment_name} {(environment or {}).get('NESTING', '')}".strip()}
+        outside = environment or {}
+        inside = {"NESTING": f"{self.deployment_name} {outside.get('NESTING', '')}".strip(), self.variable: self.value}
         return await self.connector.run(
-            location=get_inner_location(location),
-            command=command,
-            environment={**(environment or {}), **nesting},
-            **kwargs,
+            location=get_inner_location(location), command=command, environment={**outside, **inside}, **kwargs
         )
 
     def kill(self) -> None:
-        if self.process is not None and self.process.returncode is None:
-            os.kill(self.process.pid, signal.SIGKILL)
+        """End the environment, with all that runs in it."""
+        # Of a process that has just been started, the variables may not be there yet.
+        own = [self.process.pid] if self.process is not None and self.process.returncode is None else []
+        for pid in {*own, *with_variable(self.variable, self.value)}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def write(self, what: str) -> None:
         with self.log.open("a") as log:

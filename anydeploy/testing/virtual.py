@@ -49,7 +49,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def run_virtual(backend: str, function: Callable[[], Awaitable[T]]) -> T:
     """Run an async function to its end in virtual time, which begins at any moment. ``backend``: asyncio or trio."""
     if backend == "trio":
-        from trio.testing import MockClock
+        from trio.testing import MockClock  # noqa: PLC0415 - not everybody who runs on asyncio has it
 
         return anyio.run(function, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
     return anyio.run(function, backend="asyncio", backend_options={"loop_factory": VirtualLoop})

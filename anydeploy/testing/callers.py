@@ -1,0 +1,212 @@
+"""Callers of a manager: every call is written down, and may be made in a task of its own that can be cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anyio import CancelScope, Event, current_time, get_cancelled_exc_class
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from .choices import cancellable
+from .history import What
+
+if TYPE_CHECKING:
+    from .scripted import Script
+    from .subject import Subject
+
+
+@define(eq=False)
+class Caller:
+    """One call of the manager.
+
+    :ivar number: callers are numbered from 1
+    :ivar operation: ``deploy``, ``undeploy``, ``undeploy_all``, ``close``, or ``use``
+    :ivar name: the deployment that it is about; empty where it is about all
+    :ivar outcome: None until it has come to its end
+    :ivar value: what the call returned
+    :ivar error: what it raised
+    :ivar ended: set at its end
+    """
+
+    not_state: ClassVar[frozenset[str]] = frozenset({"task"})
+
+    number: int
+    operation: str
+    name: str
+    function: Callable[[], Awaitable[Any]]
+    script: Script
+    subject: Subject
+    outcome: What | None = None
+    value: Any = None
+    error: BaseException | None = None
+    scope: CancelScope = field(factory=CancelScope)
+    ended: Event = field(factory=Event)
+    native: bool = False
+    task: asyncio.Task[Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.operation}({self.name}) by caller {self.number}"
+
+    async def make(self) -> Any:
+        """Make the call in the task that this is awaited in; what it raises comes out."""
+        with self.written_down():
+            self.value = await self.function()
+        return self.value
+
+    @contextmanager
+    def written_down(self) -> Generator[None, None, None]:
+        """The block is the call: write down its beginning and what becomes of it."""
+        self._record(What.CALLED)
+        try:
+            yield
+        except GeneratorExit:
+            # Nobody is interested any more: the whole run was dropped.
+            raise
+        except get_cancelled_exc_class():
+            self._end(What.GAVE_UP)
+            raise
+        except BaseException as exc:
+            self._end(What.RAISED, exc)
+            raise
+        self._end(What.RETURNED)
+
+    async def run(self) -> None:
+        """Make the call as a task of its own. What it raises is kept, and it can be cancelled."""
+        withdraw_offer = cancellable(str(self), self.cancel)
+        with suppress(RuntimeError):
+            self.task = asyncio.current_task()
+        try:
+            with self.scope, suppress(Exception):
+                await self.make()
+        except get_cancelled_exc_class():
+            # A child that ends like this would take its task group with it.
+            if not self.native:
+                raise
+        finally:
+            withdraw_offer()
+
+    def cancel(self, how: str = "scope") -> None:
+        """Ask the caller to give up: through its ``scope``, by a ``deadline``, or as ``native`` asyncio does it."""
+        if self.outcome is not None:
+            return
+        self._record(What.ASKED)
+        if how == "native" and self.task is not None:
+            self.native = True
+            self.task.cancel()
+        elif how == "deadline":
+            self.scope.deadline = current_time()
+        else:
+            self.scope.cancel()
+
+    async def wait(self) -> What | None:
+        """Wait for its end. Returns the outcome."""
+        await self.ended.wait()
+        return self.outcome
+
+    def _end(self, outcome: What, error: BaseException | None = None) -> None:
+        self.outcome, self.error = outcome, error
+        self._record(outcome, error)
+        self.ended.set()
+
+    def _record(self, what: What, error: BaseException | None = None) -> None:
+        self.script.history.record(
+            what,
+            self.operation,
+            self.name,
+            caller=self.number,
+            error=error,
+            refused=isinstance(error, self.subject.definition_errors),
+        )
+
+
+class Recorded:
+    """A manager, every call of which is written down. What else the manager offers can be reached through this."""
+
+    def __init__(self, subject: Subject, manager: Any, script: Script) -> None:
+        self.subject = subject
+        self.manager = manager
+        self.script = script
+        self._callers = 0
+
+    async def deploy(self, deployment: Any) -> None:
+        await self.caller("deploy", deployment).make()
+
+    def get_connector(self, deployment_name: str) -> Any:
+        connector = self.manager.get_connector(deployment_name)
+        instance = self.script.number(connector)
+        self.script.history.record(What.READ, "get_connector", deployment_name, instance=instance)
+        return connector
+
+    async def undeploy(self, deployment_name: str) -> None:
+        await self.caller("undeploy", deployment_name).make()
+
+    async def undeploy_all(self) -> None:
+        await self.caller("undeploy_all").make()
+
+    async def close(self) -> None:
+        await self.caller("close").make()
+
+    async def use(self, deployment_name: str) -> Any:
+        """Perform an operation of the connector of a name, which must have one."""
+        return await self.caller("use", deployment_name).make()
+
+    def caller(self, operation: str, deployment: Any = "", *, connector: Any = None) -> Caller:
+        """A call that is to be made: ``await caller.make()``, or ``tasks.start_soon(caller.run)``.
+
+        :param deployment: the name of a deployment; or of one that is to be deployed the definition
+        :param connector: what to use, of ``use``; default: what ``get_connector`` gives at the time of the call
+        """
+        name = deployment if isinstance(deployment, str) else deployment.name
+        if not isinstance(deployment, str):
+            self.script.define(deployment)
+
+        async def use() -> Any:
+            return await self.subject.use(connector or self.manager.get_connector(name))
+
+        def call() -> Awaitable[Any]:
+            if operation == "use":
+                return use()
+            function: Callable[..., Awaitable[Any]] = getattr(self.manager, operation)
+            return function(deployment) if name else function()
+
+        self._callers += 1
+        return Caller(self._callers, operation, name, call, self.script, self.subject)
+
+    def start(self, tasks: TaskGroup, operation: str, deployment: Any = "", **what: Any) -> Caller:
+        """Make a call in a task of its own; the parameters are those of :meth:`caller`."""
+        caller = self.caller(operation, deployment, **what)
+        tasks.start_soon(caller.run, name=str(caller))
+        return caller
+
+    def read(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """Ask for the connectors of all names, or of these."""
+        names = self.script.premises.configs if names is None else names
+        return {name: self.get_connector(name) for name in names}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.manager, name)
+
+
+@asynccontextmanager
+async def recorded(subject: Subject, script: Script, **options: Any) -> AsyncGenerator[Recorded, None]:
+    """A block with a manager, every call of which is written down; so is its closing at the end of the block.
+
+    :raises Violation: at the end of the block, if a rule was broken
+    """
+    block = subject.manager(script, **options)
+    manager = Recorded(subject, await block.__aenter__(), script)
+    try:
+        yield manager
+    except BaseException as exc:
+        with manager.caller("close").written_down():
+            if not await block.__aexit__(type(exc), exc, exc.__traceback__):
+                raise
+    else:
+        with manager.caller("close").written_down():
+            await block.__aexit__(None, None, None)
+    script.history.at_end()
+    script.history.check()

@@ -1,0 +1,358 @@
+"""What a connector owes, clause by clause: what the conformance suite of connectors consists of.
+
+The clauses are those of :class:`~anydeploy.Connector` and of ``docs/writing-a-connector.md``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from attrs import frozen
+
+from ..config import DeploymentConfig
+from ..connector import Connector
+from ..exceptions import CommandError, InvalidConnectorError
+from ..manager import DefaultDeploymentManager
+
+#: Seconds after which an operation counts as one that never ends. Nothing waits for it to pass.
+_NEVER = 60.0
+#: Awaits at which an operation is interrupted, at most. What polls has any number of them.
+_MOST_AWAITS = 40
+_PYTHON = sys.executable
+
+
+@frozen
+class Tested:
+    """A connector type with settings, in a directory of its own.
+
+    :ivar make: builds a connector that is not deployed
+    :ivar exists: whether there is anything of its environment; None where that cannot be told
+    :ivar config: a definition of it
+    """
+
+    directory: Path
+    make: Callable[[], Connector]
+    exists: Callable[[Connector], bool | None]
+    config: DeploymentConfig
+    connector_type: type[Connector]
+
+    def check_gone(self, connector: Connector, when: str) -> None:
+        """Nothing of the environment is left."""
+        expect(not self.exists(connector), f"the environment is still there {when}")
+
+    @asynccontextmanager
+    async def deployed(self) -> AsyncGenerator[Connector, None]:
+        """A connector that is deployed in the block."""
+        connector = self.make()
+        # What the connector holds open lies within this scope, so its teardown has to as well.
+        with anyio.CancelScope() as scope:
+            await connector.deploy(False)
+            try:
+                yield connector
+            finally:
+                scope.shield = True
+                await connector.undeploy(False)
+
+
+@frozen
+class Clause:
+    """One thing that a connector owes.
+
+    :ivar act: shows that it keeps it; raises an AssertionError where it does not
+    :ivar runs: it concerns those only in whose environments commands can be run
+    """
+
+    act: Callable[[Tested], Awaitable[None]]
+    runs: bool
+
+    @property
+    def id(self) -> str:
+        return self.act.__name__
+
+    @property
+    def title(self) -> str:
+        return (inspect.getdoc(self.act) or "").partition("\n")[0]
+
+
+def expect(condition: bool, otherwise: str) -> None:
+    """Raise an AssertionError that says what is the case otherwise, unless the condition holds."""
+    if not condition:
+        raise AssertionError(otherwise)
+
+
+_CLAUSES: list[Clause] = []
+
+
+def every_clause() -> Sequence[Clause]:
+    """All of them."""
+    return _CLAUSES
+
+
+def _clause(*, runs: bool) -> Callable[[Callable[[Tested], Awaitable[None]]], Clause]:
+    def make(act: Callable[[Tested], Awaitable[None]]) -> Clause:
+        clause = Clause(act, runs)
+        _CLAUSES.append(clause)
+        return clause
+
+    return make
+
+
+# -- Its life ----------------------------------------------------------------------------------------------------------
+
+
+@_clause(runs=False)
+async def constructing_it_does_nothing(tested: Tested) -> None:
+    """Constructing a connector has no effect on the world (D4)."""
+    tested.check_gone(tested.make(), "when it has only been constructed")
+
+
+@_clause(runs=False)
+async def it_comes_up_and_goes_down(tested: Tested) -> None:
+    """`deploy` brings the environment up, and `undeploy` in the same task takes it down (D1, U1)."""
+    connector = tested.make()
+    await connector.deploy(False)
+    expect(tested.exists(connector) is not False, "the environment is not there after deploy")
+    await connector.undeploy(False)
+    tested.check_gone(connector, "after undeploy")
+
+
+@_clause(runs=False)
+async def a_deploy_can_be_cancelled_anywhere(tested: Tested) -> None:
+    """`deploy` may be cancelled at any of its awaits; `undeploy` then leaves nothing (D6)."""
+    for number in range(1, _MOST_AWAITS + 1):
+        connector, came_up = tested.make(), False
+        with anyio.fail_after(_NEVER):
+            with anyio.CancelScope() as scope, anyio.CancelScope() as stay:
+                deploy = _Interrupted(connector.deploy(False), number, scope)
+                await deploy
+                # It came up in spite of it. What it holds open lies within the scopes, so its teardown has to as well.
+                stay.shield = came_up = True
+                await connector.undeploy(False)
+            if not came_up:
+                await connector.undeploy(False)
+        tested.check_gone(connector, f"when undeploy had followed a deploy that was cancelled at its await {number}")
+        if not deploy.reached:
+            break
+
+
+@_clause(runs=False)
+async def a_teardown_can_be_repeated(tested: Tested) -> None:
+    """`undeploy` may be cancelled at any of its awaits, when its time is up, and is then safe to repeat (U6)."""
+    for number in range(1, _MOST_AWAITS + 1):
+        connector, ended = tested.make(), False
+        with anyio.fail_after(_NEVER):
+            with anyio.CancelScope() as scope:
+                await connector.deploy(False)
+                undeploy = _Interrupted(connector.undeploy(False), number, scope)
+                await undeploy
+                ended = True
+            if not ended:
+                await connector.undeploy(False)
+        tested.check_gone(connector, f"after a teardown that was cancelled at its await {number} and repeated")
+        if not undeploy.reached:
+            break
+
+
+@_clause(runs=False)
+async def it_works_under_a_manager(tested: Tested) -> None:
+    """Its settings are accepted, and a manager brings it up and down (D4, M1)."""
+    types = {tested.config.type: tested.connector_type}
+    async with DefaultDeploymentManager([tested.config], connector_types=types, config_dir=tested.directory) as manager:
+        await manager.deploy(tested.config.name)
+        connector = manager.get_connector(tested.config.name)
+        expect(isinstance(connector, tested.connector_type), f"the manager gave {connector!r}")
+        await manager.undeploy(tested.config.name)
+    tested.check_gone(tested.make(), "after the manager's undeploy")
+
+
+@_clause(runs=False)
+async def what_is_external_is_left_alone(tested: Tested) -> None:
+    """With `external` nothing is created and nothing is destroyed (E1)."""
+    owner, guest = tested.make(), tested.make()
+    await owner.deploy(False)
+    try:
+        await guest.deploy(True)
+        await guest.undeploy(True)
+        expect(tested.exists(owner) is not False, "undeploy of an external environment has destroyed it")
+    finally:
+        await owner.undeploy(False)
+    tested.check_gone(owner, "after undeploy")
+
+
+@_clause(runs=False)
+async def it_can_be_hurried(tested: Tested) -> None:
+    """`hurry` may be called at any time, and more than once."""
+    connector = tested.make()
+    connector.hurry()
+    await connector.deploy(False)
+    connector.hurry()
+    await connector.undeploy(False)
+    connector.hurry()
+    tested.check_gone(connector, "after undeploy")
+
+
+class _Interrupted:
+    """An awaitable that cancels a scope when it waits for the nth time."""
+
+    def __init__(self, awaitable: Awaitable[None], number: int, scope: anyio.CancelScope) -> None:
+        self.reached = False
+        self._steps = awaitable.__await__()
+        self._number = number
+        self._scope = scope
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        sent, thrown, awaits = None, None, 0
+        while True:
+            try:
+                waits_for = self._steps.send(sent) if thrown is None else self._steps.throw(thrown)
+            except StopIteration:
+                return
+            awaits += 1
+            if awaits == self._number:
+                self.reached = True
+                self._scope.cancel()
+            sent, thrown = None, None
+            try:
+                sent = yield waits_for
+            except BaseException as exc:  # noqa: BLE001 - it goes on to where it was meant to go
+                thrown = exc
+
+
+# -- What can be done in it --------------------------------------------------------------------------------------------
+
+
+def _program(text: str) -> list[str]:
+    return [_PYTHON, "-c", text]
+
+
+@_clause(runs=True)
+async def a_command_is_run_to_its_end(tested: Tested) -> None:
+    """`run` gives what the command printed, and feeds it what it is to read."""
+    async with tested.deployed() as connector:
+        done = await connector.run(_program("import sys; print(sys.stdin.read()[::-1], end='')"), stdin="olleh")
+        expect(done.stdout == b"hello", f"the command was fed 'olleh' to reverse it, and printed {done.stdout!r}")
+
+
+@_clause(runs=True)
+async def arguments_arrive_as_they_are(tested: Tested) -> None:
+    """No shell and no connector interprets the arguments of a command."""
+    arguments = ["two words", "$HOME", "'", '"', "*", "", "a\nb", "\\"]
+    async with tested.deployed() as connector:
+        done = await connector.run(_program("import sys; print(ascii(sys.argv[1:]), end='')") + arguments)
+        expect(done.stdout.decode() == ascii(arguments), f"{arguments!a} arrived as {done.stdout.decode()}")
+
+
+@_clause(runs=True)
+async def environment_and_workdir_are_those_asked_for(tested: Tested) -> None:
+    """A command has the environment and the directory that are asked for."""
+    async with tested.deployed() as connector:
+        done = await connector.run(
+            _program("import os; print(os.environ['ASKED'], os.getcwd(), end='')"),
+            environment={"ASKED": "for"},
+            workdir="/",
+        )
+        expect(done.stdout == b"for /", f"the command found {done.stdout!r}")
+
+
+@_clause(runs=True)
+async def a_failed_command_raises(tested: Tested) -> None:
+    """`run` raises a CommandError with the status and the output, or returns them with `check=False`."""
+    fails = _program("import sys; print('why', file=sys.stderr); sys.exit(3)")
+    async with tested.deployed() as connector:
+        try:
+            await connector.run(fails)
+        except CommandError as exc:
+            expect((exc.returncode, exc.output.strip()) == (3, "why"), f"the error is {exc!r}")
+        else:
+            expect(False, "run returned although the command had failed")
+        done = await connector.run(fails, check=False)
+        expect(done.returncode == 3, f"the status is {done.returncode}")
+
+
+@_clause(runs=True)
+async def a_cancelled_run_stops_the_command(tested: Tested) -> None:
+    """A `run` that is cancelled stops the command, and everything that it has started."""
+    stays = _program("import sys, time; print('begun', flush=True); time.sleep(1000)")
+    async with tested.deployed() as connector:
+        with anyio.fail_after(_NEVER), anyio.CancelScope() as scope:
+            async with connector.start(stays) as process:
+                expect(process.stdout is not None, "the process has no stdout")
+                if process.stdout is not None:
+                    await process.stdout.receive()
+                scope.cancel()
+                await process.wait()
+        expect(process.returncode is not None, "the command still runs")
+
+
+@_clause(runs=True)
+async def a_run_has_a_limit(tested: Tested) -> None:
+    """A `run` with a `timeout` stops the command when that has passed, and raises a TimeoutError."""
+    async with tested.deployed() as connector:
+        try:
+            await connector.run(_program("import time; time.sleep(1000)"), timeout=0.01)
+        except TimeoutError as exc:
+            expect("0.01" in str(exc), f"{exc!r} does not name the limit")
+        else:
+            expect(False, "run returned before the command had ended")
+
+
+@_clause(runs=True)
+async def a_tree_is_copied_with_its_permissions(tested: Tested) -> None:
+    """`copy` copies a directory with all that is in it, makes missing parents, and refuses an existing directory."""
+    source, target = tested.directory / "source", tested.directory / "new" / "target"
+    source.mkdir()
+    (source / "program").write_text("text")
+    (source / "program").chmod(0o750)
+    async with tested.deployed() as connector:
+        await connector.copy(str(source), str(target))
+        done = await connector.run(["ls", "-l", str(target)])
+        expect(done.stdout.decode().splitlines()[-1].startswith("-rwxr-x---"), f"the copy is {done.stdout!r}")
+        try:
+            await connector.copy(str(source), str(target))
+        except CommandError:
+            return
+        expect(False, "the directory at the target was not refused")
+
+
+@_clause(runs=True)
+async def a_failed_copy_leaves_nothing(tested: Tested) -> None:
+    """A `copy` that fails raises a CommandError, and nothing stands at its target."""
+    target = tested.directory / "target"
+    async with tested.deployed() as connector:
+        try:
+            await connector.copy(str(tested.directory / "nowhere"), str(target))
+        except CommandError:
+            done = await connector.run(["ls", str(target)], check=False)
+            expect(done.returncode != 0, "something stands at the target of the failed copy")
+        else:
+            expect(False, "copy returned although there is no source")
+
+
+@_clause(runs=True)
+async def what_is_invalid_refuses_to_work(tested: Tested) -> None:
+    """When the connector has been invalidated every operation raises, and the error names the deployment (R4)."""
+    async with tested.deployed() as connector:
+        connector.invalidate("it is over")
+        await _refuses(connector, connector.run(["true"]))
+        await _refuses(connector, connector.copy("/", str(tested.directory / "target")))
+        await _refuses(connector, _start(connector))
+
+
+async def _start(connector: Connector) -> None:
+    async with connector.start(["true"]):
+        pass
+
+
+async def _refuses(connector: Connector, operation: Awaitable[object]) -> None:
+    try:
+        await operation
+    except InvalidConnectorError as exc:
+        expect(connector.deployment_name in str(exc), f"{exc!r} does not name {connector.deployment_name}")
+    else:
+        expect(False, "an operation of an invalid connector was carried out")

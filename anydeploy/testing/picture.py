@@ -1,0 +1,378 @@
+"""How things stand, as far as it can be told from outside: from the calls that were made and from what connectors saw.
+
+Nothing here is ever asked of the manager. The rules share one picture, and see it as it was before each entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import define, field
+
+from ..config import DeploymentConfig
+
+if TYPE_CHECKING:
+    from .history import Entry
+
+#: In place of the number of an instance: the connector of a lazy deployment that stands for it.
+STAND_IN = -1
+#: Calls that take demand back.
+_DOWN = frozenset({"undeploy", "undeploy_all", "close"})
+
+
+@define(eq=False, slots=False)
+class Premises:
+    """What is known of the definitions and of the manager, whatever happens.
+
+    :ivar configs: the definitions, by name; change them with :meth:`add` only
+    :ivar uninterruptible: the names of those whose ``deploy`` must not be cancelled (rule D6)
+    :ivar max_concurrent: the manager's limit (rule K1)
+    :ivar deploy_timeout: the manager's limit (rule K2)
+    :ivar undeploy_timeout: likewise
+    """
+
+    configs: dict[str, DeploymentConfig] = field(factory=dict[str, DeploymentConfig])
+    uninterruptible: frozenset[str] = frozenset()
+    max_concurrent: int | None = None
+    deploy_timeout: float | None = None
+    undeploy_timeout: float | None = None
+
+    def add(self, config: DeploymentConfig) -> None:
+        """Take note of one more definition."""
+        if config.name not in self.configs:
+            self.configs[config.name] = config
+            for derived in ("dependencies", "dependents", "closure", "above"):
+                vars(self).pop(derived, None)
+
+    @cached_property
+    def dependencies(self) -> Mapping[str, tuple[str, ...]]:
+        """What each name stands on directly."""
+        return {name: config.dependencies for name, config in self.configs.items()}
+
+    @cached_property
+    def dependents(self) -> Mapping[str, tuple[str, ...]]:
+        """What stands on each name directly."""
+        return {name: tuple(n for n, below in self.dependencies.items() if name in below) for name in self.configs}
+
+    @cached_property
+    def closure(self) -> Mapping[str, frozenset[str]]:
+        """Each name with everything it depends on."""
+        return {name: _reached(name, self.dependencies) for name in self.configs}
+
+    @cached_property
+    def above(self) -> Mapping[str, frozenset[str]]:
+        """Each name with everything that depends on it."""
+        return {name: _reached(name, self.dependents) for name in self.configs}
+
+    def is_lazy(self, name: str) -> bool:
+        config = self.configs.get(name)
+        return config is not None and config.lazy
+
+    def has_deploy_timeout(self, name: str) -> bool:
+        return (self.configs[name].deploy_timeout or self.deploy_timeout) is not None
+
+    def has_undeploy_timeout(self, name: str) -> bool:
+        return (self.configs[name].undeploy_timeout or self.undeploy_timeout) is not None
+
+
+def _reached(name: str, edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    found, stack = {name}, [name]
+    while stack:
+        for other in edges.get(stack.pop(), ()):
+            if other not in found:
+                found.add(other)
+                stack.append(other)
+    return frozenset(found)
+
+
+@define(eq=False)
+class Instance:
+    """One connector of a name, until its environment is gone.
+
+    :ivar state: ``built``, ``deploying``, ``live``, ``broken`` (its deploy failed or was cancelled), ``undeploying`` or
+        ``stuck``
+    :ivar unwanted: at some moment nothing demanded it: nobody may join it any more
+    :ivar touched: ``undeploy`` of its name was called since it was built
+    :ivar tries: how many times its teardown has begun
+    :ivar operating: how many ``deploy`` and ``undeploy`` calls of it are running
+    """
+
+    name: str
+    number: int
+    state: str = "built"
+    unwanted: bool = False
+    touched: bool = False
+    tries: int = 0
+    operating: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.number}"
+
+    @property
+    def told(self) -> str:
+        return f"{self}, which is {self.state}"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there may be an environment, whole or in part."""
+        return self.state not in {"built", "gone"}
+
+
+@define(eq=False)
+class Call:
+    """A call that has not come back.
+
+    :ivar asked: its caller was asked to give up
+    :ivar withdrawn: the demand that it stood for was taken back by ``undeploy``, ``undeploy_all`` or ``close``
+    :ivar met: by then it had what it waited for
+    :ivar doomed: what it waits for has failed
+    :ivar needed: when it was made, the name was demanded by others than those whose demand it takes back
+    :ivar found: what existed of what it is about when it was made, with the number of tries to tear it down
+    """
+
+    number: int
+    operation: str
+    name: str
+    asked: bool = False
+    withdrawn: bool = False
+    met: bool = False
+    doomed: bool = False
+    needed: bool = False
+    found: tuple[tuple[Instance, str, int], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.operation}({self.name}) by caller {self.number}"
+
+
+@define(eq=False)
+class Picture:
+    """The environments that exist, and the calls that wait.
+
+    :ivar instances: by name, those that are not gone; several only where a rule is broken
+    :ivar calls: those that have not come back, by the number of the caller
+    :ivar granted: names of which a ``deploy`` was granted (of lazy ones: a use) and not taken back
+    :ivar perhaps: names for which an ``undeploy`` and the return of a ``deploy`` crossed: either may have been last
+    :ivar armed: names of lazy deployments that a use will bring up
+    :ivar withdrawn: names of which ``undeploy`` was called since the last ``deploy``
+    :ivar closing: ``close`` was called
+    :ivar resting: nothing has happened since everything was blocked
+    """
+
+    not_state: ClassVar[frozenset[str]] = frozenset({"premises"})
+
+    premises: Premises
+    instances: dict[str, list[Instance]] = field(factory=dict[str, list[Instance]])
+    calls: dict[int, Call] = field(factory=dict[int, Call])
+    granted: set[str] = field(factory=set[str])
+    perhaps: set[str] = field(factory=set[str])
+    armed: set[str] = field(factory=set[str])
+    withdrawn: set[str] = field(factory=set[str])
+    failures: dict[str, int] = field(factory=dict[str, int])
+    closing: bool = False
+    resting: bool = False
+
+    # -- What the rules ask ------------------------------------------------------------------------------------------
+
+    def live(self, name: str) -> Instance | None:
+        return next((i for i in self.instances.get(name, ()) if i.state == "live"), None)
+
+    def present(self, name: str) -> Instance | None:
+        """The environment of a name, if there may be one."""
+        return next((i for i in self.instances.get(name, ()) if i.exists), None)
+
+    def find(self, name: str, number: int) -> Instance | None:
+        """The instance with this number, unless it is gone."""
+        return next((i for i in self.instances.get(name, ()) if i.number == number), None)
+
+    def all(self) -> Iterator[Instance]:
+        for instances in self.instances.values():
+            yield from instances
+
+    @property
+    def operating(self) -> list[Instance]:
+        """Those whose ``deploy`` or ``undeploy`` is running."""
+        return [instance for instance in self.all() if instance.operating]
+
+    def claims(self, call: Call) -> bool:
+        """Whether the call asks for its name to be brought up."""
+        return call.operation == ("use" if self.premises.is_lazy(call.name) else "deploy")
+
+    def demanding(self, call: Call) -> bool:
+        """Whether the call is a demand for its name that can still be met."""
+        return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
+
+    def demand(self, name: str, *, asked: bool = True) -> Iterator[str]:
+        """What demands a name, in words; without ``asked`` only those who were not asked to give up."""
+        above = self.premises.above[name]
+        for other in above & (self.granted | self.perhaps):
+            yield f"the deploy({other}) that was granted"
+        for call in self.calls.values():
+            if call.name in above and self.demanding(call) and (asked or not call.asked):
+                yield str(call)
+        for dependent in self.premises.dependents[name]:
+            present = self.present(dependent)
+            if present is not None:
+                yield present.told
+
+    def demanded(self, name: str, *, asked: bool = True) -> bool:
+        return any(True for _ in self.demand(name, asked=asked))
+
+    def shown(self, name: str) -> tuple[int, ...]:
+        """What ``get_connector`` may give now: numbers of instances, 0 for None, :data:`STAND_IN`.
+
+        Where the connector has just come up, or is about to go, both the connector and None are right, unless it was
+        found at rest.
+        """
+        live = self.live(name)
+        if self.premises.is_lazy(name):
+            if name in self.armed:
+                return (STAND_IN,)
+            if name in self.perhaps or any(c.name == name and c.operation == "deploy" for c in self.calls.values()):
+                return (STAND_IN, 0)
+        if live is None or (live.touched and name in self.withdrawn and name not in self.perhaps):
+            return (0,)
+        number = STAND_IN if self.premises.is_lazy(name) else live.number
+        if live.unwanted or name in self.withdrawn or name in self.perhaps:
+            return (number, 0)
+        return (number,) if self.resting or self.premises.above[name] & self.granted else (number, 0)
+
+    def reasons(self, call: Call) -> list[Instance]:
+        """What a call may be waiting for: operations of connectors that are under way."""
+        busy = self.operating
+        if call.operation in {"undeploy_all", "close"} or self.premises.max_concurrent is not None:
+            return busy
+        if call.operation == "undeploy":
+            return [instance for instance in busy if instance.name == call.name]
+        # What a dependency comes after goes down only after its own dependents.
+        closure = self.premises.closure
+        return [instance for instance in busy if closure[instance.name] & closure[call.name]]
+
+    def how(self, name: str) -> str:
+        """How a name stands, in words."""
+        found = self.instances.get(name)
+        return " and ".join(f"{instance} is {instance.state}" for instance in found) if found else f"{name} is absent"
+
+    # -- What happened -----------------------------------------------------------------------------------------------
+
+    def update(self, entry: Entry) -> None:
+        self.resting = self.resting and entry.what == "read"
+        getattr(self, f"_{entry.what}")(entry)
+
+    def _built(self, entry: Entry) -> None:
+        self.instances.setdefault(entry.name, []).append(Instance(entry.name, entry.instance))
+
+    def _began(self, entry: Entry) -> None:
+        instance = self._operating(entry)
+        if instance is not None:
+            instance.operating += 1
+            instance.state = f"{entry.operation}ing"
+            instance.tries += entry.operation == "undeploy"
+
+    def _ended(self, entry: Entry) -> None:
+        instance = self._operating(entry)
+        if instance is None:
+            return
+        instance.operating -= 1
+        if entry.operation == "deploy":
+            instance.state = "live"
+            self.failures.pop(entry.name, None)
+        else:
+            instance.state = "gone"
+            self.instances[entry.name].remove(instance)
+            if not self.instances[entry.name]:
+                del self.instances[entry.name]
+            self._look_for_unwanted()
+
+    def _failed(self, entry: Entry) -> None:
+        instance = self._operating(entry)
+        if instance is not None:
+            instance.operating -= 1
+            instance.state = "broken" if entry.operation == "deploy" else "stuck"
+        if entry.operation == "undeploy":
+            for call in self.calls.values():
+                call.doomed = call.doomed or any(found is instance for found, _, _ in call.found)
+        if entry.operation != "run" and (instance is None or not instance.unwanted or instance.state == "stuck"):
+            self._doom(entry.name, for_good=entry.operation == "undeploy")
+
+    def _cancelled(self, entry: Entry) -> None:
+        instance = self._operating(entry)
+        if instance is not None and entry.operation == "deploy" and not self.demanded(entry.name, asked=False):
+            # Where a caller deploys it in its own task, that is cancelled before the caller itself is.
+            instance.unwanted = True
+        self._failed(entry)
+
+    def _called(self, entry: Entry) -> None:
+        call = Call(entry.caller, entry.operation, entry.name)
+        names = [entry.name] if entry.name else list(self.premises.configs)
+        if entry.operation in _DOWN:
+            call.found = tuple(
+                (i, i.state, i.tries) for name in names for i in self.instances.get(name, ()) if i.exists
+            )
+            self._withdraw(name for name in names if name in self.premises.configs)
+            self.closing = self.closing or entry.operation == "close"
+            call.needed = entry.name in self.premises.configs and self.demanded(entry.name)
+            self._look_for_unwanted()
+        elif entry.operation == "deploy":
+            self.withdrawn.discard(entry.name)
+        else:
+            call.withdrawn = entry.name not in self.armed
+        self.calls[entry.caller] = call
+
+    def _asked(self, entry: Entry) -> None:
+        if entry.caller in self.calls:
+            self.calls[entry.caller].asked = True
+
+    def _returned(self, entry: Entry) -> None:
+        call = self.calls.pop(entry.caller)
+        if self.claims(call):
+            (self.perhaps if call.withdrawn else self.granted).add(call.name)
+        elif call.operation == "deploy":
+            (self.perhaps if call.withdrawn else self.armed).add(call.name)
+        self._look_for_unwanted()
+
+    def _raised(self, entry: Entry) -> None:
+        call = self.calls.pop(entry.caller)
+        if entry.refused and call.operation == "deploy":
+            self.perhaps.add(call.name)
+        self._look_for_unwanted()
+
+    def _gave_up(self, entry: Entry) -> None:
+        self.calls.pop(entry.caller)
+        self._look_for_unwanted()
+
+    def _read(self, entry: Entry) -> None:
+        pass
+
+    # -- The steps of that -------------------------------------------------------------------------------------------
+
+    def _operating(self, entry: Entry) -> Instance | None:
+        return self.find(entry.name, entry.instance) if entry.operation in {"deploy", "undeploy"} else None
+
+    def _withdraw(self, names: Iterable[str]) -> None:
+        for name in names:
+            for known in (self.granted, self.perhaps, self.armed):
+                known.discard(name)
+            self.withdrawn.add(name)
+            for call in self.calls.values():
+                if call.name == name and call.operation in {"deploy", "use"}:
+                    call.met = call.met or (not call.withdrawn and self.live(name) is not None)
+                    call.withdrawn = True
+            for instance in self.instances.get(name, ()):
+                instance.touched = True
+
+    def _doom(self, name: str, *, for_good: bool) -> None:
+        """Those who wait for what has failed are going to be told, unless it is tried again."""
+        self.failures[name] = self.failures.get(name, 0) + 1
+        if name in self.premises.configs and (for_good or self.failures[name] > self.premises.configs[name].retries):
+            del self.failures[name]
+            for call in self.calls.values():
+                if call.name in self.premises.above[name] and self.demanding(call):
+                    call.doomed = True
+            self._look_for_unwanted()
+
+    def _look_for_unwanted(self) -> None:
+        for instance in self.all():
+            if not instance.unwanted and not self.demanded(instance.name):
+                instance.unwanted = True

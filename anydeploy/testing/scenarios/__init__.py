@@ -1,0 +1,18 @@
+"""Concrete scenarios, at least one for every rule: what the conformance suite of managers consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from .stage import Scenario, Stage, play, scenario
+
+__all__ = ["Scenario", "Stage", "every_scenario", "play", "scenario"]
+
+_MODULES = ("deploying", "failing", "reading", "undeploying", "stuck", "closing", "limits", "lazy")
+
+
+def every_scenario() -> Sequence[Scenario]:
+    """All of them, in the order of the rules."""
+    found = [value for name in _MODULES for value in vars(import_module(f".{name}", __name__)).values()]
+    return [value for value in found if isinstance(value, Scenario)]

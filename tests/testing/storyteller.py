@@ -1,0 +1,84 @@
+"""Histories made by hand: a story is a text, a line or a semicolon for each thing that happens.
+
+``1 deploy b``, ``1 asked``, ``1 returned``, ``1 raised``, ``1 gave_up``: what caller 1 does; ``1 leaves`` is asked
+and gave_up. ``a1 built``, ``a1 deploy began``, ``a1 deploy ended`` and so on: what the first connector of a does;
+``coming``, ``up``, ``down`` and ``stuck`` are several of these. ``read a 1``: what get_connector gives. ``rest`` and
+``end``: nothing can go on, and the manager is closed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from anydeploy import DeployError, DeploymentConfig, InvalidConfigError
+from anydeploy.testing import History, Premises, Rule, What
+
+_SEVERAL = {
+    "coming": ("built", "deploy began"),
+    "up": ("built", "deploy began", "deploy ended"),
+    "down": ("undeploy began", "undeploy ended"),
+    "stuck": ("undeploy began", "undeploy failed"),
+    "leaves": ("asked", "gave_up"),
+}
+
+
+class Storyteller:
+    def __init__(self, rule: type[Rule], *configs: DeploymentConfig, **limits: int) -> None:
+        stubborn = frozenset(config.name for config in configs if config.type == "stubborn")
+        premises = Premises({config.name: config for config in configs}, stubborn, **limits)
+        self.history = History(premises, [rule()], clock=lambda: 0.0)
+        self.calls: dict[int, tuple[str, str]] = {}
+        self.error: BaseException | None = None
+
+    def tell(self, story: str) -> History:
+        for line in re.split(r"[;\n]", story):
+            if line.strip():
+                self._happens(*line.split())
+        return self.history
+
+    def _happens(self, subject: str, *rest: str) -> None:
+        if subject == "rest":
+            self.history.at_rest()
+        elif subject == "end":
+            self.history.at_end()
+        elif subject == "read":
+            self.history.record(What.READ, "get_connector", rest[0], instance=int(rest[1]))
+        elif subject.isdigit():
+            self._caller(int(subject), *rest)
+        else:
+            self._connector(subject[:-1], int(subject[-1]), *rest)
+
+    def _caller(self, number: int, what: str, detail: str = "") -> None:
+        if what in _SEVERAL:
+            for part in _SEVERAL[what]:
+                self._caller(number, part)
+        elif what in set(What):
+            operation, name = self.calls[number]
+            error = self._error(name, detail) if what == What.RAISED else None
+            self.history.record(
+                What(what), operation, name, caller=number, error=error, refused=isinstance(error, InvalidConfigError)
+            )
+        else:
+            self.calls[number] = what, detail
+            self.history.record(What.CALLED, what, detail, caller=number)
+
+    def _error(self, name: str, kind: str) -> BaseException:
+        if kind == "same":
+            assert self.error is not None
+        elif kind == "refused":
+            self.error = InvalidConfigError(name, "no")
+        elif kind == "group":
+            self.error = ExceptionGroup("all of them", [DeployError(name, "failed")])
+        else:
+            self.error = DeployError("somebody" if kind == "nameless" else name, "failed")
+            self.error.__cause__ = None if kind == "causeless" else ValueError()
+        return self.error
+
+    def _connector(self, name: str, number: int, what: str, outcome: str = "", detail: str = "") -> None:
+        if what in _SEVERAL:
+            for part in _SEVERAL[what]:
+                self._connector(name, number, *part.split())
+        elif what == "built":
+            self.history.record(What.BUILT, "build", name, instance=number, inner=int(outcome or 0))
+        else:
+            self.history.record(What(outcome), what, name, instance=number, external=detail == "external")

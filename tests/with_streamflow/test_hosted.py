@@ -1,0 +1,167 @@
+"""How a StreamFlow connector is built, deployed and undeployed, whoever the manager is."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from streamflow.core.deployment import Connector
+from streamflow.core.exception import WorkflowExecutionException
+from streamflow.deployment.connector import connector_classes
+from streamflow.deployment.connector.container import DockerConnector, SingularityConnector
+
+from anydeploy import DefaultDeploymentManager, DeployError, DeploymentConfig, InvalidConfigError
+from anydeploy.settings import can_wrap, check_settings
+from anydeploy.streamflow.hosted import Hosted, host, plain
+
+from .recorded import Plain, Wrapper, built, scripts, stay
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("happened")]
+
+
+def hosted(**settings: Any) -> Hosted:
+    return host(Plain)(deployment_name="a", config_dir=Path("/x"), **settings)
+
+
+@pytest.mark.parametrize("type_", sorted(connector_classes))
+def test_every_class_of_streamflow_can_be_hosted(type_: str):
+    """D4: its signature says what its settings are, and whether it wraps is said by its class."""
+    class_ = host(connector_classes[type_])
+    assert host(connector_classes[type_]) is class_
+    problems = dict(check_settings(class_, {"no such setting": 1}))
+    assert "unknown setting" in problems.pop("no such setting")
+    assert set(problems.values()) <= {"this setting is required"}
+    assert can_wrap(class_) == (type_ in {"docker", "docker-compose", "singularity", "slurm", "pbs", "flux"})
+
+
+def test_a_class_that_needs_a_buffer_size_gets_streamflow_s():
+    class Needy(Plain):
+        def __init__(self, deployment_name: str, config_dir: str, transferBufferSize: int) -> None:  # noqa: N803
+            super().__init__(deployment_name, config_dir, transferBufferSize)
+
+    class_ = host(Needy)
+    assert list(check_settings(class_, {})) == []
+    given = {"deployment_name": "a", "config_dir": Path("/x")}
+    assert class_(**given).real.transferBufferSize == 2**16
+    assert class_(**given, transferBufferSize=3).real.transferBufferSize == 3
+
+
+def test_settings_are_copied():
+    settings = {"list": [{"a": (1, 2)}], "text": "x"}
+    copy: Any = plain(settings)
+    assert copy == settings
+    assert copy is not settings and copy["list"] is not settings["list"] and copy["list"][0] is not settings["list"][0]
+
+
+async def test_its_life(happened: list[str]):
+    connector = hosted(b=1)
+    assert (connector.real.config_dir, connector.real.settings) == ("/x", {"b": 1})
+    await connector.deploy(True)
+    assert connector.real.external is True
+    await connector.undeploy(True)
+    assert happened == ["deploy a", "deployed a", "undeploy a", "undeployed a"]
+
+
+async def test_an_undeploy_without_a_deploy_does_nothing(happened: list[str]):
+    await hosted().undeploy(False)
+    assert happened == []
+
+
+async def test_an_interrupted_deploy_is_let_finish(happened: list[str]):
+    """D6, K2: whoever cancels it goes at once."""
+    gate = asyncio.Event()
+    scripts["a"] = gate.wait
+    connector = hosted()
+    with anyio.move_on_after(0.01) as scope:
+        await connector.deploy(False)
+    assert scope.cancelled_caught
+    assert happened == ["deploy a"]
+    asyncio.get_running_loop().call_soon(gate.set)
+    await connector.undeploy(False)
+    assert happened == ["deploy a", "deployed a", "undeploy a", "undeployed a"]
+
+
+async def test_a_deploy_that_does_not_finish_is_cancelled(happened: list[str]):
+    """U8: half-way to the end of the time for the teardown; what it may have made is undeployed."""
+    scripts["a"] = stay
+    connector = hosted()
+    with anyio.move_on_after(0.01):
+        await connector.deploy(False)
+    with anyio.fail_after(0.1):
+        await connector.undeploy(False)
+    assert happened == ["deploy a", "undeploy a", "undeployed a"]
+
+
+async def test_an_interrupted_wait_for_a_deploy_cancels_it(happened: list[str]):
+    """U6: the next try finds it ended."""
+    scripts["a"] = stay
+    connector = hosted()
+    with anyio.move_on_after(0.01):
+        await connector.deploy(False)
+    undeploying = asyncio.create_task(connector.undeploy(False))
+    await asyncio.sleep(0)
+    undeploying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await undeploying
+    await connector.undeploy(False)
+    assert happened == ["deploy a", "undeploy a", "undeployed a"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, asyncio.CancelledError])
+async def test_what_deploy_raises_comes_out_of_it(happened: list[str], error: type[BaseException]):
+    """D5: and not out of the event loop; then it is undeployed."""
+
+    def script() -> None:
+        raise error
+
+    scripts["a"] = script
+    connector = hosted()
+    with pytest.raises(error):
+        await connector.deploy(False)
+    await connector.undeploy(False)
+    assert happened == ["deploy a", "undeploy a", "undeployed a"]
+
+
+@pytest.mark.parametrize(
+    ("real_type", "settings", "name"),
+    [(DockerConnector, {"image": "x"}, "containerId"), (SingularityConnector, {"image": "x"}, "instanceName")],
+)
+async def test_a_container_that_has_not_been_made_is_not_stopped(
+    monkeypatch: pytest.MonkeyPatch, real_type: type[Connector], settings: dict[str, Any], name: str
+):
+    """D5, K3: StreamFlow's `docker stop None` would fail, and the deployment be stuck for ever."""
+    stopped: list[object] = []
+
+    async def deploy(self: Any, external: bool) -> None:
+        raise WorkflowExecutionException("no such image")
+
+    async def undeploy(self: Any, external: bool) -> None:
+        stopped.append(getattr(self, name))
+
+    monkeypatch.setattr(real_type, "deploy", deploy)
+    monkeypatch.setattr(real_type, "undeploy", undeploy)
+    connector = host(real_type)(deployment_name="a", config_dir=Path("/x"), connector=hosted(), **settings)
+    connector.real._inner_location = "somewhere"
+    for made in (None, "c0ffee"):
+        setattr(connector.real, name, made)
+        with pytest.raises(WorkflowExecutionException, match="no such image"):
+            await connector.deploy(False)
+        await connector.undeploy(False)
+    assert stopped == ["c0ffee"]
+
+
+async def test_in_anydeploy_s_own_manager(happened: list[str]):
+    """D1, D4, D5"""
+    types = {"plain": host(Plain), "wrapper": host(Wrapper), "local": host(connector_classes["local"])}
+    configs = [DeploymentConfig("a", "plain"), DeploymentConfig("b", "wrapper", {"size": 1}, wraps="a")]
+    async with DefaultDeploymentManager(configs, connector_types=types) as manager:
+        await manager.deploy("b")
+        assert built["b"][0].connector is built["a"][0]
+        with pytest.raises(InvalidConfigError, match="setting 'siz': unknown setting; did you mean 'size'"):
+            await manager.deploy(DeploymentConfig("c", "wrapper", {"siz": 1}))
+        with pytest.raises(DeployError, match="'d' failed to deploy: TypeError"):
+            await manager.deploy(DeploymentConfig("d", "plain", {"deployment_name": "x"}))
+    assert happened[4:] == ["undeploy b", "undeployed b", "undeploy a", "undeployed a"]

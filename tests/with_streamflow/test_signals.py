@@ -1,0 +1,198 @@
+"""What becomes of the environments when the program is told to end, or a context is never closed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from signal import Signals
+
+import pytest
+
+from anydeploy.streamflow.signals import hold
+
+from .recorded import config, manager
+
+ENDING = (Signals.SIGTERM, Signals.SIGHUP)
+
+#: A program that has a manager with the environment `a`, and a second one with `b`.
+PROGRAM = """
+import asyncio, logging, signal, sys
+from streamflow.deployment.connector import connector_classes
+from {package}.recorded import Plain, config, happened, manager
+connector_classes["plain"] = Plain
+logging.getLogger("streamflow").setLevel(logging.WARNING)
+
+async def up():
+    first, second = manager(), manager()
+    await first.deploy(config("a"))
+    await second.deploy(config("b"))
+    return first, second
+
+async def up_and_close(number):
+    first, second = await up()
+    await first.close()
+    try:
+        signal.raise_signal(number)
+        await asyncio.sleep(60)
+    finally:
+        await second.close()
+"""
+
+
+def run(program: str) -> tuple[int, str]:
+    directory, package = __file__.rsplit("/", 2)[:-1]
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", PROGRAM.format(package=package) + program],
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.fixture(autouse=True)
+def _dispositions() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (Signals.SIGINT, *ENDING)}
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in ENDING]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("happened")
+async def test_the_handlers_stay_until_the_last_manager_is_closed():
+    interrupt = signal.getsignal(Signals.SIGINT)
+    first, second = manager(), manager()
+    assert handlers() == [signal.SIG_DFL] * 2
+    await first.deploy(config("a"))
+    ours = handlers()
+    assert signal.SIG_DFL not in ours
+    await second.deploy(config("a"))
+    await first.close()
+    assert handlers() == ours
+    await second.close()
+    assert handlers() == [signal.SIG_DFL] * 2
+    assert signal.getsignal(Signals.SIGINT) is interrupt
+
+
+@pytest.mark.anyio
+async def test_handlers_of_others_are_left_alone():
+    signal.signal(Signals.SIGTERM, signal.SIG_IGN)
+    release = hold()
+    assert signal.getsignal(Signals.SIGTERM) is signal.SIG_IGN
+    theirs = signal.default_int_handler
+    signal.signal(Signals.SIGHUP, theirs)
+    release()
+    assert handlers() == [signal.SIG_IGN, theirs]
+
+
+@pytest.mark.anyio
+async def test_other_threads_have_no_signals():
+    def elsewhere() -> None:
+        async def held() -> None:
+            hold()()
+
+        asyncio.run(held())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert handlers() == [signal.SIG_DFL] * 2
+
+
+def test_a_loop_that_was_closed_is_guarded_no_more():
+    async def held() -> None:
+        hold()
+
+    asyncio.run(held())
+    left = handlers()
+    assert signal.SIG_DFL not in left
+
+    async def held_again() -> None:
+        release = hold()
+        assert handlers() != left
+        release()
+
+    asyncio.run(held_again())
+    assert handlers() == [signal.SIG_DFL] * 2
+
+
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+def test_the_end_of_a_program(number: Signals):
+    """As with Ctrl-C: the main task is cancelled, and asyncio raises KeyboardInterrupt in the end."""
+    program = f"""
+try:
+    asyncio.run(up_and_close({int(number)}))
+except KeyboardInterrupt:
+    print(*happened, sep=", ")
+"""
+    assert run(program) == (
+        0,
+        "deploy a, deployed a, deploy b, deployed b, undeploy a, undeployed a, undeploy b, undeployed b\n",
+    )
+
+
+def test_the_end_of_a_program_that_ignores_sigint():
+    """A script's background job does."""
+    program = """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+try:
+    asyncio.run(up_and_close(signal.SIGTERM))
+except KeyboardInterrupt:
+    print(*happened[-2:], sep=", ")
+"""
+    assert run(program) == (0, "undeploy b, undeployed b\n")
+
+
+def test_a_context_that_is_never_closed():
+    """At the end of asyncio.run everything is taken down all the same, and nothing is said about it."""
+    program = """
+asyncio.run(up())
+print(*sorted(happened), sep=", ")
+"""
+    assert run(program) == (
+        0,
+        "deploy a, deploy b, deployed a, deployed b, undeploy a, undeploy b, undeployed a, undeployed b\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "end", ["", "loop.close()", "loop.close(); del loop, kept; gc.collect()", "del kept; gc.collect()"]
+)
+def test_a_context_and_a_loop_that_are_just_dropped(end: str):
+    """There is no way to take anything down, but no storm of warnings either."""
+    program = f"""
+import gc
+loop = asyncio.new_event_loop()
+kept = loop.run_until_complete(up())
+{end}
+"""
+    returncode, output = run(program)
+    assert returncode == 0
+    assert "Task was destroyed" not in output
+    assert output == ""
+
+
+def test_a_signal_after_the_loop_was_closed():
+    """It ends the program as if nobody had handled it."""
+    program = """
+loop = asyncio.new_event_loop()
+kept = loop.run_until_complete(up())
+loop.close()
+signal.raise_signal(signal.SIGTERM)
+"""
+    assert run(program)[0] == -signal.SIGTERM
