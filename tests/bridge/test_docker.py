@@ -79,12 +79,14 @@ def image(daemon: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
 @pytest.fixture(autouse=True)
 def clean(daemon: str, image: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No container may be left."""
+    """No container may be left. The daemon removes them after they have been stopped, when it comes to it."""
     if daemon:
         monkeypatch.setenv("DOCKER_HOST", daemon)
     yield
-    left = docker("ps", "-aq", "--filter", f"ancestor={image}").stdout.split()
-    assert left == []
+    deadline = time.monotonic() + _PATIENCE
+    while docker("ps", "-aq", "--filter", f"ancestor={image}").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @asynccontextmanager
