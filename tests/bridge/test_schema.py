@@ -73,6 +73,15 @@ def test_what_is_right_is_accepted(type_: str, config: dict[str, Any]):
     assert list(check(connector_classes[type_], config)) == []
 
 
+def test_the_file_in_the_documentation(tmp_path: Path):
+    """The tests of the documentation run without streamflow, too."""
+    page = Path(__file__).parents[2] / "docs" / "streamflow.md"
+    ((text),) = re.findall(r"^```yml\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    path = tmp_path / "streamflow.yml"
+    path.write_text(text)
+    assert set(load_file(path)) == {"login", "box", "server"}
+
+
 class Odd:
     """A class with a schema of its own."""
 
