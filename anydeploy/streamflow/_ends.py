@@ -133,15 +133,17 @@ class Outlet:
 
     async def follow(self, reader: Awaitable[AbstractAsyncContextManager[Any]]) -> None:
         """Deliver what one of StreamFlow's readers gives, to its end, even if nobody wants it any more."""
-        async with self._open() as put:
-            try:
-                async with await reader as stream:
-                    await self._deliver(stream.read, put)
-            except Exception as exc:
-                if self.stream is not None:
-                    self.stream.failure = exc
-                raise
-        self._ended = True
+        try:
+            async with self._open() as put:
+                try:
+                    async with await reader as stream:
+                        await self._deliver(stream.read, put)
+                except Exception as exc:
+                    if self.stream is not None:
+                        self.stream.failure = exc
+                    raise
+        finally:
+            self._ended = True
 
     async def _deliver(
         self, read: Callable[[int], Awaitable[bytes | None]], put: Callable[[bytes], Awaitable[None]]
@@ -152,6 +154,7 @@ class Outlet:
             with suppress(BrokenResourceError, ClosedResourceError):
                 await put(data)
             self._idle_since = current_time()
+        self._idle_since = None
 
     def idle_for(self, seconds: float) -> bool:
         """Whether everything has been delivered, as far as can be told from nothing having come for so long."""

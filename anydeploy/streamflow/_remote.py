@@ -142,7 +142,8 @@ class Keeper:
         self._send(self._run(self._words(name)))
 
     def _words(self, name: str) -> list[str]:
-        return ["kill", "-s", name, "--", self._target]
+        # The only form that every shell understands when it is about a group.
+        return ["kill", f"-{name}", self._target]
 
     def _send(self, delivery: Coroutine[Any, Any, object]) -> None:
         self._delivery = self.tasks.start(self._after(self._delivery, delivery))

@@ -63,7 +63,7 @@ job)
         if mv signals signals.now; then
             read -r _ pid kind <started
             if test "$kind" = group; then pid="-$pid"; fi
-            while read -r name; do kill -s "$name" -- "$pid"; done <signals.now
+            while read -r name; do kill "-$name" "$pid"; done <signals.now
         fi
         sleep 1
     done &
@@ -87,7 +87,7 @@ signal)
     ;;
 alive)
     group=$2
-    kill -0 -- "-$group" 2>/dev/null || exit 1
+    kill -0 "-$group" 2>/dev/null || exit 1
     test -r /proc/self/stat || exit 0
     for file in /proc/[0-9]*/stat; do
         read -r line 2>/dev/null <"$file" || continue
@@ -100,7 +100,7 @@ alive)
 end)
     echo >stop
     for fifo in in out err; do if test -p $fifo; then : <>$fifo; fi; done
-    for file in pid.*; do if test -f "$file"; then kill -s KILL "$(cat "$file")" 2>/dev/null; fi; done
+    for file in pid.*; do if test -f "$file"; then kill -KILL "$(cat "$file")" 2>/dev/null; fi; done
     rm -rf "$PWD"
     ;;
 esac

@@ -147,16 +147,24 @@ def test_up_until_a_signal(start, site: Path, number: signal.Signals, to: str):
 
 
 @pytest.mark.parametrize("to", ["the program", "its group, as a terminal does"])
-def test_a_command_gets_a_signal_once_and_may_end_by_itself(start, site: Path, to: str):
-    script = "trap 'echo int' INT; echo here; sleep 300 & wait; wait; kill $!; exit 5"
+def test_a_command_gets_a_signal_and_may_end_by_itself(start, to: str):
+    script = "trap 'echo int; kill $!; exit 5' INT; echo here; sleep 300 & wait"
     process = start("run", "-q", "streamflow.yml", "--on", "site", "--", "sh", "-c", script)
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
     (os.kill if to == "the program" else os.killpg)(process.pid, signal.SIGINT)
-    assert process.stdout.readline() == "int\n"
-    process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=DEADLINE)
-    assert out == ""
+    assert (out, process.returncode) == ("int\n", 5)
+
+
+def test_a_second_signal_kills_it(start):
+    script = "trap 'echo int' INT; echo here; while :; do sleep 0.05; done"
+    process = start("run", "-q", "streamflow.yml", "--on", "site", "--", "sh", "-c", script)
+    assert process.stdout is not None
+    for line in ("here\n", "int\n"):
+        assert process.stdout.readline() == line
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=DEADLINE)
     assert process.returncode == 128 + signal.SIGINT
 
 

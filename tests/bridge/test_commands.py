@@ -15,6 +15,7 @@ from anyio import BrokenResourceError, ClosedResourceError
 
 from anydeploy import CommandError, Connector, DefaultDeploymentManager, DeploymentConfig, InvalidConnectorError
 from anydeploy.connectors.local import StartError
+from anydeploy.streamflow import _remote
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("directories")]
 
@@ -216,6 +217,40 @@ async def test_what_ignores_sigterm_is_killed(place: Place):
             pids = await pids_of(process)
         assert [pid for pid in pids if is_running(pid)] == []
         assert process.returncode == 128 + signal.SIGKILL
+
+
+async def test_what_outlives_its_leader_is_killed_too(place: Place):
+    script = """sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' & wait"""
+    async with place() as connector:
+        async with connector.start(["sh", "-c", script], stdin=DEVNULL, grace=0.1) as process:
+            pids = await pids_of(process)
+            assert process.pid not in pids
+        assert [pid for pid in pids if is_running(pid)] == []
+
+
+async def test_output_to_a_file_is_waited_for(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """However long nobody reads it."""
+    monkeypatch.setattr(_remote, "_CLOSING", 0.5)
+    reading, writing = os.pipe()
+    async with place() as connector:
+        async with anyio.create_task_group() as tasks:
+            ended = anyio.Event()
+
+            async def run() -> None:
+                async with connector.start(["head", "-c", "150000", "/dev/zero"], stdout=writing) as process:
+                    os.close(writing)
+                    await process.wait()
+                ended.set()
+
+            tasks.start_soon(run)
+            with anyio.move_on_after(3):
+                await ended.wait()
+            assert not ended.is_set()
+            count = 0
+            while chunk := await anyio.to_thread.run_sync(os.read, reading, 65536):
+                count += len(chunk)
+    os.close(reading)
+    assert count == 150_000
 
 
 async def test_hurry_cuts_the_grace_short(place: Place):

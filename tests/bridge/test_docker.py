@@ -119,11 +119,14 @@ async def test_run(image: str):
 
 async def test_leaving_ends_what_runs_in_the_container(image: str):
     """Of that, ending the docker command here would end nothing."""
-    script = "trap '' TERM; sleep 300 & echo $$ $!; while :; do sleep 0.05; done"
+    stubborn = """sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' &"""
+    script = f"sleep 300 & echo $$ $!; {stubborn} wait"
     async with deployed(image) as connector:
         async with connector.start(["sh", "-c", script], stdin=DEVNULL, grace=0.1) as process:
             assert process.stdout is not None
-            pids = (await process.stdout.receive()).split()
+            pids: list[bytes] = []
+            while len(pids) < 3:
+                pids += (await process.stdout.receive()).split()
         for pid in pids:
             state = await connector.run(["sed", "-n", "s/^State:.//p", f"/proc/{pid.decode()}/status"], check=False)
             assert state.stdout[:1] in {b"", b"Z"}

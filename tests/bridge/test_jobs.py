@@ -117,7 +117,7 @@ async def test_what_waits_in_the_queue_is_removed(jobs: Path):
 
 async def test_input_that_is_never_complete_is_never_submitted(jobs: Path):
     async with deployed() as connector:
-        async with connector.start(["cat"]) as process:
+        async with connector.start(["cat"], grace=1000) as process:
             assert process.stdin is not None
             await process.stdin.send(b"half")
         assert not (jobs / "1.job").exists()

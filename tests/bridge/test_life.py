@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from anydeploy import (
     DeployError,
     DeploymentConfig,
     InvalidConfigError,
+    InvalidConnectorError,
     WorkflowExecutionException,
     WrapsConfig,
 )
+
+from .rooms import Room
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("rooms", "directories")]
 
@@ -102,6 +106,12 @@ async def test_services(log: Path):
         assert await show(manager, "inside") == "/attic/inside in"
         with pytest.raises(WorkflowExecutionException, match="'hotel': no location of its service 'cellar': it has"):
             await show(manager, "unknown")
+        hotel = manager.get_connector("hotel")
+        assert hotel is not None
+        attic = hotel.at("attic")
+        assert (await attic.run(SHOW, check=False)).stdout == b"/attic\n"
+    with pytest.raises(InvalidConnectorError):
+        await attic.run(SHOW)
 
 
 async def test_a_deploy_that_fails(log: Path):
@@ -168,6 +178,33 @@ async def test_the_teardown_waits_for_the_commands(log: Path):
         with pytest.raises(asyncio.CancelledError):
             await task
     assert lines(log) == ["on deploy", "on deployed", "on ended", "on undeploy"]
+
+
+async def test_signals_are_sent_one_after_the_other(log: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever a connector takes for each."""
+    sent: list[str] = []
+    run = Room.run
+
+    async def slow_at_first(
+        self: Room, location: object, command: list[str], *args: object, **kwargs: object
+    ) -> object:
+        if command[0] == "kill":
+            await anyio.sleep(0.2 / (len(sent) + 1))
+            sent.append(command[1])
+        return await run(self, location, command, *args, **kwargs)
+
+    monkeypatch.setattr(Room, "run", slow_at_first)
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+        async with connector.start(["sh", "-c", "trap '' USR1 USR2; echo; sleep 300 & wait"]) as process:
+            assert process.stdout is not None
+            await process.stdout.receive()
+            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+                process.send_signal(number)
+            await process.wait()
+    assert sent == ["-USR1", "-USR2", "-TERM"]
 
 
 async def test_streamflow_is_quiet():
