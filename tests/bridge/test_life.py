@@ -19,6 +19,7 @@ from anydeploy import (
     WorkflowExecutionException,
     WrapsConfig,
 )
+from anydeploy.streamflow import _remote
 
 from .rooms import Room
 
@@ -110,7 +111,7 @@ async def test_services(log: Path):
         assert hotel is not None
         attic = hotel.at("attic")
         assert (await attic.run(SHOW, check=False)).stdout == b"/attic\n"
-    with pytest.raises(InvalidConnectorError):
+    with pytest.raises(InvalidConnectorError, match="the connector of deployment 'hotel'"):
         await attic.run(SHOW)
 
 
@@ -182,6 +183,7 @@ async def test_the_teardown_waits_for_the_commands(log: Path):
 
 async def test_signals_are_sent_one_after_the_other(log: Path, monkeypatch: pytest.MonkeyPatch):
     """Whatever a connector takes for each."""
+    begun: list[str] = []
     sent: list[str] = []
     run = Room.run
 
@@ -189,7 +191,8 @@ async def test_signals_are_sent_one_after_the_other(log: Path, monkeypatch: pyte
         self: Room, location: object, command: list[str], *args: object, **kwargs: object
     ) -> object:
         if command[0] == "kill":
-            await anyio.sleep(0.2 / (len(sent) + 1))
+            begun.append(command[1])
+            await anyio.sleep(0.3 / len(begun))
             sent.append(command[1])
         return await run(self, location, command, *args, **kwargs)
 
@@ -205,6 +208,31 @@ async def test_signals_are_sent_one_after_the_other(log: Path, monkeypatch: pyte
                 process.send_signal(number)
             await process.wait()
     assert sent == ["-USR1", "-USR2", "-TERM"]
+
+
+async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, monkeypatch: pytest.MonkeyPatch):
+    """Here because a connector never opens one of its streams."""
+    get_stream_reader = Room.get_stream_reader
+    reached = anyio.Event()
+
+    async def stuck(self: Room, command: list[str], location: object) -> object:
+        if command[-1] == "err":
+            reached.set()
+            await anyio.sleep_forever()
+        return await get_stream_reader(self, command, location)
+
+    monkeypatch.setattr(Room, "get_stream_reader", stuck)
+    monkeypatch.setattr(_remote, "_CLOSING", 0.5)
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connector.run, ["sh", "-c", f"echo it ran >>{log}"])
+            await reached.wait()
+            await anyio.sleep(0.3)
+            tasks.cancel_scope.cancel()
+    assert lines(log) == ["on deploy", "on deployed", "on undeploy"]
 
 
 async def test_streamflow_is_quiet():
