@@ -13,9 +13,10 @@ import anyio
 import pytest
 from anyio import create_task_group, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
-from scripted import ScriptedError, World, settle, start, unit
+from scripted import World, settle, start
 
 from anydeploy import DeployError, ManagerClosedError, UndeployError, WorkflowExecutionException
+from anydeploy.testing import ScriptedError, unit
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ async def test_leaving_the_block_is_close() -> None:
     world = World()
     async with world.manager(unit("a"), unit("b", "a")) as manager:
         await manager.deploy("b")
-    assert world.history[4:] == ["undeploy b", "undeployed b", "undeploy a", "undeployed a"]
+    assert world.told[4:] == ["undeploy b", "undeployed b", "undeploy a", "undeployed a"]
     assert manager.get_connector("b") is None
     with pytest.raises(ManagerClosedError, match="closed"):
         await manager.deploy("b")
@@ -70,7 +71,7 @@ async def test_outer_cancellation_does_not_cut_the_teardown_short() -> None:
                 await anyio.sleep_forever()
 
         call = start(tasks, use)
-        while "deployed b" not in world.history:
+        while "deployed b" not in world.told:
             await checkpoint()
         await settle()
         call.cancel()
@@ -100,7 +101,7 @@ async def test_outer_cancellation_during_a_deploy() -> None:
         await plan.reached.wait()
         call.cancel()
         assert await call.wait() == "cancelled"
-    assert world.history[-2:] == ["undeploy a", "undeployed a"]
+    assert world.told[-2:] == ["undeploy a", "undeployed a"]
     world.check()
 
 
@@ -117,7 +118,7 @@ async def test_shutdown_timeout_with_hanging_undeploy() -> None:
     assert error.deployment_name == "b"
     assert "shutdown timeout" in str(error)
     # Nothing is left of the time for it, but it is given the chance to do what can be done at once.
-    assert "undeploy a" in world.history
+    assert "undeploy a" in world.told
     assert "b" in world.existing
 
 
@@ -149,7 +150,7 @@ async def test_shutdown_timeout_cuts_off_an_uninterruptible_deploy() -> None:
                     call = start(tasks, manager.deploy, "a")
                     await plan.reached.wait()
             assert await call.wait() == "raised"
-    assert world.history[:3] == ["deploy a", "deploy cancelled a", "undeploy a"]
+    assert world.told[:3] == ["deploy a", "deploy cancelled a", "undeploy a"]
 
 
 # -- M2 ----------------------------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ async def test_keyboard_interrupt_out_of_a_connector(kind: str) -> None:
                 start(tasks, manager.undeploy, "b")
                 await anyio.sleep_forever()
     assert caught.value is error
-    assert world.history.count("undeployed a") == world.history.count("undeployed c") == 1
+    assert world.told.count("undeployed a") == world.told.count("undeployed c") == 1
     assert world.count("undeploy cancelled c") == 0
     world.check()
 
@@ -279,7 +280,7 @@ async def test_native_cancellation_of_a_caller() -> None:
         with pytest.raises(asyncio.CancelledError):
             await last
         await settle()
-        assert world.history[-3:] == ["deploy cancelled a", "undeploy a", "undeployed a"]
+        assert world.told[-3:] == ["deploy cancelled a", "undeploy a", "undeployed a"]
 
 
 async def test_wait_for_is_a_cancellation() -> None:
@@ -311,7 +312,7 @@ async def test_native_cancellation_of_the_undeploying_caller() -> None:
             await caller
         plan.release()
         await settle()
-        assert world.history[-1] == "undeployed a"
+        assert world.told[-1] == "undeployed a"
 
 
 @pytest.mark.parametrize("body_fails", [False, True])
@@ -386,7 +387,7 @@ async def test_cancellation_natively_while_backing_off() -> None:
 
     before = asyncio.all_tasks()
     task = asyncio.ensure_future(use())
-    while "undeployed a" not in world.history:
+    while "undeployed a" not in world.told:
         await checkpoint()
     await settle()
     for each in asyncio.all_tasks() - before:
@@ -406,7 +407,7 @@ async def test_failing_listener() -> None:
     async with world.manager(unit("a"), unit("b", "a"), on_event=on_event) as manager:
         await manager.deploy("b")
         await manager.undeploy("b")
-    assert world.history[-1] == "undeployed a"
+    assert world.told[-1] == "undeployed a"
 
 
 async def test_failing_logging(caplog: pytest.LogCaptureFixture) -> None:
@@ -424,7 +425,7 @@ async def test_failing_logging(caplog: pytest.LogCaptureFixture) -> None:
             await manager.deploy("a")
     finally:
         logger.removeFilter(refuse)
-    assert world.history[-1] == "undeployed a"
+    assert world.told[-1] == "undeployed a"
 
 
 @pytest.mark.parametrize("state", ["deploying", "live", "undeploying", "absent"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scripted import World, unit
+from scripted import World
 
 from anydeploy import (
     DefaultDeploymentManager,
@@ -14,6 +14,7 @@ from anydeploy import (
     WorkflowDefinitionException,
 )
 from anydeploy.definitions import Definitions
+from anydeploy.testing import unit
 
 
 def test_closure_leaves_out_what_is_met() -> None:

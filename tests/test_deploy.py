@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio import create_task_group
 from attrs import define
-from scripted import ScriptedError, World, settle, start, unit, wrapper
+from scripted import World, settle, start
 
 from anydeploy import (
     Connector,
@@ -24,6 +24,7 @@ from anydeploy import (
     UnknownDeploymentError,
     WorkflowDefinitionException,
 )
+from anydeploy.testing import ScriptedError, unit, wrapper
 
 pytestmark = pytest.mark.anyio
 
@@ -37,11 +38,11 @@ async def test_dependencies_are_live_first() -> None:
     configs = [unit("top", "left", "right"), unit("left", "base"), unit("right", "base"), unit("base"), unit("other")]
     async with world.manager(*configs) as manager:
         await manager.deploy("top")
-        assert manager.get_connector("top") is world.instances["top"][0]
-        assert world.history[:2] == ["deploy base", "deployed base"]
-        assert world.history[-2:] == ["deploy top", "deployed top"]
+        assert manager.get_connector("top") is world.connectors["top"][0]
+        assert world.told[:2] == ["deploy base", "deployed base"]
+        assert world.told[-2:] == ["deploy top", "deployed top"]
         assert world.count("deploy base") == 1
-        assert "other" not in world.instances
+        assert "other" not in world.connectors
 
 
 async def test_independent_members_come_up_concurrently() -> None:
@@ -107,13 +108,12 @@ async def test_long_chain() -> None:
     world = World()
     count = 2_000
     configs = [unit(f"n{i}", *([f"n{i - 1}"] if i else [])) for i in range(count)]
-    manager = world.build(*configs, on_event=None)
-    world.dependencies.clear()  # checking is quadratic
-    async with manager:
+    # Unknown to the world, which would look at the whole closure again and again.
+    async with DefaultDeploymentManager(configs, connector_types=world.types) as manager:
         await manager.deploy(f"n{count - 1}")
-        assert [e for e in world.history if e.startswith("deploy ")] == [f"deploy n{i}" for i in range(count)]
+        assert [e for e in world.told if e.startswith("deploy ")] == [f"deploy n{i}" for i in range(count)]
         await manager.undeploy(f"n{count - 1}")
-        ended = [e for e in world.history if e.startswith("undeploy ")]
+        ended = [e for e in world.told if e.startswith("undeploy ")]
         assert ended[0] == f"undeploy n{count - 1}"
         with anyio.fail_after(30):
             while world.existing:
@@ -138,7 +138,7 @@ async def test_once_for_all_callers() -> None:
         assert {call.outcome for call in calls} == {"returned"}
         await manager.deploy("a")
         assert world.count("deploy a") == world.count("deploy b") == 1
-        assert len(world.instances["a"]) == 1
+        assert len(world.connectors["a"]) == 1
 
 
 # -- D3 ----------------------------------------------------------------------------------------------------------------
@@ -155,14 +155,14 @@ async def test_deploy_during_teardown_waits() -> None:
             await plan.reached.wait()
             up = start(tasks, manager.deploy, "a")
             await settle()
-            assert len(world.instances["a"]) == 1
+            assert len(world.connectors["a"]) == 1
             assert manager.get_connector("a") is None
             plan.release()
             assert await down.wait() == "returned"
             assert await up.wait() == "returned"
-        first, second = world.instances["a"]
+        first, second = world.connectors["a"]
         assert manager.get_connector("a") is second is not first
-        assert world.history == ["deploy a", "deployed a", "undeploy a", "undeployed a", "deploy a", "deployed a"]
+        assert world.told == ["deploy a", "deployed a", "undeploy a", "undeployed a", "deploy a", "deployed a"]
 
 
 async def test_dependent_of_what_is_being_torn_down_waits() -> None:
@@ -179,7 +179,7 @@ async def test_dependent_of_what_is_being_torn_down_waits() -> None:
             assert world.count("deploy b") == 0
             plan.release()
             assert await up.wait() == "returned"
-        assert world.instances["b"][0].connector is world.instances["a"][1]
+        assert world.connectors["b"][0].connector is world.connectors["a"][1]
 
 
 @pytest.mark.parametrize("given_up", [False, True])
@@ -220,11 +220,11 @@ async def test_deploy_during_teardown_given_up() -> None:
             assert await up.wait() == "cancelled"
             again = start(tasks, manager.deploy, "a")
             await settle()
-            assert len(world.instances["a"]) == 1
+            assert len(world.connectors["a"]) == 1
             plan.release()
             assert await down.wait() == "returned"
             assert await again.wait() == "returned"
-        assert len(world.instances["a"]) == 2
+        assert len(world.connectors["a"]) == 2
 
 
 # -- D4 ----------------------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ async def _refused(world: World, manager: DefaultDeploymentManager, name: Any, e
         assert isinstance(caught.value, WorkflowDefinitionException)
         messages.append(str(caught.value))
     await settle()
-    assert world.history == []
+    assert world.told == []
     assert messages[0] == messages[1]
     return messages[0]
 
@@ -320,7 +320,7 @@ async def test_different_definition_in_use() -> None:
                 await manager.deploy(other)
             plan.release()
         await manager.deploy(other)
-        assert [c.setting for c in world.instances["a"]] == [1, 2]
+        assert [c.setting for c in world.connectors["a"]] == [1, 2]
 
 
 async def test_two_definitions_of_one_name() -> None:
@@ -362,7 +362,7 @@ async def test_failure_reaches_every_caller() -> None:
             assert "'a'" in str(call.error)
             assert "disk full" in str(call.error)
         assert len({id(call.error) for call in calls}) == 3
-        assert world.history == ["deploy a", "deploy failed a", "undeploy a", "undeployed a"]
+        assert world.told == ["deploy a", "deploy failed a", "undeploy a", "undeployed a"]
 
 
 async def test_failure_then_deploy_again() -> None:
@@ -375,7 +375,7 @@ async def test_failure_then_deploy_again() -> None:
         assert manager.get_connector("a") is None
         assert manager.status()["a"].state == "absent"
         await manager.deploy("a")
-        assert manager.get_connector("a") is world.instances["a"][1]
+        assert manager.get_connector("a") is world.connectors["a"][1]
 
 
 async def test_failure_is_cleaned_up_before_callers_hear_of_it() -> None:
@@ -410,7 +410,7 @@ async def test_failure_fails_dependents_with_the_path() -> None:
         assert "'base'" in str(caught.value)
         await settle()
         assert list(world.existing) == ["bottom"]
-        assert "mid" not in world.instances
+        assert "mid" not in world.connectors
         assert {name: str(s.state) for name, s in manager.status().items()} == {
             "top": "absent",
             "mid": "absent",
@@ -450,7 +450,7 @@ async def test_failing_constructor() -> None:
             await manager.deploy("a")
         assert caught.value.__cause__ is error
         await settle()
-        assert world.history == ["deploy b", "deployed b", "undeploy b", "undeployed b"]
+        assert world.told == ["deploy b", "deployed b", "undeploy b", "undeployed b"]
         await manager.deploy("a")
 
 
@@ -499,7 +499,7 @@ async def test_dependency_wanted_at_the_moment_its_teardown_begins() -> None:
             down.release()
             assert await other.wait() == "returned"
             assert await top.wait() == "returned"
-        assert len(world.instances["base"]) == 2
+        assert len(world.connectors["base"]) == 2
 
 
 async def test_deploy_all_is_all_or_nothing() -> None:
@@ -554,7 +554,7 @@ async def test_cancelled_caller_is_not_noticed_by_others() -> None:
         assert second.outcome == "waiting"
         plan.release()
         assert await second.wait() == "returned"
-        assert world.history == ["deploy a", "deployed a"]
+        assert world.told == ["deploy a", "deployed a"]
 
 
 async def test_last_cancelled_caller_gives_it_up() -> None:
@@ -607,11 +607,11 @@ async def test_cancelled_between_live_and_waking_up() -> None:
     world = World()
     async with world.manager(unit("a"), unit("b")) as manager, create_task_group() as tasks:
         for others in (0, 2):
-            world.history.clear()
+            world.told.clear()
             call = start(tasks, manager.deploy, "a")
             rest = [start(tasks, manager.deploy, "a") for _ in range(others)]
             for _ in range(1_000):
-                if "deployed a" in world.history or call.outcome != "waiting":
+                if "deployed a" in world.told or call.outcome != "waiting":
                     break
                 await anyio.lowlevel.checkpoint()
             # Whether this still comes in time depends on the backend's order; both ends must be consistent.
@@ -709,11 +709,11 @@ async def test_newcomer_during_cleanup_starts_afresh() -> None:
         await cleanup.reached.wait()
         third = start(tasks, manager.deploy, "a")
         await settle()
-        assert len(world.instances["a"]) == 1
+        assert len(world.connectors["a"]) == 1
         cleanup.release()
         assert await second.wait() == await third.wait() == "returned"
-        assert len(world.instances["a"]) == 2
-        assert manager.get_connector("a") is world.instances["a"][1]
+        assert len(world.connectors["a"]) == 2
+        assert manager.get_connector("a") is world.connectors["a"][1]
 
 
 async def test_uninterruptible_is_let_finish() -> None:
@@ -727,10 +727,10 @@ async def test_uninterruptible_is_let_finish() -> None:
         assert await first.wait() == "cancelled"
         second = start(tasks, manager.deploy, "a")
         await settle()
-        assert world.history[-1] == "deploy a"
+        assert world.told[-1] == "deploy a"
         plan.release()
         assert await second.wait() == "returned"
-        assert world.history[2:] == ["deploy a", "deployed a", "undeploy a", "undeployed a", "deploy a", "deployed a"]
+        assert world.told[2:] == ["deploy a", "deployed a", "undeploy a", "undeployed a", "deploy a", "deployed a"]
         assert "live" not in world.states("a")[:-1]
 
 
@@ -745,7 +745,7 @@ async def test_uninterruptible_that_fails_after_all() -> None:
         await call.wait()
         plan.release(ScriptedError("no"))
         await settle()
-        assert world.history == ["deploy a", "deploy failed a", "undeploy a", "undeployed a"]
+        assert world.told == ["deploy a", "deploy failed a", "undeploy a", "undeployed a"]
 
 
 async def test_connector_that_fails_when_cancelled() -> None:
@@ -787,7 +787,7 @@ async def test_connector_that_ignores_the_cancellation() -> None:
         await call.wait()
         opened.set()
         await settle()
-        assert world.history == ["deploy a", "deployed a", "undeploy a", "undeployed a"]
+        assert world.told == ["deploy a", "deployed a", "undeploy a", "undeployed a"]
 
 
 async def test_deadline_of_a_caller() -> None:
@@ -824,6 +824,9 @@ def _holding(world: World, *, background: Any) -> type[Connector]:
     class Holding(Connector):
         stack: Any = None
         children: Any = None
+
+        def __attrs_post_init__(self) -> None:
+            world.built(self)
 
         async def deploy(self, external: bool) -> None:
             async with AsyncExitStack() as stack:
@@ -885,7 +888,7 @@ async def test_background_task_of_a_connector_crashes() -> None:
 
     types = {"holding": _holding(world, background=background), **world.types}
     configs = [DeploymentConfig("a", "holding"), unit("b", "a")]
-    world.dependencies["b"] = ("a",)
+    world.define(*configs)
     async with DefaultDeploymentManager(configs, connector_types=types) as manager:
         await manager.deploy("b")
         crash.set()
@@ -902,7 +905,7 @@ async def test_background_task_of_a_connector_crashes() -> None:
                 raise UndeployError("a", str(manager.status()["a"].error))
             await manager.undeploy("a")
     assert world.existing == {}
-    assert world.violations == []
+    world.check()
 
 
 async def test_outside_the_block_and_after_close() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from scripted import World, settle, start, unit
+from scripted import World, settle, start
 
 from anydeploy import (
     Connector,
@@ -17,6 +17,7 @@ from anydeploy import (
     UndeployError,
     WorkflowExecutionException,
 )
+from anydeploy.testing import unit
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 
 
@@ -30,7 +31,7 @@ def test_slots_and_priority(backend: str) -> None:
             unit("x"), unit("y"), unit("c", "b"), unit("b", "a"), unit("a"), max_concurrent=1
         ) as m:
             await m.deploy_all()
-            begun = [entry for entry in world.history if entry.startswith("deploy ")]
+            begun = [entry for entry in world.told if entry.startswith("deploy ")]
             assert begun[:2] == ["deploy a", "deploy b"]
         assert world.most_running == 1
 
@@ -73,7 +74,7 @@ def test_retries(backend: str) -> None:
             assert anyio.current_time() - began == 3
             await anyio.sleep(100)
             assert world.count("undeployed a") == 2
-            assert manager.get_connector("a") is world.instances["a"][2]
+            assert manager.get_connector("a") is world.connectors["a"][2]
 
     run_virtual(backend, use)
 
@@ -161,7 +162,7 @@ def test_urgency_of_a_repeated_request(backend: str) -> None:
             busy.release()
             for call in calls:
                 assert await call.wait() == "returned"
-            assert [entry for entry in world.history if entry.startswith("deploy ")][1] == "deploy a"
+            assert [entry for entry in world.told if entry.startswith("deploy ")][1] == "deploy a"
 
     run_virtual(backend, use)
 
@@ -224,7 +225,7 @@ def test_connector_at_work_may_take_back_what_it_need_not_wait_for(backend: str)
             await manager.deploy_all()
             await manager.undeploy("a")
             await settle()
-            assert world.history[-2:] == ["undeploy base", "undeployed base"]
+            assert world.told[-2:] == ["undeploy base", "undeployed base"]
 
     run_virtual(backend, use)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import anyio
 import pytest
-from scripted import World, unit
+from scripted import World
 
+from anydeploy.testing import unit
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 
 

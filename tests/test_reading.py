@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from anyio import create_task_group
-from scripted import World, start, unit, wrapper
+from scripted import World, start
 
 from anydeploy import DefaultDeploymentManager, DeployError, InvalidConnectorError
+from anydeploy.testing import unit, wrapper
 
 pytestmark = pytest.mark.anyio
 

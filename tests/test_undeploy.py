@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from anyio import create_task_group
-from scripted import ScriptedError, World, settle, start, unit, wrapper
+from scripted import World, settle, start
 
 from anydeploy import DeployError, ManagerClosedError, UndeployError
+from anydeploy.testing import ScriptedError, unit, wrapper
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +20,7 @@ async def test_dependencies_follow_in_reverse() -> None:
         await manager.deploy("c")
         await manager.undeploy("c")
         await settle()
-        assert world.history[6:] == ["undeploy c", "undeployed c", "undeploy b", "undeployed b"]
+        assert world.told[6:] == ["undeploy c", "undeployed c", "undeploy b", "undeployed b"]
         assert list(world.existing) == ["a"]
 
 
@@ -76,7 +77,7 @@ async def test_undeploy_while_deploying() -> None:
         assert await call.wait() == "raised"
         assert isinstance(call.error, DeployError)
         assert "undeployed" in str(call.error)
-        assert world.history == ["deploy a", "deploy cancelled a", "undeploy a", "undeployed a"]
+        assert world.told == ["deploy a", "deploy cancelled a", "undeploy a", "undeployed a"]
 
 
 async def test_cancelled_caller() -> None:
@@ -91,7 +92,7 @@ async def test_cancelled_caller() -> None:
         assert await call.wait() == "cancelled"
         plan.release()
         await settle()
-        assert world.history[-1] == "undeployed a"
+        assert world.told[-1] == "undeployed a"
 
 
 async def test_stuck_and_tried_again() -> None:
@@ -124,7 +125,7 @@ async def test_deploy_of_the_stuck(works: bool) -> None:
             await manager.undeploy("a")
         if works:
             await manager.deploy("a")
-            assert len(world.instances["a"]) == 2
+            assert len(world.connectors["a"]) == 2
         else:
             with pytest.raises(DeployError):
                 await manager.deploy("a")

@@ -127,15 +127,8 @@ def _registered(types: Mapping[str, type[Connector]]) -> Generator[None, None, N
 
 
 def _connector_types(script: Script) -> Mapping[str, type[Connector]]:
-    class Scripted(Connector, FutureAware):
-        def __init__(
-            self,
-            deployment_name: str,
-            config_dir: str,
-            transferBufferSize: int = _BUFFER_SIZE,  # noqa: N803
-        ) -> None:
-            super().__init__(deployment_name, config_dir, transferBufferSize)
-            script.built(self)
+    class Operations:
+        """What both kinds have in common."""
 
         async def deploy(self, external: bool) -> None:
             await script.operate("deploy", self, external=external)
@@ -146,7 +139,17 @@ def _connector_types(script: Script) -> Mapping[str, type[Connector]]:
         async def run(self, *_: Any, **__: Any) -> None:
             await script.operate("run", self)
 
-    class Wrapper(ConnectorWrapper):
+    class Scripted(Operations, Connector, FutureAware):
+        def __init__(
+            self,
+            deployment_name: str,
+            config_dir: str,
+            transferBufferSize: int = _BUFFER_SIZE,  # noqa: N803
+        ) -> None:
+            super().__init__(deployment_name, config_dir, transferBufferSize)
+            script.built(self)
+
+    class Wrapper(Operations, ConnectorWrapper):
         def __init__(
             self,
             deployment_name: str,
@@ -157,10 +160,6 @@ def _connector_types(script: Script) -> Mapping[str, type[Connector]]:
         ) -> None:
             super().__init__(deployment_name, config_dir, connector, service, transferBufferSize)
             script.built(self, connector)
-
-        deploy = Scripted.deploy
-        undeploy = Scripted.undeploy
-        run = Scripted.run
 
     types: dict[str, Any] = {"scripted": Scripted, "wrapper": Wrapper}
     for type_ in types.values():

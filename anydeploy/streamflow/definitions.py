@@ -107,10 +107,9 @@ class HostedTypes(Mapping[str, type[Connector]]):
     """The classes that host StreamFlow's connectors, by their types: those that are registered at the moment."""
 
     def __getitem__(self, type_: str) -> type[Connector]:
-        try:
-            return host(connector_classes[type_])
-        except KeyError:
-            raise UnknownTypeError(type_) from None
+        if type_ not in connector_classes:
+            raise UnknownTypeError(type_)
+        return host(connector_classes[type_])
 
     def __iter__(self) -> Iterator[str]:
         return iter(connector_classes)

@@ -12,10 +12,9 @@ from streamflow.core.exception import WorkflowExecutionException as StreamFlowEx
 from streamflow.deployment.future import FutureConnector as StreamFlowFuture
 
 from ..connector import Connector
-from ..exceptions import WorkflowExecutionException
 from ..future import FutureConnector
 from .errors import translated
-from .hosted import Hosted
+from .hosted import DEFAULTS, Hosted
 
 
 class Handle(StreamFlowFuture):
@@ -44,7 +43,8 @@ class Handle(StreamFlowFuture):
     def transferBufferSize(self) -> int:  # type: ignore[override]  # noqa: N802
         if self._connector is not None:
             return self._connector.transferBufferSize
-        default = signature(self._hosted).parameters["transferBufferSize"].default
+        parameter = signature(self._hosted).parameters.get("transferBufferSize")
+        default = parameter.default if parameter is not None else DEFAULTS["transferBufferSize"]
         return cast("int", self._settings.get("transferBufferSize", default))
 
     @property
@@ -70,10 +70,9 @@ class Handle(StreamFlowFuture):
 
     async def undeploy(self, external: bool) -> None:  # noqa: ARG002
         """Refused: the manager decides when an environment goes."""
-        with translated():
-            raise WorkflowExecutionException(
-                f"deployment '{self.deployment_name}' is undeployed with the manager's undeploy(), not by its connector"
-            )
+        raise StreamFlowExecutionException(
+            f"deployment '{self.deployment_name}' is undeployed with the manager's undeploy(), not by its connector"
+        )
 
     async def copy_local_to_remote(self, *args: Any, **kwargs: Any) -> None:
         await (await self.resolve()).copy_local_to_remote(*args, **kwargs)

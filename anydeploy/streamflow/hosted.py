@@ -22,7 +22,7 @@ from .._strict import is_list, is_mapping
 from ..connector import Connector, ConnectorWrapper
 
 #: What StreamFlow gives a lazy connector.
-_DEFAULTS: Final[Mapping[str, Any]] = {"transferBufferSize": 2**16}
+DEFAULTS: Final[Mapping[str, Any]] = {"transferBufferSize": 2**16}
 
 #: Attributes of StreamFlow's containers, which cannot be stopped before they have a place and a name.
 _NAMES = ("_inner_location", "containerId", "instanceName")
@@ -130,7 +130,7 @@ def host(
     parameters = signature(real_type).parameters
     defaults = {
         name: value
-        for name, value in _DEFAULTS.items()
+        for name, value in DEFAULTS.items()
         if name in parameters and parameters[name].default is Parameter.empty
     }
     members = {

@@ -76,9 +76,9 @@ class AnydeployDeploymentManager(DeploymentManager):
         with translated():
             if self._closed:
                 raise ManagerClosedError("the deployment manager is closed")
-            config = self._translator.translate(deployment_config)
             if self._host is None:
                 self._host = self._start()
+            config = self._translator.translate(deployment_config)
             try:
                 await self._host.deploy(config)
             except DifferentDefinitionError as exc:

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from signal import Signals
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field
 from streamflow.log_handler import logger
+
+_SAID: Final = "Environments are being taken down. Once more leaves at once, and may leave some behind."
 
 
 @define(eq=False)
@@ -55,7 +57,8 @@ class Guard:
         self._count += 1
         # The second one would make asyncio cancel every task that there is, the teardown among them.
         if self._count == 2:
-            logger.warning("Environments are being taken down. Once more leaves at once, and may leave some behind.")
+            # A handler may have interrupted just such a line.
+            self.loop.call_soon_threadsafe(logger.warning, _SAID)
         elif number == Signals.SIGINT:
             self._interrupt(frame)
         else:

@@ -30,6 +30,8 @@ class Caller:
     :ivar value: what the call returned
     :ivar error: what it raised
     :ivar ended: set at its end
+    :ivar begun: it has been made
+    :ivar asked: it was asked to give up
     """
 
     not_state: ClassVar[frozenset[str]] = frozenset({"task"})
@@ -45,6 +47,8 @@ class Caller:
     error: BaseException | None = None
     scope: CancelScope = field(factory=CancelScope)
     ended: Event = field(factory=Event)
+    begun: bool = False
+    asked: bool = False
     native: bool = False
     task: asyncio.Task[Any] | None = None
 
@@ -60,7 +64,10 @@ class Caller:
     @contextmanager
     def written_down(self) -> Generator[None, None, None]:
         """The block is the call: write down its beginning and what becomes of it."""
+        self.begun = True
         self._record(What.CALLED)
+        if self.asked:
+            self._record(What.ASKED)
         try:
             yield
         except GeneratorExit:
@@ -93,7 +100,9 @@ class Caller:
         """Ask the caller to give up: through its ``scope``, by a ``deadline``, or as ``native`` asyncio does it."""
         if self.outcome is not None:
             return
-        self._record(What.ASKED)
+        self.asked = True
+        if self.begun:
+            self._record(What.ASKED)
         if how == "native" and self.task is not None:
             self.native = True
             self.task.cancel()

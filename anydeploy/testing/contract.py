@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.abc import Process
 from attrs import frozen
 
 from ..config import DeploymentConfig
@@ -126,10 +127,10 @@ async def it_comes_up_and_goes_down(tested: Tested) -> None:
 async def a_deploy_can_be_cancelled_anywhere(tested: Tested) -> None:
     """`deploy` may be cancelled at any of its awaits; `undeploy` then leaves nothing (D6)."""
     for number in range(1, _MOST_AWAITS + 1):
-        connector, came_up = tested.make(), False
+        connector, came_up, scope = tested.make(), False, anyio.CancelScope()
+        deploy = _Interrupted(connector.deploy(False), number, scope)
         with anyio.fail_after(_NEVER):
-            with anyio.CancelScope() as scope, anyio.CancelScope() as stay:
-                deploy = _Interrupted(connector.deploy(False), number, scope)
+            with scope, anyio.CancelScope() as stay:
                 await deploy
                 # It came up in spite of it. What it holds open lies within the scopes, so its teardown has to as well.
                 stay.shield = came_up = True
@@ -145,11 +146,11 @@ async def a_deploy_can_be_cancelled_anywhere(tested: Tested) -> None:
 async def a_teardown_can_be_repeated(tested: Tested) -> None:
     """`undeploy` may be cancelled at any of its awaits, when its time is up, and is then safe to repeat (U6)."""
     for number in range(1, _MOST_AWAITS + 1):
-        connector, ended = tested.make(), False
+        connector, ended, scope = tested.make(), False, anyio.CancelScope()
+        undeploy = _Interrupted(connector.undeploy(False), number, scope)
         with anyio.fail_after(_NEVER):
-            with anyio.CancelScope() as scope:
+            with scope:
                 await connector.deploy(False)
-                undeploy = _Interrupted(connector.undeploy(False), number, scope)
                 await undeploy
                 ended = True
             if not ended:
@@ -280,14 +281,15 @@ async def a_cancelled_run_stops_the_command(tested: Tested) -> None:
     """A `run` that is cancelled stops the command, and everything that it has started."""
     stays = _program("import sys, time; print('begun', flush=True); time.sleep(1000)")
     async with tested.deployed() as connector:
+        started: list[Process] = []
         with anyio.fail_after(_NEVER), anyio.CancelScope() as scope:
             async with connector.start(stays) as process:
-                expect(process.stdout is not None, "the process has no stdout")
+                started.append(process)
                 if process.stdout is not None:
                     await process.stdout.receive()
                 scope.cancel()
                 await process.wait()
-        expect(process.returncode is not None, "the command still runs")
+        expect(started[0].returncode is not None, "the command still runs")
 
 
 @_clause(runs=True)

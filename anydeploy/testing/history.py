@@ -232,11 +232,11 @@ class History:
 
     def about(self, name: str = "") -> str:
         """The story of a name and of what it is related to, a line for each entry; of everything by default."""
-        related = self.premises.closure.get(name, frozenset()) | self.premises.above.get(name, frozenset())
+        related = self.premises.closure[name] | self.premises.above[name]
         return "\n".join(
             f"  {entry.when:10.3f}  {entry}"
             for entry in self.entries
-            if not name or not entry.name or entry.name == name or entry.name in related
+            if not name or not entry.name or entry.name in related
         )
 
     def count(self, told: str) -> int:

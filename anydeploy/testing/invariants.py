@@ -7,7 +7,7 @@ from what ``get_connector`` gave.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from .history import Entry, Rule
@@ -30,7 +30,7 @@ class Order(Rule):
 
     def began(self, entry: Entry) -> Iterator[str]:
         if entry.operation == "deploy":
-            for dependency in self.premises.dependencies.get(entry.name, ()):
+            for dependency in self.premises.dependencies[entry.name]:
                 if self.picture.live(dependency) is None:
                     yield f"{entry}, but {self.picture.how(dependency)}, and {entry.name} depends on it"
 
@@ -50,7 +50,7 @@ class Order(Rule):
                     )
 
     def _how_all(self, call: Call) -> str:
-        return ", ".join(self.picture.how(name) for name in sorted(self.premises.closure.get(call.name, [call.name])))
+        return ", ".join(self.picture.how(name) for name in sorted(self.premises.closure[call.name]))
 
     def _ready(self, call: Call) -> Iterator[str]:
         for name in self.premises.closure[call.name]:
@@ -115,7 +115,7 @@ class Failure(Rule):
             yield f"{call} raised {error!r}, although nothing that it waited for had failed"
 
     def _may_time_out(self, call: Call) -> bool:
-        return any(map(self.premises.has_deploy_timeout, self.premises.closure.get(call.name, ())))
+        return any(map(self.premises.has_deploy_timeout, self.premises.closure[call.name]))
 
     def at_rest(self) -> Iterator[str]:
         for instance in self.picture.all():
@@ -143,13 +143,13 @@ class Cancellation(Rule):
             return
         if entry.name in self.premises.uninterruptible:
             yield f"{entry}, which must not be interrupted"
-        elif not instance.unwanted and self.picture.demanded(entry.name, asked=False):
-            yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name, asked=False))}"
+        elif not instance.unwanted and self.picture.demanded(entry.name, sure=True):
+            yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name, sure=True))}"
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
         live = self.picture.live(call.name)
-        if call.operation == "deploy" and live is not None and live.unwanted and not call.withdrawn:
+        if self.picture.claims(call) and live is not None and live.unwanted and not call.withdrawn:
             yield f"{call} returned with {live}, which nobody had wanted any more before"
 
     def at_rest(self) -> Iterator[str]:
@@ -191,22 +191,25 @@ class Identity(Rule):
         #: What was last given out for a lazy deployment.
         self._stand_ins: dict[str, int] = {}
 
-    def called(self, entry: Entry) -> Iterator[str]:
+    def called(self, entry: Entry) -> Iterable[str]:
         if entry.operation in {"undeploy", "undeploy_all", "close"}:
             for name in [entry.name] if entry.name else list(self._stand_ins):
                 self._stand_ins.pop(name, None)
-        return iter(())
+        return ()
 
-    def ended(self, entry: Entry) -> Iterator[str]:
+    def began(self, entry: Entry) -> Iterable[str]:
         if entry.operation == "undeploy":
             self._stand_ins.pop(entry.name, None)
-        return iter(())
+        return ()
 
     def read(self, entry: Entry) -> Iterator[str]:
         live = self.picture.live(entry.name)
         if entry.instance == 0:
             return
         if self.premises.is_lazy(entry.name):
+            if live is not None and live.unwanted:
+                # Its life is over, and the next one may have begun.
+                self._stand_ins.pop(entry.name, None)
             before = self._stand_ins.setdefault(entry.name, entry.instance)
             if before != entry.instance:
                 yield f"{entry}, but another one than before"
@@ -221,13 +224,13 @@ class Support(Rule):
 
     def ended(self, entry: Entry) -> Iterator[str]:
         if entry.operation == "deploy":
-            for dependency in self.premises.dependencies.get(entry.name, ()):
+            for dependency in self.premises.dependencies[entry.name]:
                 if self.picture.live(dependency) is None:
                     yield f"{entry.name}#{entry.instance} is live, but {self.picture.how(dependency)}"
 
     def began(self, entry: Entry) -> Iterator[str]:
         if entry.operation == "undeploy":
-            for dependent in self.premises.dependents.get(entry.name, ()):
+            for dependent in self.premises.dependents[entry.name]:
                 live = self.picture.live(dependent)
                 if live is not None:
                     yield f"{entry} under {live}, which is live"
@@ -257,15 +260,16 @@ class Teardown(Rule):
         for dependent in standing(self, entry.name):
             if dependent.state != "stuck":
                 yield f"{entry} under {dependent.told}"
-        late = entry.name in self.premises.configs and self.premises.has_deploy_timeout(entry.name)
-        if instance.state == "live" and not (instance.unwanted or late):
-            yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name))}"
+        demand = list(self.picture.demand(entry.name, sure=True))
+        late = self.premises.has_deploy_timeout(entry.name)
+        if demand and instance.state == "live" and not (instance.doubtful or late):
+            yield f"{entry}, although it was demanded by {', '.join(demand)}"
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
         if call.operation == "undeploy" and not call.needed:
             for instance, state, _ in call.found:
-                if state != "undeploying" and instance.state != "gone":
+                if state != "undeploying" and not is_over(self, instance):
                     yield f"{call} returned, but {instance} is {instance.state}"
 
     def at_rest(self) -> Iterator[str]:
@@ -283,8 +287,13 @@ class Teardown(Rule):
 
 def standing(rule: Rule, name: str) -> Iterator[Instance]:
     """What may exist of that which stands on a name."""
-    for dependent in rule.premises.dependents.get(name, ()):
+    for dependent in rule.premises.dependents[name]:
         yield from (i for i in rule.picture.instances.get(dependent, ()) if i.exists)
+
+
+def is_over(rule: Rule, instance: Instance) -> bool:
+    """Whether there is nothing left to wait for: it is gone, or stuck when ``close`` has tried a last time."""
+    return instance.state == "gone" or (instance.state == "stuck" and rule.picture.closing)
 
 
 class Needed(Rule):
@@ -316,7 +325,7 @@ class OneTeardown(Rule):
         call = self.picture.calls[entry.caller]
         if call.operation == "undeploy" and not call.needed:
             for instance, state, _ in call.found:
-                if state == "undeploying" and instance.state != "gone":
+                if state == "undeploying" and not is_over(self, instance):
                     yield f"{call} returned, but {instance} is {instance.state}, as it was when it was called"
 
 
@@ -391,14 +400,14 @@ class Everything(Rule):
         call = self.picture.calls[entry.caller]
         if call.operation == "undeploy_all":
             for instance, _, _ in call.found:
-                if instance.state != "gone" and (instance.unwanted or instance.state != "live"):
+                if instance.name not in call.renewed and not is_over(self, instance):
                     yield f"{call} returned, but {instance} is {instance.state}"
 
     def raised(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
         if call.operation != "undeploy_all":
             return
-        if not isinstance(entry.error, ExceptionGroup):
+        if not hasattr(entry.error, "exceptions"):
             yield f"{call} raised {entry.error!r}, which is no group of errors"
         elif not (call.doomed or any(state == "stuck" for _, state, _ in call.found)):
             yield f"{call} raised {entry.error!r}, although no teardown had failed"
@@ -414,6 +423,17 @@ class Closing(Rule):
 
     number = "U8"
 
+    def __init__(self) -> None:
+        #: How often each teardown had begun when `close` was called.
+        self._tries: dict[Instance, int] = {}
+        #: A `close` has said what may be left.
+        self._reported = False
+
+    def called(self, entry: Entry) -> Iterable[str]:
+        if entry.operation == "close" and not self.picture.closing:
+            self._tries = {instance: instance.tries for instance in self._existing()}
+        return ()
+
     def began(self, entry: Entry) -> Iterator[str]:
         if entry.operation == "deploy" and self.picture.closing:
             yield f"{entry} after close() was called"
@@ -422,16 +442,17 @@ class Closing(Rule):
         call = self.picture.calls[entry.caller]
         if call.operation == "close":
             for instance in self._existing():
-                yield f"{call} returned, but {instance} is {instance.state}"
+                if instance.state != "stuck" or not self._reported:
+                    yield f"{call} returned, but {instance} is {instance.state}"
         elif call.operation == "deploy" and self.picture.closing and not call.met:
             yield f"{call} returned, after close() was called"
 
     def raised(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
         if call.operation == "close":
-            tries = {instance: tries for instance, _, tries in call.found}
+            self._reported = True
             for instance in self._existing():
-                if instance.state != "stuck" or instance.tries <= tries.get(instance, 0):
+                if instance.state != "stuck" or instance.tries <= self._tries.get(instance, 0):
                     yield f"{call} raised, but {instance} is {instance.state} and was not tried a last time"
 
     def at_rest(self) -> Iterator[str]:

@@ -5,6 +5,7 @@ Nothing here is ever asked of the manager. The rules share one picture, and see 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -48,43 +49,57 @@ class Premises:
 
     @cached_property
     def dependencies(self) -> Mapping[str, tuple[str, ...]]:
-        """What each name stands on directly."""
-        return {name: config.dependencies for name, config in self.configs.items()}
+        """What each name stands on directly; nothing, where it is not known."""
+        return defaultdict(tuple, {name: config.dependencies for name, config in self.configs.items()})
 
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
         """What stands on each name directly."""
-        return {name: tuple(n for n, below in self.dependencies.items() if name in below) for name in self.configs}
+        found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+        for name, config in self.configs.items():
+            for dependency in config.dependencies:
+                found[dependency] += (name,)
+        return found
 
     @cached_property
     def closure(self) -> Mapping[str, frozenset[str]]:
         """Each name with everything it depends on."""
-        return {name: _reached(name, self.dependencies) for name in self.configs}
+        return _Reached(self.dependencies)
 
     @cached_property
     def above(self) -> Mapping[str, frozenset[str]]:
         """Each name with everything that depends on it."""
-        return {name: _reached(name, self.dependents) for name in self.configs}
+        return _Reached(self.dependents)
 
     def is_lazy(self, name: str) -> bool:
         config = self.configs.get(name)
         return config is not None and config.lazy
 
     def has_deploy_timeout(self, name: str) -> bool:
-        return (self.configs[name].deploy_timeout or self.deploy_timeout) is not None
+        config = self.configs.get(name)
+        return self.deploy_timeout is not None or (config is not None and config.deploy_timeout is not None)
 
     def has_undeploy_timeout(self, name: str) -> bool:
-        return (self.configs[name].undeploy_timeout or self.undeploy_timeout) is not None
+        config = self.configs.get(name)
+        return self.undeploy_timeout is not None or (config is not None and config.undeploy_timeout is not None)
 
 
-def _reached(name: str, edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-    found, stack = {name}, [name]
-    while stack:
-        for other in edges.get(stack.pop(), ()):
-            if other not in found:
-                found.add(other)
-                stack.append(other)
-    return frozenset(found)
+class _Reached(dict[str, frozenset[str]]):
+    """Each name with everything that can be reached from it, found when it is asked for."""
+
+    def __init__(self, edges: Mapping[str, tuple[str, ...]]) -> None:
+        super().__init__()
+        self._edges = edges
+
+    def __missing__(self, name: str) -> frozenset[str]:
+        found, stack = {name}, [name]
+        while stack:
+            for other in self._edges[stack.pop()]:
+                if other not in found:
+                    found.add(other)
+                    stack.append(other)
+        self[name] = frozenset(found)
+        return self[name]
 
 
 @define(eq=False)
@@ -94,6 +109,7 @@ class Instance:
     :ivar state: ``built``, ``deploying``, ``live``, ``broken`` (its deploy failed or was cancelled), ``undeploying`` or
         ``stuck``
     :ivar unwanted: at some moment nothing demanded it: nobody may join it any more
+    :ivar doubtful: at some moment it was not sure that anything demanded it
     :ivar touched: ``undeploy`` of its name was called since it was built
     :ivar tries: how many times its teardown has begun
     :ivar operating: how many ``deploy`` and ``undeploy`` calls of it are running
@@ -103,6 +119,7 @@ class Instance:
     number: int
     state: str = "built"
     unwanted: bool = False
+    doubtful: bool = False
     touched: bool = False
     tries: int = 0
     operating: int = 0
@@ -129,6 +146,7 @@ class Call:
     :ivar met: by then it had what it waited for
     :ivar doomed: what it waits for has failed
     :ivar needed: when it was made, the name was demanded by others than those whose demand it takes back
+    :ivar renewed: what has been asked for since, with what that depends on
     :ivar found: what existed of what it is about when it was made, with the number of tries to tear it down
     """
 
@@ -140,6 +158,7 @@ class Call:
     met: bool = False
     doomed: bool = False
     needed: bool = False
+    renewed: frozenset[str] = frozenset()
     found: tuple[tuple[Instance, str, int], ...] = ()
 
     def __str__(self) -> str:
@@ -203,21 +222,25 @@ class Picture:
         """Whether the call is a demand for its name that can still be met."""
         return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
 
-    def demand(self, name: str, *, asked: bool = True) -> Iterator[str]:
-        """What demands a name, in words; without ``asked`` only those who were not asked to give up."""
+    def demand(self, name: str, *, sure: bool = False) -> Iterator[str]:
+        """What demands a name, in words.
+
+        :param sure: leave out what may have been taken back, and those who were asked to give up
+        """
         above = self.premises.above[name]
-        for other in above & (self.granted | self.perhaps):
+        for other in above & (self.granted if sure else self.granted | self.perhaps):
             yield f"the deploy({other}) that was granted"
         for call in self.calls.values():
-            if call.name in above and self.demanding(call) and (asked or not call.asked):
+            if call.name in above and self.demanding(call) and not (sure and call.asked):
                 yield str(call)
         for dependent in self.premises.dependents[name]:
             present = self.present(dependent)
-            if present is not None:
+            # Closing goes on below what is stuck.
+            if present is not None and not (self.closing and present.state == "stuck"):
                 yield present.told
 
-    def demanded(self, name: str, *, asked: bool = True) -> bool:
-        return any(True for _ in self.demand(name, asked=asked))
+    def demanded(self, name: str, *, sure: bool = False) -> bool:
+        return any(True for _ in self.demand(name, sure=sure))
 
     def shown(self, name: str) -> tuple[int, ...]:
         """What ``get_connector`` may give now: numbers of instances, 0 for None, :data:`STAND_IN`.
@@ -269,6 +292,9 @@ class Picture:
             instance.operating += 1
             instance.state = f"{entry.operation}ing"
             instance.tries += entry.operation == "undeploy"
+        elif entry.name in self.armed and self.live(entry.name) is not None:
+            # Whatever becomes of this use, it has brought up what it uses.
+            self.granted.add(entry.name)
 
     def _ended(self, entry: Entry) -> None:
         instance = self._operating(entry)
@@ -283,7 +309,7 @@ class Picture:
             self.instances[entry.name].remove(instance)
             if not self.instances[entry.name]:
                 del self.instances[entry.name]
-            self._look_for_unwanted()
+            self._look_for_unwanted(self.premises.dependencies[entry.name])
 
     def _failed(self, entry: Entry) -> None:
         instance = self._operating(entry)
@@ -293,36 +319,42 @@ class Picture:
         if entry.operation == "undeploy":
             for call in self.calls.values():
                 call.doomed = call.doomed or any(found is instance for found, _, _ in call.found)
+            self._look_for_unwanted(self.premises.dependencies[entry.name])
         if entry.operation != "run" and (instance is None or not instance.unwanted or instance.state == "stuck"):
             self._doom(entry.name, for_good=entry.operation == "undeploy")
 
     def _cancelled(self, entry: Entry) -> None:
         instance = self._operating(entry)
-        if instance is not None and entry.operation == "deploy" and not self.demanded(entry.name, asked=False):
+        if instance is not None and entry.operation == "deploy" and not self.demanded(entry.name, sure=True):
             # Where a caller deploys it in its own task, that is cancelled before the caller itself is.
             instance.unwanted = True
         self._failed(entry)
 
     def _called(self, entry: Entry) -> None:
         call = Call(entry.caller, entry.operation, entry.name)
+        if entry.operation not in _DOWN:
+            for other in self.calls.values():
+                other.renewed |= self.premises.closure[entry.name]
         names = [entry.name] if entry.name else list(self.premises.configs)
         if entry.operation in _DOWN:
             call.found = tuple(
                 (i, i.state, i.tries) for name in names for i in self.instances.get(name, ()) if i.exists
             )
-            self._withdraw(name for name in names if name in self.premises.configs)
+            self._withdraw(names)
             self.closing = self.closing or entry.operation == "close"
-            call.needed = entry.name in self.premises.configs and self.demanded(entry.name)
-            self._look_for_unwanted()
+            call.needed = bool(entry.name) and self.demanded(entry.name)
+            self._look_for_unwanted(self.premises.closure[entry.name] if entry.name else self.premises.configs)
         elif entry.operation == "deploy":
-            self.withdrawn.discard(entry.name)
+            if not self.premises.is_lazy(entry.name):
+                self.withdrawn.discard(entry.name)
         else:
-            call.withdrawn = entry.name not in self.armed
+            call.withdrawn = entry.name not in self.armed | self.perhaps
         self.calls[entry.caller] = call
 
     def _asked(self, entry: Entry) -> None:
-        if entry.caller in self.calls:
-            self.calls[entry.caller].asked = True
+        call = self.calls[entry.caller]
+        call.asked = True
+        self._look_for_unwanted(self.premises.closure[call.name])
 
     def _returned(self, entry: Entry) -> None:
         call = self.calls.pop(entry.caller)
@@ -330,17 +362,17 @@ class Picture:
             (self.perhaps if call.withdrawn else self.granted).add(call.name)
         elif call.operation == "deploy":
             (self.perhaps if call.withdrawn else self.armed).add(call.name)
-        self._look_for_unwanted()
+            self.withdrawn.discard(call.name)
 
     def _raised(self, entry: Entry) -> None:
         call = self.calls.pop(entry.caller)
         if entry.refused and call.operation == "deploy":
             self.perhaps.add(call.name)
-        self._look_for_unwanted()
+        self._look_for_unwanted(self.premises.closure[call.name])
 
     def _gave_up(self, entry: Entry) -> None:
-        self.calls.pop(entry.caller)
-        self._look_for_unwanted()
+        call = self.calls.pop(entry.caller)
+        self._look_for_unwanted(self.premises.closure[call.name])
 
     def _read(self, entry: Entry) -> None:
         pass
@@ -365,14 +397,17 @@ class Picture:
     def _doom(self, name: str, *, for_good: bool) -> None:
         """Those who wait for what has failed are going to be told, unless it is tried again."""
         self.failures[name] = self.failures.get(name, 0) + 1
-        if name in self.premises.configs and (for_good or self.failures[name] > self.premises.configs[name].retries):
+        config = self.premises.configs.get(name)
+        if for_good or config is None or self.failures[name] > config.retries:
             del self.failures[name]
             for call in self.calls.values():
                 if call.name in self.premises.above[name] and self.demanding(call):
                     call.doomed = True
-            self._look_for_unwanted()
+                    self._look_for_unwanted(self.premises.closure[call.name])
 
-    def _look_for_unwanted(self) -> None:
-        for instance in self.all():
-            if not instance.unwanted and not self.demanded(instance.name):
-                instance.unwanted = True
+    def _look_for_unwanted(self, names: Iterable[str]) -> None:
+        """Some of these may have lost their last demand."""
+        for name in names:
+            for instance in self.instances.get(name, ()):
+                instance.doubtful = instance.doubtful or not self.demanded(name, sure=True)
+                instance.unwanted = instance.unwanted or (instance.doubtful and not self.demanded(name))

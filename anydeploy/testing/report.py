@@ -67,6 +67,9 @@ def _find(scenario: Scenario, subject: Subject) -> Finding:
         run_virtual(subject.backends[0], partial(play, scenario, subject))
     except AssertionError as exc:
         return Finding(scenario, violation=exc)
+    except RuntimeError as exc:
+        # Not even its end can be reached.
+        return Finding(scenario, violation=Violation(scenario.rule, str(exc)))
     return Finding(scenario)
 
 

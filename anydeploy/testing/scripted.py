@@ -12,8 +12,9 @@ What each operation does is said beforehand; what is not said takes one step and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, sleep
@@ -272,10 +273,10 @@ def _scripted(script: Script, base: Any, *, interruptible: bool = True) -> type[
         async def undeploy(self, external: bool) -> None:
             await script.operate("undeploy", self, external=external)
 
-        async def run(self, *args: Any, **_: Any) -> Any:
+        async def run(self, argv: Sequence[str], **_: Any) -> CompletedProcess[bytes]:
             self._check_valid()
             await script.operate("run", self)
-            return args
+            return CompletedProcess(list(argv), 0, b"", b"")
 
     Scripted.interruptible = interruptible
     return Scripted

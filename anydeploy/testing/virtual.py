@@ -6,7 +6,7 @@ import asyncio
 import math
 import selectors
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import anyio
 
@@ -38,7 +38,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def jump(self) -> None:
-        scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        scheduled = cast("list[asyncio.TimerHandle]", vars(self)["_scheduled"])
         if not scheduled:
             raise RuntimeError("deadlock: nothing can run, and no timer is set")
         self._now = max(self._now, scheduled[0].when())

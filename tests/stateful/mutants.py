@@ -1,7 +1,8 @@
-"""Seeded defects of the manager, and a program that says whether the state machine finds one.
+"""Seeded defects of the manager, and a program that says whether the state machine, or the suite, finds one.
 
-Each is a function that breaks the package in one place. ``python -m stateful.mutants NAME`` runs the machine on the
-broken manager in a process of its own, because a manager that hangs takes its event loop with it.
+Each is a function that breaks the package in one place. ``python -m stateful.mutants NAME BACKEND EXAMPLES`` runs the
+machine on the broken manager, or with 0 examples the suite, in a process of its own, because a manager that hangs takes
+its event loop with it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import Phase
@@ -20,7 +22,10 @@ from anydeploy.fleet import Fleet
 from anydeploy.future import FutureConnector
 from anydeploy.lifecycle import Step
 from anydeploy.slots import Slots
+from anydeploy.testing import AnydeploySubject
+from anydeploy.testing.conformance import run
 from anydeploy.testing.machine import ManagerMachine, check_manager
+from anydeploy.testing.scenarios import every_scenario, play
 
 #: In place of a name: the manager as it is, in which nothing is to be found.
 SOUND = "sound"
@@ -256,10 +261,8 @@ def a_second_undeploy_runs_beside_the_first() -> None:
     original, Fleet.withdraw = Fleet.withdraw, withdraw
 
 
-def is_found(name: str, backend: str, examples: int) -> bool:
-    """Whether the machine fails on the broken manager."""
-    if name != SOUND:
-        MUTANTS[name]()
+def found_by_machine(backend: str, examples: int) -> str | None:
+    """What the machine finds, if anything."""
     try:
         check_manager(
             ManagerMachine,
@@ -271,18 +274,31 @@ def is_found(name: str, backend: str, examples: int) -> bool:
             phases=[Phase.generate],
         )
     except BaseException as exc:  # noqa: BLE001 - in whatever way it fails, it is found
-        print(f"found: {exc}")
-        return True
-    return False
+        return str(exc)
+    return None
+
+
+def found_by_suite(backend: str) -> str | None:
+    """What the first scenario finds that finds anything."""
+    for scenario in every_scenario():
+        try:
+            run(backend, partial(play, scenario, AnydeploySubject()))
+        except BaseException as exc:  # noqa: BLE001 - as above
+            return f"{scenario.id}: {exc}"
+    return None
 
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
     name, backend, examples = sys.argv[1:]
-    found = is_found(name, backend, int(examples))
+    if name != SOUND:
+        MUTANTS[name]()
+    found = found_by_machine(backend, int(examples)) if int(examples) else found_by_suite(backend)
+    if found is not None:
+        print(f"found: {found}")
     sys.stdout.flush()
     # A broken manager may never come to an end.
-    os._exit(0 if found else 1)
+    os._exit(0 if found is not None else 1)
 
 
 if __name__ == "__main__":

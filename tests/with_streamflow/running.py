@@ -37,6 +37,8 @@ class Run:
     :ivar deployments: those of the file
     :ivar on: the one that the steps run on; None: the local machine
     :ivar workflow: which of the workflows in ``data``
+    :ivar docker: what becomes of a DockerRequirement
+    :ivar sections: others of the file
     """
 
     directory: Path
@@ -45,6 +47,8 @@ class Run:
     on: str | None = None
     workflow: str = "scatter"
     settings: Mapping[str, Any] = field(factory=dict)
+    docker: Mapping[str, Any] | None = None
+    sections: Mapping[str, Any] = field(factory=dict)
     _process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
@@ -118,7 +122,9 @@ class Run:
 
     def _file(self) -> dict[str, Any]:
         binding = {"step": "/", "target": {"deployment": self.on}}
-        config = {"file": f"{self.workflow}.cwl", "settings": f"{self.workflow}.yml"}
+        config: dict[str, Any] = {"file": f"{self.workflow}.cwl", "settings": f"{self.workflow}.yml"}
+        if self.docker is not None:
+            config["docker"] = [{"step": "/", "deployment": dict(self.docker)}]
         return {
             "version": "v1.0",
             "workflows": {
@@ -127,4 +133,5 @@ class Run:
             "deployments": dict(self.deployments),
             "deploymentManager": {"type": self.manager, "config": dict(self.settings)},
             "database": {"type": "default", "config": {"connection": str(self.directory / "database.sqlite")}},
+            **self.sections,
         }

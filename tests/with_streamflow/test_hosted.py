@@ -56,6 +56,13 @@ def test_settings_are_copied():
     assert copy is not settings and copy["list"] is not settings["list"] and copy["list"][0] is not settings["list"][0]
 
 
+def test_what_a_connector_does_to_its_settings_is_its_own_affair():
+    """K3: the next attempt has the same settings."""
+    settings = {"list": [1]}
+    hosted(**settings).real.settings["list"].append(2)
+    assert settings == {"list": [1]}
+
+
 async def test_its_life(happened: list[str]):
     connector = hosted(b=1)
     assert (connector.real.config_dir, connector.real.settings) == ("/x", {"b": 1})

@@ -60,7 +60,12 @@ async def test_a_live_deployment_is_kept_when_another_definition_comes(caplog: p
     assert sut.get_connector("a") is connector
     assert "'a' is in use with a different definition" in caplog.text
     await sut.undeploy("a")
-    await sut.deploy(config("a", size=2))
+    definition = config("a", size=2)
+    await sut.deploy(definition)
+    caplog.clear()
+    definition.config["size"] = 3
+    await sut.deploy(definition)
+    assert "'a' is in use with a different definition" in caplog.text
     assert [each.settings for each in built["a"]] == [{"size": 1}, {"size": 2}]
     await sut.close()
 
@@ -144,6 +149,36 @@ async def test_a_wrapper_without_wraps_wraps_the_local_machine():
     await sut.close()
 
 
+async def test_the_local_machine_can_be_wrapped_by_name():
+    sut = manager()
+    await sut.deploy(config("a", "__LOCAL__"))
+    assert isinstance(sut.get_connector("__LOCAL__"), LocalConnector)
+    await sut.close()
+
+
+async def test_what_is_done_is_logged_as_streamflow_does(caplog: pytest.LogCaptureFixture):
+    """Of what is external, nothing."""
+    caplog.set_level(logging.INFO, "streamflow")
+    scripts.update({"b": fail(1), "undeploy a": fail(1)})
+    sut = manager()
+    await sut.deploy(config("x", external=True))
+    await sut.deploy(config("a"))
+    with pytest.raises(WorkflowExecutionException):
+        await sut.deploy(config("b", "a"))
+    await sut.close()
+    assert [record.getMessage() for record in caplog.records if record.name == "streamflow"] == [
+        "DEPLOYING a",
+        "COMPLETED deployment of a",
+        "DEPLOYING b",
+        "FAILED deployment of b: ZeroDivisionError: made to fail",
+        "COMPLETED undeployment of b",
+        "UNDEPLOYING a",
+        "FAILED undeployment of a: ZeroDivisionError: made to fail",
+        "UNDEPLOYING a",
+        "COMPLETED undeployment of a",
+    ]
+
+
 async def test_wraps_on_what_cannot_wrap_is_warned_of(caplog: pytest.LogCaptureFixture):
     """As StreamFlow does; but not of a lazy deployment that can."""
     sut = manager({"b": {"type": "plain", "config": {}, "wraps": "a"}})
@@ -167,6 +202,8 @@ async def test_settings_are_passed_as_they_are(tmp_path: Path, lazy: bool):
         assert connector.transferBufferSize == size
         await connector.get_available_locations()
         assert (connector.transferBufferSize, built[name][0].transferBufferSize) == (size, size)
+        built[name][0].transferBufferSize = 1
+        assert connector.transferBufferSize == 1
         assert built[name][0].config_dir == connector.config_dir == str(tmp_path)
     await sut.close()
 
@@ -307,6 +344,7 @@ async def test_a_failed_deploy_and_a_failed_undeploy(happened: list[str]):
         await sut.deploy(config("b", "a"))
     assert str(caught.value) == "deployment 'a' (needed by b) failed to deploy: ZeroDivisionError: made to fail"
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert caught.value.path == ("b", "a")
     await sut.deploy(config("b", "a"))
     scripts["undeploy b"] = fail(2)
     with pytest.raises(WorkflowExecutionException, match="'b' could not be undeployed"):
@@ -314,6 +352,7 @@ async def test_a_failed_deploy_and_a_failed_undeploy(happened: list[str]):
     with pytest.raises(ExceptionGroup) as group:
         await sut.undeploy_all()
     assert group.group_contains(WorkflowExecutionException, match="'b' could not be undeployed")
+    assert isinstance(group.value.exceptions[0].__cause__, ZeroDivisionError)
     await sut.close()
     assert happened[-6:] == ["undeploy b"] * 3 + ["undeployed b", "undeploy a", "undeployed a"]
 
@@ -424,6 +463,19 @@ async def test_close_in_the_moment_of_the_first_deploy(happened: list[str], lazy
     await asyncio.gather(*closing)
     with pytest.raises(WorkflowExecutionException, match="closed"):
         await sut.deploy(config("a"))
+    assert happened == []
+
+
+async def test_the_end_of_the_loop_in_the_moment_of_the_first_deploy(happened: list[str]):
+    """Asyncio cancels every task then, even one that has not begun: who still waits must not hang."""
+    sut = manager()
+    deploying = asyncio.create_task(sut.deploy(config("a")))
+    asyncio.get_running_loop().call_soon(
+        lambda: [task.cancel() for task in asyncio.all_tasks() if task.get_name() == "anydeploy"]
+    )
+    with pytest.raises(WorkflowExecutionException, match="outside its `async with` block"):
+        await deploying
+    await sut.close()
     assert happened == []
 
 

@@ -66,8 +66,8 @@ def stack(directory: Path, *, lazy: str = "abc", **config: Any) -> dict[str, Any
 
 def said(run: Run) -> list[str]:
     """What the workflow's commands have written."""
-    files = json.loads(run.output[run.output.index("\n{") :].partition("\n}")[0] + "}")["said"]
-    return sorted(Path(file["path"]).read_text().strip() for file in files)
+    said = json.loads(run.output[run.output.index("\n{") :].partition("\n}")[0] + "}")["said"]
+    return sorted(Path(file["path"]).read_text().strip() for file in (said if isinstance(said, list) else [said]))
 
 
 @both()
@@ -120,6 +120,29 @@ def test_paths_are_relative_to_the_file(start: Start, tmp_path: Path, manager: s
     assert run.log() == [*UP[:2], *DOWN[4:]]
 
 
+def test_a_docker_requirement(start: Start, tmp_path: Path):
+    """D1: the deployment that it makes is in no file, and wraps one that is."""
+    docker = {"type": "nesting", "config": {"log": str(tmp_path / "log")}}
+    run = start(ANYDEPLOY, {"a": nesting(tmp_path)}, on="a", workflow="image", docker=docker)
+    assert run.finish() == 0, run.output
+    assert said(run) == ["one from a image"]
+    life = [f"{what} image" for what in ("deploy", "deployed", "undeploy", "undeployed")]
+    assert run.log() == UP[:2] + life + DOWN[4:]
+    assert run.left() == []
+
+
+def test_recovery(start: Start, tmp_path: Path):
+    """D2: what StreamFlow loads from its database to repeat a failed job is what is up already."""
+    sections = {"failureManager": {"type": "default", "config": {"max_retries": 2}}}
+    deployments = {"a": nesting(tmp_path, lazy=False), "b": nesting(tmp_path, lazy=False, wraps="a")}
+    run = start(ANYDEPLOY, deployments, on="b", workflow="unlucky", sections=sections)
+    assert run.finish() == 0, run.output
+    assert said(run) == ["one from a b"]
+    assert run.log() == UP[:4] + DOWN[2:]
+    assert "COMPLETED Recovery" in run.output
+    assert "different definition" not in run.output
+
+
 @pytest.mark.parametrize("number", [Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP], ids=lambda number: number.name)
 @both("it tears inner environments down under those that wrap them, and SIGTERM and SIGHUP end it on the spot")
 def test_a_signal_while_a_command_runs(start: Start, tmp_path: Path, manager: str, number: Signals):
@@ -131,8 +154,10 @@ def test_a_signal_while_a_command_runs(start: Start, tmp_path: Path, manager: st
     assert run.left() == []
 
 
-@pytest.mark.parametrize("lazy", ["abc", ""], ids=["lazy", "eager"])
-@pytest.mark.parametrize("number", [Signals.SIGINT, Signals.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("number", "lazy"),
+    [pytest.param(Signals.SIGINT, "abc", id="SIGINT-lazy"), pytest.param(Signals.SIGTERM, "", id="SIGTERM-eager")],
+)
 @both("it leaves behind what is being deployed")
 def test_a_signal_while_something_is_being_deployed(
     start: Start, tmp_path: Path, manager: str, number: Signals, lazy: str

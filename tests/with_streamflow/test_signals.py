@@ -187,6 +187,36 @@ kept = loop.run_until_complete(up())
     assert output == ""
 
 
+def test_a_context_that_is_forgotten_while_the_loop_runs():
+    """Its environments stay up until the end of the loop."""
+    program = """
+import gc
+async def forget():
+    await up()
+    gc.collect()
+    print(*happened, sep=", ")
+asyncio.run(forget())
+print(*sorted(happened[4:]), sep=", ")
+"""
+    assert run(program) == (
+        0,
+        "deploy a, deployed a, deploy b, deployed b\nundeploy a, undeploy b, undeployed a, undeployed b\n",
+    )
+
+
+def test_a_context_that_is_closed_too_late():
+    """There is nothing left to close, and nothing is deployed any more."""
+    program = """
+first, second = asyncio.run(up())
+asyncio.run(first.close())
+try:
+    asyncio.run(second.deploy(config("b")))
+except Exception as error:
+    print(error)
+"""
+    assert run(program) == (0, "the deployment manager is closed\n")
+
+
 def test_a_signal_after_the_loop_was_closed():
     """It ends the program as if nobody had handled it."""
     program = """

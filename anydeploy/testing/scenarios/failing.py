@@ -81,6 +81,19 @@ async def others_do_not_notice_a_cancelled_caller(stage: Stage) -> None:
     stage.stands(a="live")
 
 
+@scenario("D6", A, B)
+async def others_keep_what_a_cancelled_caller_shared(stage: Stage) -> None:
+    """When a caller is cancelled, what others wait for as well still comes up."""
+    plan = stage.script.hold("deploy a")
+    stage.script.hold("deploy b")
+    below, above = await stage.start("deploy", "a"), await stage.start("deploy", "b")
+    await stage.cancel(above)
+    stage.stands(a="deploying")
+    await stage.release(plan)
+    stage.returned(below)
+    stage.stands(a="live")
+
+
 @scenario("D6", A)
 async def what_nobody_wants_is_given_up(stage: Stage) -> None:
     """When the last caller is cancelled the deploy is cancelled, and cleaned away."""

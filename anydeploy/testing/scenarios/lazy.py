@@ -80,5 +80,5 @@ async def it_is_taken_for_the_real_one(stage: Stage) -> None:
     await stage.done("deploy", "a")
     connector = stage.shows("a", connector=True)
     await stage.done("use", "a")
-    real = type(stage.script.connectors["a"][0])
+    real = stage.script.connectors["a"][0].__class__
     stage.expect(isinstance(connector, real), f"the lazy connector is not taken for a {real.__name__}")

@@ -43,6 +43,17 @@ async def nobody_holds_a_place_that_it_waits_for(stage: Stage) -> None:
     stage.stands(a="absent", b="absent", c="absent")
 
 
+@scenario("K1", unit("a"), unit("b"), max_concurrent=1)
+async def what_is_stuck_takes_no_place(stage: Stage) -> None:
+    """A teardown that has failed, or a deploy that has, leaves its place to others."""
+    await stage.done("deploy", "a")
+    stage.script.fail("undeploy a")
+    await stage.refused("undeploy", "a")
+    stage.script.fail("deploy b")
+    await stage.refused("deploy", "b")
+    await stage.done("deploy", "b")
+
+
 @scenario("K2", unit("a", deploy_timeout=5), needs=[Feature.TIMEOUTS])
 async def a_deploy_that_takes_too_long_fails(stage: Stage) -> None:
     """A deploy that takes longer than its limit fails, with an error that names the deployment and the limit."""

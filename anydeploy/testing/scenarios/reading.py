@@ -93,3 +93,15 @@ async def what_goes_down_cannot_be_used(stage: Stage) -> None:
     stage.tells_of(await stage.refused("use", "a", connector=connector), "a")
     await stage.release(plan)
     stage.tells_of(await stage.refused("use", "a", connector=connector), "a")
+
+
+@scenario("R4", unit("a", type="stubborn"))
+async def what_was_let_finish_cannot_be_used(stage: Stage) -> None:
+    """That holds as well for what was given up and let finish because it could not be interrupted."""
+    up, down = stage.script.hold("deploy a"), stage.script.hold("undeploy a")
+    await stage.cancel(await stage.start("deploy", "a"))
+    await stage.release(up)
+    stage.stands(a="undeploying")
+    await stage.refused("use", "a", connector=stage.script.connectors["a"][0])
+    await stage.release(down)
+    stage.stands(a="absent")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -231,6 +231,12 @@ class Stage:
         if cause is not None:
             self.expect(error is not None and error.__cause__ is cause, f"the cause of {error!r} is not {cause!r}")
 
+    def groups(self, error: BaseException, *names: str) -> None:
+        """The error is a group of one for each of these names, which it names."""
+        found = sorted(str(each) for each in getattr(error, "exceptions", ()))
+        told = len(found) == len(names) and all(name in text for name, text in zip(names, found, strict=True))
+        self.expect(isinstance(error, ExceptionGroup) and told, f"{error!r} is no group of errors about {names}")
+
     def says_misspecified(self, error: BaseException, *words: str) -> None:
         """The error says that what was asked for cannot be, with these words in its message."""
         self.expect(self._is_definition(error), f"{error!r} does not say that it is a matter of the definition")
@@ -246,7 +252,7 @@ class Stage:
             raise Violation(self.rule, otherwise, self.script.history.about())
 
     @contextmanager
-    def in_time(self, seconds: float) -> Iterator[None]:
+    def in_time(self, seconds: float) -> Generator[None, None, None]:
         """The block has to take exactly so long on the clock of the event loop."""
         begun = anyio.current_time()
         yield

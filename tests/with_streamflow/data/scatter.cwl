@@ -1,5 +1,6 @@
 cwlVersion: v1.2
 class: Workflow
+doc: Three commands, each of which waits for the other two.
 requirements:
   ScatterFeatureRequirement: {}
 inputs:
@@ -15,7 +16,15 @@ steps:
     out: [said]
     run:
       class: CommandLineTool
-      baseCommand: [sh, -c, 'echo "$0 from ${NESTING:-nowhere}"']
+      requirements:
+        ResourceRequirement: {coresMin: 0, ramMin: 1, tmpdirMin: 1, outdirMin: 1}
+      baseCommand:
+        - sh
+        - -c
+        - |
+          touch "$MARK/$0"
+          until test -e "$MARK/one" -a -e "$MARK/two" -a -e "$MARK/three"; do sleep 0.1; done
+          echo "$0 from ${NESTING:-nowhere}"
       inputs:
         word: {type: string, inputBinding: {position: 1}}
       stdout: said.txt
