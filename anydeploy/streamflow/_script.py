@@ -18,23 +18,23 @@ from ..connector import Command
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: What is run. It says so on descriptor 3; what the shell itself would say of a failure belongs to nobody's output.
+#: What is run. It says so on descriptor 3, or that it is not; of a job that is read by nobody, and said on its stderr.
 _COMMAND = """\
 test ! -e stop || exit 125
-cd -- "$2" || exit 125
+cd -- "$3" || exit 125
 {workdir}{exports}if ! command -v -- {program} >/dev/null 2>&1; then
     echo missing >&3
-    echo {program}: there is no such program >&2
+    test "$1" = attended || echo {program}: there is no such program >&2
     exit 127
 fi
-echo "started $$ $1" >&3
+echo "started $$ $2" >&3
 exec {argv} 3>&-
 """
 
 _WORKDIR = """\
 if ! cd -- {workdir} 2>/dev/null; then
     echo nowhere >&3
-    echo the workdir {workdir} does not exist, or cannot be used >&2
+    test "$1" = attended || echo the workdir {workdir} does not exist, or cannot be used >&2
     exit 126
 fi
 """
@@ -50,14 +50,14 @@ case $1 in
 start)
     trap : INT QUIT HUP TERM
     exec 3>&1 >/dev/null 2>&1 </dev/null
-    if command -v setsid; then set -- setsid sh ./command group; else set -- sh ./command alone; fi
+    if command -v setsid; then set -- setsid sh ./command attended group; else set -- sh ./command attended alone; fi
     set -- "$@" "$origin"
     (exec "$@" <{stdin} >{stdout} 2>{stderr})
     echo "ended $?" >&3
     ;;
 job)
     exec </dev/null >/dev/null 2>&1
-    if command -v setsid; then set -- setsid sh ./command group; else set -- sh ./command alone; fi
+    if command -v setsid; then set -- setsid sh ./command queued group; else set -- sh ./command queued alone; fi
     set -- "$@" "$origin"
     while test -e do; do
         if mv signals signals.now; then

@@ -62,7 +62,9 @@ async def test_a_program_that_is_not_there():
     """That is seen by the job only."""
     async with deployed() as connector:
         done = await connector.run(["no-such-program"], check=False)
-    assert (done.stderr, done.returncode) == (b"no-such-program: there is no such program\n", 127)
+        assert (done.stderr, done.returncode) == (b"no-such-program: there is no such program\n", 127)
+        done = await connector.run(["true"], workdir="/no/where", check=False)
+        assert (done.stderr, done.returncode) == (b"the workdir /no/where does not exist, or cannot be used\n", 126)
 
 
 async def test_through_a_connector_of_anydeploys():
