@@ -50,9 +50,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=[PYTHONS[0], PYTHONS[-1]])
 def streamflow(session: nox.Session) -> None:
-    """The deployment manager in StreamFlow, with `streamflow run`, beside StreamFlow's own."""
+    """The deployment manager in StreamFlow, beside StreamFlow's own, and StreamFlow's connectors in anydeploy."""
     session.install("-e", ".[test,streamflow]")
-    session.run("pytest", "tests/with_streamflow", *session.posargs)
+    session.run("pytest", "tests/with_streamflow", "tests/bridge", *session.posargs)
 
 
 @nox.session

@@ -17,7 +17,7 @@ from .config import DeploymentConfig
 from .connector import Connector
 from .connectors import connector_type
 from .exceptions import DependencyCycleError, WorkflowDefinitionException
-from .settings import can_wrap, check_settings, settings_of
+from .settings import can_wrap, check_settings, settings_of, show_keys
 
 _VERSION: Final = "v1.0"
 _NAME: Final = re.compile(r"[a-z][a-zA-Z0-9._-]*")
@@ -237,7 +237,8 @@ class Loader:
             (("config", name), f"the key is {show(name)}; expected a string") for name in set(config) - set(settings)
         ]
         problems += [
-            (("config", name), f"setting '{shorten(name)}': {what}") for name, what in check_settings(class_, settings)
+            (("config", *keys), f"setting '{shorten(show_keys(keys))}': {what}" if keys else what)
+            for keys, what in check_settings(class_, settings)
         ]
         for name, annotation in self._unchecked(class_).items():
             if name in settings:

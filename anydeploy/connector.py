@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from shlex import join
@@ -111,14 +111,25 @@ class Connector(ABC):
     :cvar interruptible: whether ``deploy`` may be cancelled half-way because nobody wants it any more. Set it to False
         where an interrupted deploy cannot be cleaned up: it is then let finish and undeployed. A ``deploy_timeout``
         and the manager's shutdown timeout are the user's limits and cancel it all the same.
+    :cvar asyncio_only: whether it works on asyncio and no other event loop: elsewhere its definition is refused
     """
 
     deployment_name: str
     config_dir: Path = field(converter=_to_path)
     interruptible: ClassVar[bool] = True
+    asyncio_only: ClassVar[bool] = False
     _invalid: str | None = field(init=False, default=None, repr=False)
     #: Set by the manager, to be told by :meth:`report_lost`.
     on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False)
+
+    @classmethod
+    def check_config(cls, config: Mapping[str, Any]) -> Iterable[tuple[Sequence[Any], str]] | None:  # noqa: ARG003
+        """What is wrong with the settings of a definition; None: the attrs fields of the class tell (rule D4).
+
+        For a class whose settings are described by something else. A problem is a pair: the keys that lead to the
+        value, the name of the setting first, and a message that says what was expected.
+        """
+        return None
 
     @abstractmethod
     async def deploy(self, external: bool) -> None:
@@ -161,6 +172,13 @@ class Connector(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot start `{join(command.argv)}`")
         yield
+
+    def at(self, service: str) -> Connector:  # noqa: ARG002
+        """The same environment with the commands started in one of its services; for who has none, itself.
+
+        What wraps it ``{deployment, service}`` is given this as its connector.
+        """
+        return self
 
     @asynccontextmanager
     async def start(

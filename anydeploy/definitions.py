@@ -18,7 +18,7 @@ from .exceptions import (
     WorkflowDefinitionException,
 )
 from .graph import closure
-from .settings import can_wrap, check_settings
+from .settings import can_wrap, check_settings, show_keys
 
 #: What a wrapper without ``wraps`` stands on.
 LOCAL = DeploymentConfig("__LOCAL__", "local", external=True)
@@ -45,7 +45,8 @@ class Blueprint:
         extra: dict[str, Any] = {}
         if wrapped is not None:
             wraps = self.config.wraps
-            extra = {"connector": wrapped, "service": wraps.service if wraps is not None else None}
+            service = wraps.service if wraps is not None else None
+            extra = {"connector": wrapped if service is None else wrapped.at(service), "service": service}
         return self.connector_type(
             deployment_name=self.config.name, config_dir=self.config_dir, **extra, **self.config.config
         )
@@ -142,8 +143,8 @@ class Definitions:
         for dependency in dependencies:
             if dependency not in self._configs:
                 raise UnknownDeploymentError(dependency, required_by=config.name, known=self._configs)
-        for setting, problem in check_settings(type_, config.config):
-            raise InvalidConfigError(config.name, problem, setting=setting)
+        for keys, problem in check_settings(type_, config.config):
+            raise InvalidConfigError(config.name, problem, setting=show_keys(keys) or None)
         return Blueprint(
             config,
             type_,
@@ -156,6 +157,23 @@ class Definitions:
 
     def _connector_type(self, config: DeploymentConfig) -> type[Connector]:
         try:
-            return self.connector_types.get(config.type) or connector_type(config.type)
+            type_ = self.connector_types.get(config.type) or connector_type(config.type)
         except UnknownConnectorTypeError as exc:
             raise InvalidConfigError(config.name, str(exc)) from None
+        if type_.asyncio_only and not _on_asyncio():
+            raise InvalidConfigError(
+                config.name,
+                f"type '{config.type}' works on asyncio only, and this is another event loop; expected "
+                f"`anyio.run(main)` without a backend, or `--backend asyncio` on the command line",
+            )
+        return type_
+
+
+def _on_asyncio() -> bool:
+    from asyncio import get_running_loop  # noqa: PLC0415 - who uses trio need not have imported it
+
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,12 +24,20 @@ def settings_of(connector_type: type[Connector]) -> Mapping[str, attrs.Attribute
     }
 
 
-def check_settings(connector_type: type[Connector], settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is wrong with the settings of a definition, as pairs of a setting and the problem with it.
+def check_settings(connector_type: type[Connector], settings: Mapping[str, Any]) -> Iterator[tuple[Sequence[Any], str]]:
+    """What is wrong with the settings of a definition, as pairs: the keys that lead to a value, and its problem.
 
-    Unknown and missing names, and whatever the converters and validators of the fields refuse. No connector is
-    constructed. A class that has an ``__init__`` of its own in place of attrs fields is checked by its signature.
+    Whatever :meth:`Connector.check_config` says; or else unknown and missing names, and what the converters and
+    validators of the fields refuse. No connector is constructed. A class that has an ``__init__`` of its own in place
+    of attrs fields is checked by its signature.
     """
+    problems = connector_type.check_config(settings)
+    if problems is None:
+        problems = (((name,), problem) for name, problem in _check_fields(connector_type, settings))
+    yield from problems
+
+
+def _check_fields(connector_type: type[Connector], settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not _is_made_by_attrs(connector_type):
         yield from _check_signature(connector_type, settings)
         return
@@ -83,6 +91,11 @@ def _check_names(settings: Mapping[str, Any], *, known: list[str], required: lis
     for name in required:
         if name not in settings:
             yield name, "this setting is required"
+
+
+def show_keys(keys: Sequence[Any]) -> str:
+    """Where in the settings a value stands: ``services.web.ports[0]``."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
 
 
 def can_wrap(connector_type: type[Connector]) -> bool:

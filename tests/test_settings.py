@@ -10,11 +10,11 @@ from anydeploy.connector import Connector, ConnectorWrapper
 from anydeploy.connectors.command import CommandConnector
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.process import ProcessConnector
-from anydeploy.settings import can_wrap, check_settings, settings_of
+from anydeploy.settings import can_wrap, check_settings, settings_of, show_keys
 
 
 def problems(connector_type: type[Connector], **settings: Any) -> dict[str, str]:
-    return dict(check_settings(connector_type, settings))
+    return {show_keys(keys): problem for keys, problem in check_settings(connector_type, settings)}
 
 
 def test_settings_have_the_names_of_a_definition():

@@ -1,20 +1,23 @@
 """The registry of connector types.
 
-A type string stands for a class: one of the embedded three, or one that an installed package offers in the entry-point
-group ``anydeploy.connectors``. A class is imported when a definition of its type is first met.
+A type string stands for a class: one of the embedded three, one that an installed package offers in the entry-point
+group ``anydeploy.connectors``, or one out of a *family*: the connectors of another system, which a package offers as
+a whole in the group ``anydeploy.connector_families``. ``family:type`` names one of a family where others have the same
+type. A class, or a family, is imported when a definition that needs it is first met.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import Protocol, cast
 
 from ..connector import Connector
 from ..exceptions import WorkflowDefinitionException, did_you_mean
 
 ENTRY_POINT_GROUP = "anydeploy.connectors"
+FAMILY_ENTRY_POINT_GROUP = "anydeploy.connector_families"
 
 _EMBEDDED = {
     "local": "anydeploy.connectors.local:LocalConnector",
@@ -23,16 +26,36 @@ _EMBEDDED = {
 }
 
 
+class Family(Protocol):
+    """The connector types of another system. What an entry point of a family leads to is one, or a module like one."""
+
+    def types(self) -> Iterable[str]:
+        """All the types of the family.
+
+        :raises WorkflowDefinitionException: if they cannot be told, such as when the other system is not installed
+        """
+        ...
+
+    def connector_type(self, type_: str) -> type[Connector]:
+        """The class of one of :meth:`types`.
+
+        :raises WorkflowDefinitionException: if it cannot be used
+        """
+        ...
+
+
 class UnknownConnectorTypeError(WorkflowDefinitionException):
     """No connector class has this type.
 
     :ivar type: the type string
     """
 
-    def __init__(self, type_: str) -> None:
+    def __init__(self, type_: str, *, of_families: Mapping[str, Iterable[str]], problems: Iterable[str] = ()) -> None:
         self.type = type_
-        known = sorted(_registry())
-        super().__init__(f"unknown type '{type_}'{did_you_mean(type_, known)} (known types: {', '.join(known)})")
+        listed = {"known types": sorted(_registry())} | {f"of {n}": sorted(types) for n, types in of_families.items()}
+        near = did_you_mean(type_, [name for names in listed.values() for name in names])
+        known = "; ".join(f"{what}: {', '.join(names)}" for what, names in listed.items())
+        super().__init__("; ".join([f"unknown type '{type_}'{near} ({known})", *problems]))
 
 
 @cache
@@ -42,20 +65,48 @@ def _registry() -> Mapping[str, EntryPoint]:
 
 
 @cache
+def _families() -> Mapping[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=FAMILY_ENTRY_POINT_GROUP)}
+
+
+@cache
 def connector_type(type_: str) -> type[Connector]:
     """The class that a type string stands for.
 
     :raises UnknownConnectorTypeError: if there is none
     :raises WorkflowDefinitionException: if an installed package offers one that cannot be imported or is no connector
     """
-    try:
+    family, _, member = type_.partition(":")
+    if type_ in _registry():
         entry = _registry()[type_]
-    except KeyError:
-        raise UnknownConnectorTypeError(type_) from None
-    try:
-        found = cast("object", entry.load())
-    except Exception as exc:
-        raise WorkflowDefinitionException(f"type '{type_}' ({entry.value}) cannot be imported: {exc}") from exc
+        found, origin = _load(entry, f"type '{type_}'"), entry.value
+    elif member and family in _families():
+        found, origin = _member(type_, member, [family])
+    else:
+        found, origin = _member(type_, type_, _families())
     if not (isinstance(found, type) and issubclass(found, Connector)):
-        raise WorkflowDefinitionException(f"type '{type_}' ({entry.value}) is not a subclass of anydeploy.Connector")
+        raise WorkflowDefinitionException(f"type '{type_}' ({origin}) is not a subclass of anydeploy.Connector")
     return found
+
+
+def _load(entry: EntryPoint, what: str) -> object:
+    try:
+        return cast("object", entry.load())
+    except Exception as exc:
+        raise WorkflowDefinitionException(f"{what} ({entry.value}) cannot be imported: {exc}") from exc
+
+
+def _member(type_: str, member: str, families: Iterable[str]) -> tuple[object, str]:
+    """The class of a type out of the first family that has it, and the family."""
+    types: dict[str, list[str]] = {}
+    problems: list[str] = []
+    for name in families:
+        try:
+            family = cast("Family", _load(_families()[name], f"the connectors of {name}"))
+            types[name] = list(family.types())
+        except WorkflowDefinitionException as exc:
+            problems.append(str(exc))
+        else:
+            if member in types[name]:
+                return family.connector_type(member), name
+    raise UnknownConnectorTypeError(type_, of_families=types, problems=problems)

@@ -14,7 +14,7 @@ from streamflow.deployment.connector import connector_classes
 from streamflow.deployment.connector.container import DockerConnector, SingularityConnector
 
 from anydeploy import DefaultDeploymentManager, DeployError, DeploymentConfig, InvalidConfigError
-from anydeploy.settings import can_wrap, check_settings
+from anydeploy.settings import can_wrap, check_settings, show_keys
 from anydeploy.streamflow.hosted import Hosted, host, plain
 
 from .recorded import Plain, Wrapper, built, scripts, stay
@@ -31,7 +31,7 @@ def test_every_class_of_streamflow_can_be_hosted(type_: str):
     """D4: its signature says what its settings are, and whether it wraps is said by its class."""
     class_ = host(connector_classes[type_])
     assert host(connector_classes[type_]) is class_
-    problems = dict(check_settings(class_, {"no such setting": 1}))
+    problems = {show_keys(keys): problem for keys, problem in check_settings(class_, {"no such setting": 1})}
     assert "unknown setting" in problems.pop("no such setting")
     assert set(problems.values()) <= {"this setting is required"}
     assert can_wrap(class_) == (type_ in {"docker", "docker-compose", "singularity", "slurm", "pbs", "flux"})

@@ -1,0 +1,26 @@
+"""What a connector owes, clause by clause, of StreamFlow's local connector and of one of its wrappers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from streamflow.deployment.connector.local import LocalConnector
+
+from anydeploy import Connector
+from anydeploy.streamflow._bridged import bridge
+from anydeploy.testing.conformance import ConnectorSuite
+
+from .rooms import Room
+
+LOOPS = ("asyncio", "asyncio+uvloop")
+
+
+class TestLocal(ConnectorSuite):
+    connector_type: ClassVar[type[Connector]] = bridge(LocalConnector)
+    backends: ClassVar[Sequence[str]] = LOOPS
+
+
+class TestWrapper(ConnectorSuite):
+    connector_type: ClassVar[type[Connector]] = bridge(Room)
+    backends: ClassVar[Sequence[str]] = LOOPS

@@ -1,0 +1,255 @@
+"""StreamFlow's connectors in anydeploy's manager: stacks of both kinds, services, failures and cancellations."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from anydeploy import (
+    DefaultDeploymentManager,
+    DeployError,
+    DeploymentConfig,
+    InvalidConfigError,
+    InvalidConnectorError,
+    WorkflowExecutionException,
+    WrapsConfig,
+)
+from anydeploy.streamflow import _remote
+
+from .rooms import Room
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("rooms", "directories")]
+
+SHOW = ["sh", "-c", "echo $ROOMS $TOP; cat; echo err >&2; exit 4"]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def room(name: str, wraps: str | WrapsConfig | None = None, **settings: Any) -> DeploymentConfig:
+    return DeploymentConfig(name, "room", {"log": "log", **settings}, wraps=wraps)
+
+
+def manage(configs: list[DeploymentConfig], log: Path) -> DefaultDeploymentManager:
+    return DefaultDeploymentManager(configs, config_dir=log.parent)
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
+
+
+async def show(manager: DefaultDeploymentManager, name: str) -> str:
+    await manager.deploy(name)
+    connector = manager.get_connector(name)
+    assert connector is not None
+    done = await connector.run(SHOW, stdin="in", check=False)
+    assert (done.returncode, done.stderr) == (4, b"err\n")
+    return done.stdout.decode().replace("\n", " ")
+
+
+async def test_a_stack_of_both_kinds(log: Path):
+    """Rules D1, U1 and R3: up in order, down in reverse, and a command passes through all of it."""
+    configs = [
+        DeploymentConfig("bottom", "command", {"environment": {"ROOMS": "bottom"}}),
+        room("one", "bottom"),
+        room("two", "one"),
+        DeploymentConfig("middle", "command", {"run": ["env", "TOP=middle"]}, wraps="two"),
+        room("three", "middle"),
+        DeploymentConfig("top", "command", {"environment": {"TOP": "top"}}, wraps="three"),
+    ]
+    async with manage(configs, log) as manager:
+        assert await show(manager, "two") == "bottom/one/two in"
+        assert await show(manager, "middle") == "bottom/one/two middle in"
+        assert await show(manager, "three") == "bottom/one/two/three middle in"
+        assert await show(manager, "top") == "bottom/one/two/three top in"
+    assert lines(log) == [
+        *("one deploy", "one deployed", "two deploy", "two deployed", "three deploy", "three deployed"),
+        *("three undeploy", "two undeploy", "one undeploy"),
+    ]
+
+
+async def test_on_streamflows_own_and_on_none(log: Path):
+    async with manage([DeploymentConfig("own", "streamflow:local"), room("on", "own"), room("alone")], log) as manager:
+        assert await show(manager, "on") == "/on in"
+        assert await show(manager, "alone") == "/alone in"
+
+
+async def test_what_a_program_of_anydeploys_does_on_one_of_streamflows(log: Path, tmp_path: Path):
+    """A process has streams, is seen to be ready, and ends with its deployment."""
+    script = "echo $ROOMS; trap 'echo bye; exit' TERM; sleep 300 & wait"
+    settings = {"command": ["sh", "-c", script], "log": "program.log", "ready": {"log": "/on"}}
+    program = DeploymentConfig("program", "process", settings, wraps="on")
+    async with manage([room("on"), program], log) as manager:
+        await manager.deploy("program")
+    assert (tmp_path / "program.log").read_text() == "/on\nbye\n"
+
+
+async def test_services(log: Path):
+    """The first location of the service that is named, or the first of all."""
+    configs = [
+        room("hotel", rooms=["suite", "attic"]),
+        DeploymentConfig("first", "command", wraps="hotel"),
+        DeploymentConfig("named", "command", wraps=WrapsConfig("hotel", "attic")),
+        room("inside", WrapsConfig("hotel", "attic")),
+        DeploymentConfig("unknown", "command", wraps=WrapsConfig("hotel", "cellar")),
+    ]
+    async with manage(configs, log) as manager:
+        assert await show(manager, "hotel") == "/suite in"
+        assert await show(manager, "first") == "/suite in"
+        assert await show(manager, "named") == "/attic in"
+        assert await show(manager, "inside") == "/attic/inside in"
+        with pytest.raises(WorkflowExecutionException, match="'hotel': no location of its service 'cellar': it has"):
+            await show(manager, "unknown")
+        hotel = manager.get_connector("hotel")
+        assert hotel is not None
+        attic = hotel.at("attic")
+        assert (await attic.run(SHOW, check=False)).stdout == b"/attic\n"
+    with pytest.raises(InvalidConnectorError, match="the connector of deployment 'hotel'"):
+        await attic.run(SHOW)
+
+
+async def test_a_deploy_that_fails(log: Path):
+    """Rule D5."""
+    async with manage([room("on"), room("bad", "on", fail=True)], log) as manager:
+        with pytest.raises(DeployError, match=r"deployment 'bad' failed to deploy: .*no room"):
+            await manager.deploy("bad")
+        assert manager.get_connector("bad") is None
+    assert lines(log)[-3:] == ["bad deploy", "bad undeploy", "on undeploy"]
+
+
+async def test_a_deploy_that_nobody_waits_for_any_more_is_finished_and_undone(log: Path):
+    """Rule D6, for connectors that were not written to be cancelled."""
+    async with manage([room("slow", delay=0.3)], log) as manager:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(manager.deploy, "slow")
+                while not lines(log):  # noqa: ASYNC110 - written by the connector
+                    await anyio.sleep(0.005)
+                scope.cancel()
+        assert lines(log) == ["slow deploy"]
+        await manager.undeploy("slow")
+        assert lines(log) == ["slow deploy", "slow deployed", "slow undeploy"]
+
+
+async def test_lazy(log: Path):
+    """Rule L1: brought up by the first use, once."""
+    lazy = DeploymentConfig("lazy", "room", {"log": "log"}, lazy=True)
+    async with manage([lazy], log) as manager:
+        await manager.deploy("lazy")
+        connector = manager.get_connector("lazy")
+        assert connector is not None
+        assert lines(log) == []
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(connector.run, ["true"])
+        assert lines(log) == ["lazy deploy", "lazy deployed"]
+
+
+async def test_the_teardown_waits_for_the_commands(log: Path):
+    """A caller who went away without waiting leaves a command behind that is being ended: its environment stays."""
+    import asyncio
+
+    began = anyio.Event()
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+
+        async def caller() -> None:
+            async with connector.start(
+                ["sh", "-c", f"trap 'sleep 0.3; echo on ended >>{log}; exit' TERM; echo; while :; do sleep 0.02; done"]
+            ) as process:
+                assert process.stdout is not None
+                await process.stdout.receive()
+                began.set()
+                await anyio.sleep_forever()
+
+        task = asyncio.get_running_loop().create_task(caller())
+        await began.wait()
+        task.cancel()
+        await anyio.wait_all_tasks_blocked()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert lines(log) == ["on deploy", "on deployed", "on ended", "on undeploy"]
+
+
+async def test_signals_are_sent_one_after_the_other(log: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever a connector takes for each."""
+    begun: list[str] = []
+    sent: list[str] = []
+    run = Room.run
+
+    async def slow_at_first(
+        self: Room, location: object, command: list[str], *args: object, **kwargs: object
+    ) -> object:
+        if command[0] == "kill":
+            begun.append(command[1])
+            await anyio.sleep(0.3 / len(begun))
+            sent.append(command[1])
+        return await run(self, location, command, *args, **kwargs)
+
+    monkeypatch.setattr(Room, "run", slow_at_first)
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+        async with connector.start(["sh", "-c", "trap '' USR1 USR2; echo; sleep 300 & wait"]) as process:
+            assert process.stdout is not None
+            await process.stdout.receive()
+            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+                process.send_signal(number)
+            await process.wait()
+    assert sent == ["-USR1", "-USR2", "-TERM"]
+
+
+async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, monkeypatch: pytest.MonkeyPatch):
+    """Here because a connector never opens one of its streams."""
+    get_stream_reader = Room.get_stream_reader
+    reached = anyio.Event()
+
+    async def stuck(self: Room, command: list[str], location: object) -> object:
+        if command[-1] == "err":
+            reached.set()
+            await anyio.sleep_forever()
+        return await get_stream_reader(self, command, location)
+
+    monkeypatch.setattr(Room, "get_stream_reader", stuck)
+    monkeypatch.setattr(_remote, "_CLOSING", 0.5)
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connector.run, ["sh", "-c", f"echo it ran >>{log}"])
+            await reached.wait()
+            await anyio.sleep(0.3)
+            tasks.cancel_scope.cancel()
+    assert lines(log) == ["on deploy", "on deployed", "on undeploy"]
+
+
+async def test_streamflow_is_quiet():
+    """What a command line shows is not interspersed with what StreamFlow has to tell."""
+    from streamflow.log_handler import logger
+
+    assert logger.level >= logging.WARNING
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_on_trio_it_is_refused_before_anything_is_deployed(log: Path):
+    """Rule D4."""
+    configs = [room("on"), DeploymentConfig("top", "command", {"deploy": ["touch", str(log)]}, depends_on="on")]
+    async with manage(configs, log) as manager:
+        for _ in range(2):
+            with pytest.raises(
+                InvalidConfigError, match=r"deployment 'on': type 'room' works on asyncio only.*`--back"
+            ):
+                await manager.deploy("top")
+        assert lines(log) == []
