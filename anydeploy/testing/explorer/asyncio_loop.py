@@ -96,7 +96,9 @@ class ExploredLoop(asyncio.BaseEventLoop):
         return timer
 
     def run_in_executor(self, *_: Any) -> NoReturn:  # type: ignore[override]
-        raise ThreadError
+        error = ThreadError()
+        self._play.give_up(error)
+        raise error
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         if threading.get_ident() != self._thread:

@@ -67,6 +67,8 @@ class ExploredRunner:
         for task in batch:
             if task not in self._ready and not _is_trios(task, runner):
                 self._ready[task] = None
+                # Whoever is ready for the first time gets its number now, whether or not anybody asks for its label.
+                self.label(task)
         if own:
             runner.runq.extend(self._ready)
             batch[:] = own
