@@ -228,9 +228,11 @@ def undisturbed(backend: str) -> Iterator[None]:
             warnings.simplefilter("ignore", RuntimeWarning)
             # How far an iterator has come is read by what is to be removed from Python 3.14.
             warnings.filterwarnings("ignore", "Pickle, copy, and deepcopy support", DeprecationWarning)
-            yield
-            # What the runs have left, and not what there was before them.
-            gc.collect(1)
+            try:
+                yield
+            finally:
+                # What the runs have left, and not what there was before them.
+                gc.collect(1)
     finally:
         sys.unraisablehook = hook
         if enabled:

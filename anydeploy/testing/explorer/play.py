@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ class UnreadableStateError(Exception):
         self.found = found
         kind = type(found)
         super().__init__(
-            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {found!r}; explore with "
+            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {reprlib.repr(found)}; explore with "
             f"merge=False, or name the attribute that holds it in `not_state` of its class"
         )
 
@@ -175,7 +176,10 @@ class Play(ABC):
                 runner(scenario, self)
         except Abandoned:
             pass
-        except (UnreadableStateError, KeyboardInterrupt, SystemExit):
+        except UnreadableStateError as exc:
+            # Its traceback holds the run, which is over.
+            raise exc.with_traceback(None) from exc.__cause__
+        except (KeyboardInterrupt, SystemExit):
             raise
         except BaseExceptionGroup as exc:
             interrupts = exc.subgroup((KeyboardInterrupt, SystemExit))

@@ -36,7 +36,8 @@ from functools import cache, cached_property, partial
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import PurePath
-from random import Random
+from pickle import PickleError
+from random import Random, SystemRandom
 from typing import Any, TypeAlias
 
 from .play import Play, UnreadableStateError
@@ -73,11 +74,17 @@ class StateReader:
         """
         written = BytesIO()
         writer = _Writer(written, self)
-        writer.dump(roots)
-        while self._later:
-            batch = self._later.copy()
+        try:
+            writer.dump(roots)
+            while self._later:
+                batch = self._later.copy()
+                self._later.clear()
+                writer.dump(batch)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, PickleError) as exc:
+            # Somebody's opinion of what can be asked of their objects.
+            raise UnreadableStateError(roots) from exc
+        finally:
             self._later.clear()
-            writer.dump(batch)
         return blake2b(written.getbuffer(), digest_size=16).digest()
 
     def reduce(self, found: Any) -> Any:
@@ -468,6 +475,7 @@ _READINGS: dict[type, Reading] = {
     Token: _read_token,
     weakref.ReferenceType: lambda found: (found(), found.__callback__),
     PurePath: str,
+    SystemRandom: _refuse,
     Random: lambda found: found.getstate(),
     Play: no_state,
     asyncio.AbstractEventLoop: no_state,

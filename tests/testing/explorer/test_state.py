@@ -20,17 +20,18 @@ import socket
 import threading
 import types
 import weakref
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
 import attrs
 import pytest
-from anyio.lowlevel import checkpoint
+import trio
+from anyio.lowlevel import RunVar, checkpoint
 
 from anydeploy.testing.explorer import UnreadableStateError, explore
-from anydeploy.testing.virtual import BACKENDS
 
 from .outcomes import outcomes, record
 
@@ -611,3 +612,548 @@ def test_what_was_put_there_last_is_seen(case: str):
     assert merged == every
     assert len(every) == 2, "the case tells nothing"
     assert runs < all_runs
+
+
+async def agenerate() -> Any:
+    yield 1
+    yield 2
+
+
+UNREADABLE: dict[str, Callable[[], Any]] = {
+    "lock": threading.Lock,
+    "thread": lambda: threading.Thread(target=int),
+    "condition": threading.Condition,
+    "thread-local": threading.local,
+    "socket": socket.socket,
+    "file": lambda: open(__file__),  # noqa: SIM115
+    "buffer": io.BytesIO,
+    "text buffer": io.StringIO,
+    "array": lambda: array.array("b", b"1"),
+    "memory": lambda: memoryview(b"1"),
+    "deque iterator": lambda: iter(collections.deque([1, 2])),
+    "reversed deque": lambda: reversed(collections.deque([1, 2])),
+    "local cache": lambda: functools.lru_cache(lambda: 1),
+    "future with attributes": lambda: FutureLike(),
+    "step of a generator": lambda: agenerate().__anext__(),
+    "pairs": lambda: itertools.pairwise([1, 2]),
+    "system random": random.SystemRandom,
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_cannot_be_read_is_refused(case: str):
+    async def scenario() -> None:
+        found = UNREADABLE[case]()
+        try:
+            await idle()
+        finally:
+            getattr(found, "close", int)()
+
+    with pytest.raises(UnreadableStateError, match="not_state"):
+        explore(scenario)
+    explore(scenario, merge=False).check()
+
+
+# -- What is suspended -------------------------------------------------------------------------------------------------
+
+
+class Scenes:
+    """Each is told by a task which of two orders came about, and shows it only at its end."""
+
+    @staticmethod
+    async def unbound(first: Callable[[], int]) -> object:
+        if first() == 1:
+            value = 1
+        await idle()
+        try:
+            return value  # type: ignore[possibly-undefined]
+        except UnboundLocalError:
+            return "unbound"
+
+    @staticmethod
+    async def argument(first: Callable[[], int]) -> object:
+        return [first(), await idle()]
+
+    @staticmethod
+    async def handled(first: Callable[[], int]) -> object:
+        try:
+            raise [KeyError, ValueError][first() - 1](1)
+        except (KeyError, ValueError):
+            await idle()
+            try:
+                raise
+            except KeyError:
+                return "key"
+            except ValueError:
+                return "value"
+
+    @staticmethod
+    async def no_longer_handled(first: Callable[[], int]) -> object:
+        number = first()
+        try:
+            raise ValueError(number)
+        except ValueError as exc:
+            held = exc
+        await idle()
+        return str(held)
+
+    @staticmethod
+    async def loop(first: Callable[[], int]) -> object:
+        number = first()
+        for left in (5, 6, 7) if number == 1 else (5, 8, 9):
+            del number
+            await idle()
+            number = left
+        return number
+
+    @staticmethod
+    async def dict_loop(first: Callable[[], int]) -> object:
+        seen, items = [], {1: 1, 2: 2}
+        ordered = items if first() == 1 else dict(reversed(items.items()))
+        del items
+        for key in ordered:
+            seen.append(key)
+            await idle()
+        return tuple(seen)
+
+    @staticmethod
+    async def exit_stack(first: Callable[[], int]) -> object:
+        left: list[int] = []
+        async with AsyncExitStack() as stack:
+            stack.callback(left.append, first())
+            await idle()
+        return left[0]
+
+    @staticmethod
+    async def manager(first: Callable[[], int]) -> object:
+        @asynccontextmanager
+        async def enter(number: int) -> Any:
+            yield
+            left.append(number)
+
+        left: list[int] = []
+        async with enter(first()):
+            await idle()
+        return left[0]
+
+    @staticmethod
+    async def async_generator(first: Callable[[], int]) -> object:
+        async def generate() -> Any:
+            number = first()
+            yield 0
+            yield number
+
+        generator = generate()
+        await generator.__anext__()
+        await idle()
+        return await generator.__anext__()
+
+    @staticmethod
+    async def inside_async_generator(first: Callable[[], int]) -> object:
+        async def generate() -> Any:
+            number = first()
+            await idle()
+            yield number
+
+        return [each async for each in generate()][0]
+
+    @staticmethod
+    async def comprehension(first: Callable[[], int]) -> object:
+        return [(number, await idle()) for number in range(first())]
+
+    @staticmethod
+    async def recursive(first: Callable[[], int]) -> object:
+        def make(number: int) -> Any:
+            async def function(other: Any) -> Any:
+                await idle()
+                return await other(None) if other else number
+
+            return function
+
+        return await make(0)(make(first()))
+
+    @staticmethod
+    async def variable(first: Callable[[], int]) -> object:
+        VARIABLE.set(first())
+        await idle()
+        return VARIABLE.get()
+
+    @staticmethod
+    async def weak(first: Callable[[], int]) -> object:
+        held = Plain()
+        reference = weakref.ref(held)
+        number = first()
+        await idle()
+        if number == 1:
+            del held
+        await idle()
+        return reference() is None
+
+    @staticmethod
+    async def shield(first: Callable[[], int]) -> object:
+        with anyio.CancelScope() as outer:
+            with anyio.CancelScope(shield=first() == 1):
+                await idle()
+                outer.cancel()
+                await checkpoint()
+                return "shielded"
+        return "cancelled"
+
+    @staticmethod
+    async def deadline(first: Callable[[], int]) -> object:
+        with anyio.CancelScope() as scope:
+            scope.deadline = anyio.current_time() + first()
+            await idle()
+            await anyio.sleep(1.5)
+        return scope.cancelled_caught
+
+    @staticmethod
+    async def limiter(first: Callable[[], int]) -> object:
+        limiter = anyio.CapacityLimiter(first())
+        await idle()
+        return limiter.total_tokens
+
+    @staticmethod
+    async def limiter_borrowers(first: Callable[[], int]) -> object:
+        limiter = anyio.CapacityLimiter(3)
+        borrowers = [Plain(), Plain()]
+        await limiter.acquire_on_behalf_of(borrowers[first() - 1])
+        await idle()
+        try:
+            limiter.release_on_behalf_of(borrowers[0])
+        except RuntimeError:
+            return "not the first"
+        return "the first"
+
+    @staticmethod
+    async def semaphore(first: Callable[[], int]) -> object:
+        semaphore = anyio.Semaphore(first())
+        await idle()
+        return semaphore.value
+
+    @staticmethod
+    async def stream(first: Callable[[], int]) -> object:
+        send, receive = anyio.create_memory_object_stream[int](2)
+        send.send_nowait(first())
+        await idle()
+        with send, receive:
+            return receive.receive_nowait()
+
+    @staticmethod
+    async def run_variable(first: Callable[[], int]) -> object:
+        RUN_VARIABLE.set(first())
+        await idle()
+        return RUN_VARIABLE.get()
+
+    @staticmethod
+    async def events(first: Callable[[], int]) -> object:
+        events = [anyio.Event(), anyio.Event()]
+        events[first() - 1].set()
+        await idle()
+        return events[0].is_set()
+
+
+RUN_VARIABLE: RunVar[int] = RunVar("run variable")
+
+
+async def idle() -> None:
+    """Two beside each other: here states are read."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(checkpoint)
+        tasks.start_soon(checkpoint)
+
+
+async def play(scene: Callable[[Callable[[], int]], Awaitable[object]]) -> None:
+    arrived: list[int] = []
+
+    async def arrive(number: int) -> None:
+        arrived.append(number)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(arrive, 1)
+        tasks.start_soon(arrive, 2)
+    (first, _) = arrived
+    arrived.clear()
+    arrived.append(first)
+    del first
+    record(repr(await scene(arrived.pop)))
+
+
+class AsyncioScenes:
+    @staticmethod
+    async def result(first: Callable[[], int]) -> object:
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(first())
+        await idle()
+        return await future
+
+    @staticmethod
+    async def failure(first: Callable[[], int]) -> object:
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(OSError(first()))
+        await idle()
+        return str(future.exception())
+
+    @staticmethod
+    async def timer(first: Callable[[], int]) -> object:
+        seen: list[int] = []
+        asyncio.get_running_loop().call_later(1, seen.append, first())
+        await idle()
+        await asyncio.sleep(2)
+        return seen[0]
+
+    @staticmethod
+    async def later(first: Callable[[], int]) -> object:
+        started = asyncio.get_running_loop().time()
+        event = asyncio.Event()
+        asyncio.get_running_loop().call_later(first(), event.set)
+        await idle()
+        await event.wait()
+        return asyncio.get_running_loop().time() - started
+
+    @staticmethod
+    async def callback(first: Callable[[], int]) -> object:
+        future = asyncio.get_running_loop().create_future()
+        seen: list[int] = []
+        future.add_done_callback(partial(after, seen, first()))
+        await idle()
+        future.set_result(None)
+        await asyncio.sleep(1)
+        return seen[0]
+
+    @staticmethod
+    async def message(first: Callable[[], int]) -> object:
+        async def wait() -> None:
+            await asyncio.sleep(1_000)
+
+        task = asyncio.ensure_future(wait())
+        await asyncio.sleep(1)
+        task.cancel(f"for {first()}")
+        try:
+            await task
+        except asyncio.CancelledError as exc:
+            held = exc
+        await idle()
+        return held.args
+
+    @staticmethod
+    async def pending_message(first: Callable[[], int]) -> object:
+        async def wait() -> object:
+            try:
+                await asyncio.sleep(1_000)
+            except asyncio.CancelledError as exc:
+                return exc.args
+            return None
+
+        task = asyncio.ensure_future(wait())
+        await asyncio.sleep(1)
+        (number,) = [first()]
+        task.cancel(f"for {number}")
+        del number
+        await idle()
+        return await task
+
+    @staticmethod
+    async def cancelling(first: Callable[[], int]) -> object:
+        async def wait() -> object:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1_000)
+            await asyncio.sleep(1)
+            return asyncio.current_task().cancelling()  # type: ignore[union-attr]
+
+        task = asyncio.ensure_future(wait())
+        await asyncio.sleep(1)
+        for _ in range(first()):
+            task.cancel()
+        await idle()
+        return await task
+
+    @staticmethod
+    async def attribute(first: Callable[[], int]) -> object:
+        task: Any = asyncio.current_task()
+        task.attribute = first()
+        await idle()
+        return task.attribute
+
+    @staticmethod
+    async def queue(first: Callable[[], int]) -> object:
+        queue: asyncio.Queue[int] = asyncio.PriorityQueue()
+        queue.put_nowait(first())
+        await idle()
+        return await queue.get()
+
+    @staticmethod
+    async def gather(first: Callable[[], int]) -> object:
+        gathered = asyncio.gather(give(first()), give(3))
+        await idle()
+        return await gathered
+
+    @staticmethod
+    async def shielded(first: Callable[[], int]) -> object:
+        shielded = asyncio.shield(give(first()))
+        await idle()
+        return await shielded
+
+    @staticmethod
+    async def timeout(first: Callable[[], int]) -> object:
+        try:
+            async with asyncio.timeout(first()):
+                await idle()
+                await asyncio.sleep(1.5)
+        except TimeoutError:
+            return "late"
+        return "in time"
+
+    @staticmethod
+    async def group(first: Callable[[], int]) -> object:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(give(first()))
+            await idle()
+        return task.result()
+
+    @staticmethod
+    async def locks(first: Callable[[], int]) -> object:
+        locks = asyncio.Lock(), asyncio.Lock()
+        await locks[first() - 1].acquire()
+        await idle()
+        return locks[0].locked()
+
+    @staticmethod
+    async def condition(first: Callable[[], int]) -> object:
+        async def wait(number: int) -> None:
+            async with condition:
+                await condition.wait()
+                order.append(number)
+
+        condition, order, number = asyncio.Condition(), [], first()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(wait(number))
+            await asyncio.sleep(1)
+            tasks.create_task(wait(3 - number))
+            del number
+            await asyncio.sleep(1)
+            await idle()
+            async with condition:
+                condition.notify(1)
+            await asyncio.sleep(1)
+            async with condition:
+                condition.notify_all()
+        return order
+
+
+class TrioScenes:
+    @staticmethod
+    async def channel(first: Callable[[], int]) -> object:
+        send, receive = trio.open_memory_channel[int](2)
+        send.send_nowait(first())
+        await idle()
+        return receive.receive_nowait()
+
+    @staticmethod
+    async def scope(first: Callable[[], int]) -> object:
+        with trio.CancelScope(deadline=trio.current_time() + first()) as scope:
+            await idle()
+            await trio.sleep(1.5)
+        return scope.cancelled_caught
+
+    @staticmethod
+    async def relative(first: Callable[[], int]) -> object:
+        scope = trio.CancelScope(relative_deadline=first())
+        await idle()
+        with scope:
+            await trio.sleep(1.5)
+        return scope.cancelled_caught
+
+    @staticmethod
+    async def shielded(first: Callable[[], int]) -> object:
+        with trio.CancelScope() as outer:
+            with trio.CancelScope(shield=first() == 1):
+                await idle()
+                outer.cancel()
+                await checkpoint()
+                return "shielded"
+        return "cancelled"
+
+    @staticmethod
+    async def nursery(first: Callable[[], int]) -> object:
+        async def sleep(number: int) -> None:
+            await trio.sleep(number)
+
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleep, first())
+            await idle()
+        return trio.current_time() - started
+
+    @staticmethod
+    async def lot(first: Callable[[], int]) -> object:
+        async def park(number: int) -> None:
+            await lot.park()
+            order.append(number)
+
+        lot, order, number = trio.lowlevel.ParkingLot(), [], first()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(park, number)
+            await trio.sleep(1)
+            nursery.start_soon(park, 3 - number)
+            del number
+            await trio.sleep(1)
+            await idle()
+            lot.unpark()
+            await trio.sleep(1)
+            lot.unpark_all()
+        return order
+
+    @staticmethod
+    async def run_variable(first: Callable[[], int]) -> object:
+        TRIO_VARIABLE.set(first())
+        await idle()
+        return TRIO_VARIABLE.get()
+
+    @staticmethod
+    async def soon(first: Callable[[], int]) -> object:
+        seen: list[int] = []
+        trio.lowlevel.current_trio_token().run_sync_soon(seen.append, first())
+        await idle()
+        await trio.sleep(1)
+        return seen[0]
+
+    @staticmethod
+    async def system_task(first: Callable[[], int]) -> object:
+        async def wait(number: int) -> None:
+            await trio.sleep(1)
+            seen.append(number)
+
+        seen: list[int] = []
+        trio.lowlevel.spawn_system_task(wait, first())
+        await idle()
+        await trio.sleep(2)
+        return seen[0]
+
+
+TRIO_VARIABLE: trio.lowlevel.RunVar[int] = trio.lowlevel.RunVar("variable")
+
+
+async def give(number: int) -> int:
+    await checkpoint()
+    return number
+
+
+def after(seen: list[int], number: int, _: object) -> None:
+    seen.append(number)
+
+
+def scenes() -> Iterator[Any]:
+    for backend, kinds in {"asyncio": (Scenes, AsyncioScenes), "trio": (Scenes, TrioScenes)}.items():
+        for kind in kinds:
+            for name, scene in vars(kind).items():
+                if isinstance(scene, staticmethod):
+                    yield pytest.param(backend, scene.__func__, id=f"{name} on {backend}")
+
+
+@pytest.mark.parametrize(("backend", "scene"), list(scenes()))
+def test_what_is_suspended_is_seen(backend: str, scene: Callable[..., Awaitable[object]]):
+    merged, _ = outcomes(partial(play, scene), backend, merge=True)
+    every, _ = outcomes(partial(play, scene), backend, merge=False, bound=2)
+    assert merged == every
+    assert len(every) == 2, "the scene tells nothing"
