@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import heapq
-from asyncio import events
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+import math
+import threading
+from asyncio import events, mixins
+from bisect import bisect_right, insort
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from functools import cache
 from typing import Any, NoReturn
 
 from anyio._core._eventloop import reset_current_async_library, set_current_async_library
+from anyio.lowlevel import _run_vars
 
 from .. import choices
-from .play import Play
-from .state import LeftOut, Reading
+from .play import LeftOverError, Play, ThreadError, UnhandledError, UnreadableStateError, close
+from .state import STEPS, LeftOut, Reading, without_address
 from .stories import where
 
 
 class _Task(asyncio.Task[Any]):
-    """A task that has its place in a set by its number, not by where it lies in memory."""
+    """A task that has its place in a set by its number, not by where it lies in memory.
 
-    number = 0
+    :ivar number: in the order in which tasks were created
+    :ivar title: what it is called, with a number if others were called the same before it
+    :ivar attributes: what somebody has set on it; the class it is derived from keeps them where they cannot be seen
+    """
+
+    __slots__ = ("attributes", "number", "title")
+    number: int
+    title: str
+    attributes: dict[str, object]
 
     def __hash__(self) -> int:
         return self.number
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if not hasattr(_Task, name):
+            self.attributes[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self.attributes.pop(name, None)
 
 
 class ExploredLoop(asyncio.BaseEventLoop):
@@ -40,25 +60,50 @@ class ExploredLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._play = play
         self._now = 0.0
+        self._thread = threading.get_ident()
+        self._titles: dict[str, int] = {}
         self.tasks: list[_Task] = []
         self.main: asyncio.Task[Any] | None = None
 
     def time(self) -> float:
         return self._now
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self, coro: Any, *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        task = _Task(coro, loop=self, name=name or f"task {len(self.tasks)}", context=context)
-        task.number = len(self.tasks)
+        # Before it exists: the base class may look at it as soon as it does.
+        number = len(self.tasks)
+        name = str(name or f"task {number}")
+        task = _Task.__new__(_Task)
+        task.number, task.title, task.attributes = number, self._title(name), {}
+        _Task.__init__(task, coro, loop=self, name=name, context=context)
         self.tasks.append(task)
         return task
 
-    def run_in_executor(self, *_: Any) -> NoReturn:
-        raise RuntimeError("threads cannot be explored: what they do has no order that could be chosen")
+    def _title(self, name: str) -> str:
+        used = self._titles[name] = self._titles.get(name, 0) + 1
+        return name if used == 1 else f"{name} {used}"
 
-    def call_soon_threadsafe(self, *_: Any, **__: Any) -> NoReturn:
-        raise RuntimeError("threads cannot be explored: what they do has no order that could be chosen")
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As the loop it extends, but timers of the same moment keep the order in which they were set."""
+        if math.isnan(when):
+            raise ValueError("a timer needs a time")
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        insort(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001 - as the loop it extends
+        return timer
+
+    def run_in_executor(self, *_: Any) -> NoReturn:  # type: ignore[override]
+        error = ThreadError()
+        self._play.give_up(error)
+        raise error
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
+        if threading.get_ident() != self._thread:
+            raise ThreadError
+        return self.call_soon(callback, *args, context=context)
 
     def _run_once(self) -> None:
         """Everything from the first step to the last; the loop around it in `run_forever` is left after it."""
@@ -103,22 +148,29 @@ class ExploredLoop(asyncio.BaseEventLoop):
     def _jump(self) -> None:
         """Let time pass until a timer is due. With none, nothing will ever happen again."""
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
-        while scheduled and scheduled[0].cancelled():
-            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001
-        if not scheduled:
-            self._play.deadlock([where(task.get_name(), task.get_coro()) for task in self.tasks if not task.done()])
-        self._now = max(self._now, scheduled[0].when())
-        while scheduled and scheduled[0].when() <= self._now:
-            timer = heapq.heappop(scheduled)
-            timer._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001
-            self._ready.append(timer)  # type: ignore[attr-defined]
+        timers = [timer for timer in scheduled if not timer.cancelled()]
+        if not timers:
+            self._play.deadlock([where(task.title, task.get_coro()) for task in self.tasks if not task.done()])
+        self._now = max(self._now, timers[0].when())
+        due = bisect_right(timers, self._now, key=asyncio.TimerHandle.when)
+        self._ready.extend(timers[:due])  # type: ignore[attr-defined]
+        scheduled[:] = timers[due:]
 
     def state(self, *, ordered: bool) -> tuple[object, ...]:
         """What everything else in the state can be reached from."""
-        ready = list(self._ready) if ordered else sorted(self._ready, key=label)  # type: ignore[attr-defined]
-        tasks = sorted((task for task in self.tasks if not task.done()), key=_rank)
-        timers = sorted(timer for timer in self._scheduled if not timer.cancelled())  # type: ignore[attr-defined]
-        return self._now, tasks, ready, timers
+        ready = list(self._ready)  # type: ignore[attr-defined]
+        tasks = [task for task in self.tasks if not task.done() or task._log_traceback]  # type: ignore[attr-defined]  # noqa: SLF001
+        timers = [timer for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+        settings = self._exception_handler, self._task_factory  # type: ignore[attr-defined]
+        variables = _run_vars.get(self)
+        if ordered:
+            # What is kept in sets comes in the order of these numbers.
+            scopes = [(number, scope) for number, scope in _scopes.values() if scope._active]  # noqa: SLF001
+            numbers = len(self.tasks), [task.number for task in tasks], len(_scopes), scopes
+            return self._now, tasks, ready, timers, settings, variables, numbers
+        tasks.sort(key=_rank)
+        ready.sort(key=label)
+        return self._now, tasks, ready, timers, settings, variables
 
     def label(self, ready: events.Handle) -> str:
         return label(ready)
@@ -129,8 +181,10 @@ class ExploredLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
-    def _asyncgen_finalizer_hook(self, agen: object) -> None:
-        """What is dropped with its run is not to be finished in another."""
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """As the loop it extends; but what is dropped with its run is not to be finished in another."""
+        if self.is_running():
+            self.call_soon(self.create_task, agen.aclose())
 
 
 def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
@@ -149,6 +203,7 @@ def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
         loop.main = loop.create_task(_call(scenario), name="scenario")
         loop.run_forever()
         loop.main.result()
+        _look_for_what_is_left(loop.tasks)
     finally:
         choices.play(None)
         reset_current_async_library(token)
@@ -159,18 +214,33 @@ async def _call(scenario: Callable[[], Awaitable[object]]) -> None:
     await scenario()
 
 
+def _look_for_what_is_left(tasks: Sequence[_Task]) -> None:
+    """What a scenario that has returned has started, and not waited for.
+
+    :raises UnhandledError: if a task has failed and nobody knows
+    :raises LeftOverError: if a task is still there
+    """
+    for task in tasks:
+        if task.done() and task._log_traceback:  # type: ignore[attr-defined]  # noqa: SLF001 - nothing else tells
+            raise UnhandledError(f"nobody has waited for {task.title}, which failed") from task.exception()
+    # That of a generator which was dropped is the event loop's own.
+    left = [task for task in tasks if not task.done() and type(task.get_coro()) not in STEPS]
+    if left:
+        raise LeftOverError([where(task.title, task.get_coro()) for task in left])
+
+
 def _abandon(loop: ExploredLoop) -> None:
     """Take what is left of a run apart, now: what the collector would run later would run in the middle of another."""
     for task in reversed(loop.tasks):
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         coroutine = task.get_coro()
         if not task.done():
-            with suppress(BaseException):
-                coroutine.close()  # type: ignore[union-attr]
+            close(coroutine)
         # They have the same hashes in every run, and would be in each other's way in these tables.
         asyncio._unregister_task(task)  # noqa: SLF001 - meant for who has tasks of their own
         _states().pop(task, None)
     loop.close()
+    _scopes.clear()
 
 
 def _is_step(handle: events.Handle) -> bool:
@@ -187,12 +257,12 @@ def label(handle: events.Handle) -> str:
     """What a callback is called in stories and tapes: a step of a task has the name of the task."""
     callback: Any = handle._callback  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to see it
     owner = getattr(callback, "__self__", None)
-    if isinstance(owner, asyncio.Task):
-        return owner.get_name()  # type: ignore[no-any-return]
+    if isinstance(owner, _Task):
+        return owner.title
     name = str(getattr(callback, "__qualname__", repr(callback)))
     for about in (*(handle._args or ()), getattr(owner, "_host_task", None)):  # type: ignore[attr-defined]  # noqa: SLF001
-        if isinstance(about, asyncio.Task):
-            return f"{name} of {about.get_name()}"
+        if isinstance(about, _Task):
+            return f"{name} of {about.title}"
     return name
 
 
@@ -206,16 +276,32 @@ def _read_future(found: Any) -> tuple[Any, ...]:
         found._callbacks,  # noqa: SLF001
         found._result if done and found._state == "FINISHED" else None,  # noqa: SLF001
         found._exception if done and found._state == "FINISHED" else None,  # noqa: SLF001
-        getattr(found, "__dict__", None),
+        without_address(found._cancel_message),  # noqa: SLF001
+        found._log_traceback,  # noqa: SLF001
     )
+
+
+def _read_plain_future(found: Any) -> tuple[Any, ...]:
+    if type(found) is not asyncio.Future:
+        # What it has beside what every future has is kept where it cannot be seen.
+        raise UnreadableStateError(found)
+    return _read_future(found)
+
+
+def _read_gathering(found: Any) -> tuple[Any, ...]:
+    return *_read_future(found), found._children, found._cancel_requested  # noqa: SLF001
 
 
 def _read_task(found: Any) -> tuple[Any, ...]:
     contexts = [each for each in gc.get_referents(found) if type(each) is Context]
-    future = _read_future(found)[:-1]
+    coroutine = found.get_coro()
+    if type(coroutine) in STEPS:
+        # One that is not done; whether it has begun says its generator.
+        coroutine = gc.get_referents(coroutine)
     return (
-        future,
-        found.get_coro(),
+        _read_future(found),
+        found.attributes,
+        coroutine,
         found._fut_waiter,  # noqa: SLF001
         found._must_cancel,  # noqa: SLF001
         found.cancelling(),
@@ -250,25 +336,27 @@ def _read_group(found: Any) -> tuple[Any, ...]:
     return {**held, "_tasks": None}, sorted(held["_tasks"], key=_rank)
 
 
-def readings() -> Mapping[type, Reading]:
+def readings(*, ordered: bool) -> Mapping[type, Reading]:
     """How the objects of asyncio, and of anyio on it, are read."""
     from anyio._backends import _asyncio as backend  # noqa: PLC0415 - as above
 
+    gathering: Any = asyncio.tasks._GatheringFuture  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way
     loop: Any = asyncio.BaseEventLoop()
     waiting = asyncio.Future[Any](loop=loop).__await__()
-    task = _Task(_nothing(), loop=loop)
+    task: Any = asyncio.Task(_nothing(), loop=loop)
     stepper = type(loop._ready.pop()._callback)  # noqa: SLF001 - there is no other way to see it
     loop.close()
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-    task.get_coro().close()  # type: ignore[union-attr]
+    task._log_destroy_pending = False  # noqa: SLF001
+    task.get_coro().close()
     return {
-        asyncio.Task: _read_task,
-        asyncio.Future: _read_future,
+        _Task: _read_task,
+        gathering: _read_gathering,
+        asyncio.Future: _read_plain_future,
         events.TimerHandle: _read_timer,
         events.Handle: _read_handle,
-        backend.TaskGroup: _read_group,
+        **({} if ordered else {backend.TaskGroup: _read_group}),
         type(waiting): gc.get_referents,
-        stepper: lambda found: found.__self__,
+        stepper: gc.get_referents,
     }
 
 
@@ -276,13 +364,43 @@ async def _nothing() -> None:
     pass
 
 
-def left_out() -> LeftOut:
+def left_out(*, ordered: bool) -> LeftOut:
     """What says the same the other way round, and reasons that are made of addresses."""
     from anyio._backends import _asyncio as backend  # noqa: PLC0415 - as above
 
+    inside = set() if ordered else {"_child_scopes", "_tasks"}
     return {
-        backend.CancelScope: frozenset({"_child_scopes", "_tasks", "_cancel_reason"}),
+        backend.CancelScope: frozenset({"_cancel_reason", *inside}),
         backend.TaskState: frozenset({"parent_id"}),
         # Known from the first wait on.
-        asyncio.Event: frozenset({"_loop"}),
+        mixins._LoopBoundMixin: frozenset({"_loop"}),  # noqa: SLF001 - what they have in common
     }
+
+
+# -- What has no order of its own ------------------------------------------------------------------------------------
+
+#: By address, the cancel scopes of the run, with their numbers. Keeping them is what keeps their addresses.
+_scopes: dict[int, tuple[int, Any]] = {}
+
+
+@contextmanager
+def prepared() -> Iterator[None]:
+    """Have anyio go through its cancel scopes in an order that is the same in every run, and not by address."""
+    from anyio._backends import _asyncio as backend  # noqa: PLC0415 - as above
+
+    scope: Any = backend.CancelScope
+    scope.__hash__ = _hash_of_scope
+    try:
+        yield
+    finally:
+        del scope.__hash__
+        _scopes.clear()
+
+
+def _hash_of_scope(found: Any) -> int:
+    known = _scopes.get(id(found))
+    if known is None:
+        if not isinstance(events._get_running_loop(), ExploredLoop):  # noqa: SLF001 - without raising if there is none
+            return object.__hash__(found)
+        known = _scopes[id(found)] = len(_scopes), found
+    return known[0]

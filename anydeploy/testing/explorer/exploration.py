@@ -6,6 +6,7 @@ import gc
 import sys
 import time
 import warnings
+from asyncio import events
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,7 +14,9 @@ from random import Random
 from typing import Any
 
 from attrs import frozen
+from trio.lowlevel import in_trio_run
 
+from .. import choices
 from .play import Limits, LivelockError, Play, Replay
 from .random_play import RandomPlay
 from .search import Runner, Scenario, Search
@@ -120,10 +123,12 @@ def explore(
     """
     limits = Limits(cancellations, failures, bound, steps, callbacks)
     runner, module = _backend(backend)
-    reader = StateReader(module.readings(), {**module.left_out(), **(not_state or {})}) if merge else None
+    ordered = bound is not None
+    left_out = {**module.left_out(ordered=ordered), **(not_state or {})}
+    reader = StateReader(module.readings(ordered=ordered), left_out) if merge else None
     search = Search(limits, reader)
     started = time.perf_counter()
-    with _undisturbed():
+    with undisturbed(backend):
         play: Play | None = search.run(scenario, runner, most)
         failure = None if play is None else _tell(scenario, backend, play, runner)
     complete = search.complete and play is None
@@ -162,7 +167,7 @@ def sample(
     started = time.perf_counter()
     done = total = length = 0
     failure = None
-    with _undisturbed():
+    with undisturbed(backend):
         while done < runs and failure is None:
             play = RandomPlay(limits, random=random, depth=depth, length=max(length, 10))
             play.play(scenario, runner)
@@ -181,10 +186,9 @@ def replay(scenario: Scenario, tape: Tape | str) -> list[str]:
     :raises ValueError: if it is no tape
     """
     tape = Tape.parse(tape) if isinstance(tape, str) else tape
-    limits = Limits(tape.cancellations, tape.failures)
     runner, _ = _backend(tape.backend)
-    play = Replay(limits, tape=tape.ways, story=[])
-    with _undisturbed():
+    play = Replay(tape.limits, tape=tape.ways, story=[])
+    with undisturbed(tape.backend):
         play.play(scenario, runner)
     assert play.story is not None  # noqa: S101 - for the type checker
     if play.failure is not None:
@@ -211,16 +215,27 @@ def _tell(scenario: Scenario, backend: str, play: Play, runner: Runner) -> Explo
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No collector in the middle of a run, and no complaints about coroutines that were dropped with their run."""
+def undisturbed(backend: str) -> Iterator[None]:
+    """No collector in the middle of a run, and no complaints about coroutines that were dropped with their run.
+
+    :raises RuntimeError: if an event loop is running here
+    """
+    if choices.exploring() or events._get_running_loop() is not None or in_trio_run():  # noqa: SLF001 - it does not raise
+        raise RuntimeError("an exploration runs event loops of its own: call it where none is running")
+    _, module = _backend(backend)
     enabled, hook = gc.isenabled(), sys.unraisablehook
     gc.disable()
     sys.unraisablehook = _ignore
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), module.prepared():
             warnings.simplefilter("ignore", RuntimeWarning)
-            yield
-            gc.collect()
+            # How far an iterator has come is read by what is to be removed from Python 3.14.
+            warnings.filterwarnings("ignore", "Pickle, copy, and deepcopy support", DeprecationWarning)
+            try:
+                yield
+            finally:
+                # What the runs have left, and not what there was before them.
+                gc.collect(1)
     finally:
         sys.unraisablehook = hook
         if enabled:

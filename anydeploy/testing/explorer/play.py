@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
 from attrs import define, field, frozen
@@ -49,7 +52,7 @@ class UnreadableStateError(Exception):
         self.found = found
         kind = type(found)
         super().__init__(
-            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {found!r}; explore with "
+            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {reprlib.repr(found)}; explore with "
             f"merge=False, or name the attribute that holds it in `not_state` of its class"
         )
 
@@ -57,11 +60,30 @@ class UnreadableStateError(Exception):
 class UnreproducibleError(Exception):
     """The same beginning of a run went on in another way: the scenario depends on something outside of it."""
 
-    def __init__(self, before: int, now: int) -> None:
+    def __init__(self, before: Sequence[str], now: Sequence[str]) -> None:
         super().__init__(
-            f"a run cannot be repeated: at the same point there were {before} ways to go on, and now there are {now}; "
-            f"the scenario depends on something that it does not start afresh, like a module global or an address"
+            f"a run cannot be repeated: at the same point it could go on with {', '.join(before) or 'nothing'}, and now "
+            f"with {', '.join(now) or 'nothing'}; the scenario depends on something that it does not start afresh, like "
+            f"a module global or an address"
         )
+
+
+class ThreadError(RuntimeError):
+    """A scenario wants a thread: what it does there has no order that could be chosen."""
+
+    def __init__(self) -> None:
+        super().__init__("threads cannot be explored: what they do has no order that could be chosen")
+
+
+class LeftOverError(AssertionError):
+    """A scenario has returned before a task that it has started.
+
+    :ivar tasks: for each, where it stands
+    """
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self.tasks = tuple(tasks)
+        super().__init__("the scenario has returned, but\n  " + "\n  ".join(tasks))
 
 
 class UnhandledError(AssertionError):
@@ -127,7 +149,9 @@ class Play(ABC):
     cancelled: int = 0
     failed: int = 0
     steps: int = 0
-    failure: Exception | None = None
+    failure: BaseException | None = None
+    #: Why this is no run of an exploration at all.
+    broken: Exception | None = None
     backend: Backend = field(init=False)
     #: What may be cancelled now; a dict for its order.
     offers: dict[Offer, None] = field(factory=dict[Offer, None])
@@ -138,28 +162,43 @@ class Play(ABC):
     def decide(self, ways: int, ready: Sequence[Any] | None) -> int:
         """Which way to go. ``ready``: who could run, or None where the scripted world asks.
 
-        :raises Abandoned: if there is nothing new on any of them
+        The scripted world may ask deep inside a scenario, which may catch what comes out: give up instead.
+
+        :raises Abandoned: if there is nothing new on any of them; not where the scripted world asks
         """
 
     def play(self, scenario: Callable[[], Awaitable[object]], runner: Callable[..., None]) -> None:
         """Have it played, to its end or as far as it is of interest. What is found is in ``failure``.
 
         :raises UnreadableStateError: if states are to be read and cannot be
+        :raises UnreproducibleError: if it does not begin as it did before
+        :raises ThreadError: if the scenario wants a thread
         """
         try:
-            runner(scenario, self)
+            with _no_threads(self):
+                runner(scenario, self)
         except Abandoned:
             pass
-        except (UnreadableStateError, UnreproducibleError):
+        except UnreadableStateError as exc:
+            # Its traceback holds the run, which is over.
+            raise exc.with_traceback(None) from exc.__cause__
+        except (KeyboardInterrupt, SystemExit):
             raise
-        except Exception as exc:  # noqa: BLE001 - whatever comes out of a run is what was found
+        except BaseExceptionGroup as exc:
+            interrupts = exc.subgroup((KeyboardInterrupt, SystemExit))
+            if interrupts is not None:
+                raise next(_leaves(interrupts)) from exc
             self.violated(exc)
+        except BaseException as exc:  # noqa: BLE001 - whatever comes out of a run is what was found
+            self.violated(exc)
+        if self.broken is not None:
+            raise self.broken
 
     # -- What the event loop asks ------------------------------------------------------------------------------------
 
     def next(self, ready: Sequence[Any]) -> int | None:
         """Who runs next of those that can. None: nobody, but who can run may have changed."""
-        if self.failure is not None:
+        if self.failure is not None or self.broken is not None:
             raise Abandoned
         self.steps += 1
         if self.steps > self.limits.steps:
@@ -171,6 +210,8 @@ class Play(ABC):
         way = 0
         if ways > 1:
             way = self.decide(ways, ready)
+            if self.broken is not None:
+                raise Abandoned
             self.taken.append(way)
         if way < runnable:
             if way:
@@ -227,9 +268,13 @@ class Play(ABC):
         if at_rest is not None:
             self.at_rest.append(at_rest)
 
-    def violated(self, violation: Exception) -> None:
+    def violated(self, violation: BaseException) -> None:
         if self.failure is None:
             self.failure = violation
+
+    def give_up(self, reason: Exception) -> None:
+        if self.broken is None:
+            self.broken = reason
 
     # -- What can be read of it --------------------------------------------------------------------------------------
 
@@ -248,12 +293,29 @@ class Replay(Play):
     tape: Sequence[int] = ()
     story: list[str] | None = None
 
+    def play(self, scenario: Callable[[], Awaitable[object]], runner: Callable[..., None]) -> None:
+        """As every run.
+
+        :raises ValueError: if it is no tape of this scenario
+        """
+        super().play(scenario, runner)
+        if self.failure is None and len(self.taken) < len(self.tape):
+            raise ValueError(
+                f"the tape is of another scenario: the run has ended after {len(self.taken)} points with several ways"
+            )
+
     def decide(self, ways: int, ready: Sequence[Any] | None) -> int:  # noqa: ARG002 - all that it needs is the tape
         position = len(self.taken)
-        return self.tape[position] if position < len(self.tape) else 0
+        way = self.tape[position] if position < len(self.tape) else 0
+        if way < ways:
+            return way
+        self.give_up(
+            ValueError(f"the tape is of another scenario: at point {position} there are {ways} ways, and no way {way}")
+        )
+        return 0
 
     def next(self, ready: Sequence[Any]) -> int | None:
-        names = [self.backend.label(each) for each in ready] if self.story is not None else []
+        names = [self.backend.label(each) for each in ready]
         offers = list(self.offers)
         way = super().next(ready)
         if self.story is not None:
@@ -268,3 +330,40 @@ class Replay(Play):
         if self.story is not None and way:
             self.story.append(f"   {what} (way {way})")
         return way
+
+
+def close(coroutine: Any) -> None:
+    """End a coroutine that nobody is to resume any more, whatever it says to that."""
+    try:
+        coroutine.close()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001, S110 - its run is over
+        pass
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
+
+
+@contextmanager
+def _no_threads(play: Play) -> Iterator[None]:
+    """No thread is started by what runs here. Other threads may do what they like."""
+    start, here = threading.Thread.start, threading.get_ident()
+
+    def refuse(thread: threading.Thread) -> None:
+        if threading.get_ident() != here:
+            return start(thread)
+        error = ThreadError()
+        play.give_up(error)
+        raise error
+
+    threading.Thread.start = refuse  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]

@@ -27,14 +27,14 @@ _RUNS_BETWEEN_COLLECTIONS = 100
 class Branch:
     """A way that has not been gone: what was taken before it is the beginning of a run that was played.
 
-    :ivar ways: how many there were; there must be as many again
+    :ivar names: what could be done there; it must be the same again
     :ivar state: where it begins, if states are read
     """
 
     taken: list[int]
     length: int
     way: int
-    ways: int
+    names: tuple[str, ...]
     state: State | None
 
     def tape(self) -> list[int]:
@@ -120,34 +120,43 @@ class Explored(Play):
 
     def decide(self, ways: int, ready: Sequence[Any] | None) -> int:
         position = len(self.taken)
-        if position < len(self.tape):
-            if position == len(self.tape) - 1:
-                self._arrive(ways)
-            return self.tape[position]
+        if position < len(self.tape) - 1:
+            way = self.tape[position]
+            if way >= ways:
+                self.give_up(UnreproducibleError([f"way {way}"], [f"way {each}" for each in range(ways)]))
+            return way
+        names = self._names(ways, ready)
+        if self.branch is not None and position == len(self.tape) - 1:
+            return self._arrive(names, self.branch)
         first = 1
         if ready is not None:
             if self.search.reader is not None:
-                self._note(self.search.read(self), ready)
+                self._note(self.search.read(self), names[: len(ready)])
             if self.limits.bound is not None and self.deviations >= self.limits.bound:
                 first = len(ready)
-        branches = [Branch(self.taken, position, way, ways, self._last) for way in range(first, ways)]
-        self.search.branches += branches
+        self.search.branches += [Branch(self.taken, position, way, names, self._last) for way in range(first, ways)]
         return 0
 
-    def _arrive(self, ways: int) -> None:
-        """At the end of the tape there is as much to choose from as there was when the branch was left."""
-        assert self.branch is not None  # noqa: S101 - for the type checker
-        if ways != self.branch.ways:
-            raise UnreproducibleError(self.branch.ways, ways)
-        self._last = self.branch.state
+    def _names(self, ways: int, ready: Sequence[Any] | None) -> tuple[str, ...]:
+        """What each of the ways is called."""
+        if ready is None:
+            return tuple(f"way {each}" for each in range(ways))
+        names = tuple(map(self.backend.label, ready))
+        return names if len(names) == ways else (*names, *(f"cancel {offer.what}" for offer in self.offers))
 
-    def _note(self, state: State, ready: Sequence[Any]) -> None:
+    def _arrive(self, names: tuple[str, ...], branch: Branch) -> int:
+        """At the end of the tape there is the same to choose from as there was when the branch was left."""
+        if names != branch.names:
+            self.give_up(UnreproducibleError(branch.names, names))
+        self._last = branch.state
+        return branch.way
+
+    def _note(self, state: State, names: Sequence[str]) -> None:
         """Take note of a state; leave it if it is known.
 
         :raises Abandoned: if everything that follows it has been, or will be, played
         """
         new = self.search.is_new(state, self.deviations)
-        names = map(self.backend.label, ready)
         self.search.graph.arrive(self._last, self._ran, state, names, self.taken)
         if not new:
             raise Abandoned

@@ -9,7 +9,12 @@ from attrs import frozen
 
 from .play import Limits
 
-_FORM = re.compile(r"(?P<backend>[a-z]+):c(?P<cancellations>\d+)f(?P<failures>\d+):(?P<ways>(\d+=\d+(,\d+=\d+)*)?)")
+#: Nobody plays a run with more points, and no text is to make a list of any length.
+_NUMBER = "(?:0|[1-9][0-9]{0,6})"
+_FORM = re.compile(
+    rf"(?P<backend>asyncio|trio):c(?P<cancellations>{_NUMBER})f(?P<failures>{_NUMBER})(?:s(?P<steps>{_NUMBER}))?"
+    rf":(?P<ways>(?:{_NUMBER}={_NUMBER}(?:,{_NUMBER}={_NUMBER})*)?)"
+)
 
 
 @frozen
@@ -21,14 +26,13 @@ class Tape:
     nothing else.
 
     :ivar backend: ``asyncio`` or ``trio``
-    :ivar cancellations: how many callers could be cancelled; that decides which ways there are
-    :ivar failures: likewise, of choices of the scripted world
+    :ivar limits: how many callers could be cancelled, and how many choices of the scripted world could go another way,
+        which decides which ways there are; and after how many steps a run was endless. It has no bound.
     :ivar ways: the way taken at every point
     """
 
     backend: str
-    cancellations: int
-    failures: int
+    limits: Limits
     ways: tuple[int, ...]
 
     @classmethod
@@ -36,7 +40,7 @@ class Tape:
         ways = list(taken)
         while ways and not ways[-1]:
             ways.pop()
-        return cls(backend, limits.cancellations, limits.failures, tuple(ways))
+        return cls(backend, Limits(limits.cancellations, limits.failures, steps=limits.steps), tuple(ways))
 
     @classmethod
     def parse(cls, text: str) -> Tape:
@@ -45,14 +49,21 @@ class Tape:
         :raises ValueError: if it is no tape
         """
         found = _FORM.fullmatch(text.strip())
-        if found is None:
+        taken = _pairs(found["ways"]) if found is not None else [(0, 0)]
+        points = [point for point, _ in taken]
+        if found is None or points != sorted(set(points)) or not all(way for _, way in taken):
             raise ValueError(f"not a tape: {text!r} (expected something like 'asyncio:c1f0:4=2,9=1')")
-        taken = [tuple(map(int, each.split("="))) for each in found["ways"].split(",") if each]
-        ways = [0] * (max((point for point, _ in taken), default=-1) + 1)
+        ways = [0] * (max(points, default=-1) + 1)
         for point, way in taken:
             ways[point] = way
-        return cls(found["backend"], int(found["cancellations"]), int(found["failures"]), tuple(ways))
+        steps = int(found["steps"]) if found["steps"] else Limits().steps
+        return cls(found["backend"], Limits(int(found["cancellations"]), int(found["failures"]), steps=steps), tuple(ways))
 
     def __str__(self) -> str:
         ways = ",".join(f"{point}={way}" for point, way in enumerate(self.ways) if way)
-        return f"{self.backend}:c{self.cancellations}f{self.failures}:{ways}"
+        steps = "" if self.limits.steps == Limits().steps else f"s{self.limits.steps}"
+        return f"{self.backend}:c{self.limits.cancellations}f{self.limits.failures}{steps}:{ways}"
+
+
+def _pairs(text: str) -> list[tuple[int, int]]:
+    return [(int(point), int(way)) for point, _, way in (each.partition("=") for each in text.split(",") if each)]

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+from unittest.mock import patch
 
 import trio
+from anyio.lowlevel import _run_vars
+from trio import _threads
 from trio._core import _run as internals
 from trio.testing import MockClock
 
 from .. import choices
-from .play import Play
-from .state import LeftOut, Reading
+from .play import Play, ThreadError, close
+from .state import LeftOut, Reading, no_state
 from .stories import where
 
 
@@ -38,6 +42,8 @@ class ExploredRunner:
         self._running = False
         #: Who can run, in the order in which they became ready.
         self._ready: dict[Any, None] = {}
+        self._titles: dict[Any, str] = {}
+        self._used: dict[str, int] = {}
         self._runner: Any = None
 
     def shuffle(self, batch: list[Any]) -> None:
@@ -61,6 +67,8 @@ class ExploredRunner:
         for task in batch:
             if task not in self._ready and not _is_trios(task, runner):
                 self._ready[task] = None
+                # Whoever is ready for the first time gets its number now, whether or not anybody asks for its label.
+                self.label(task)
         if own:
             runner.runq.extend(self._ready)
             batch[:] = own
@@ -79,21 +87,37 @@ class ExploredRunner:
             runner.runq.clear()
         self._play.rest()
         if not runner.runq and runner.deadlines.next_deadline() == math.inf:
-            tasks = sorted((task for task in runner.tasks if not _is_trios(task, runner)), key=_rank)
-            self._play.deadlock([where(self._name(task), task.coro) for task in tasks])
+            self._play.deadlock([where(self.label(task), task.coro) for task in self._explored()])
 
     def state(self, *, ordered: bool) -> tuple[object, ...]:
         """What everything else in the state can be reached from."""
+        tasks, ready = self._explored(), list(self._ready)
+        if not ordered:
+            tasks.sort(key=_rank)
+            ready.sort(key=_rank)
         runner = self._runner
-        tasks = sorted((task for task in runner.tasks if not _is_trios(task, runner)), key=_rank)
-        ready = list(self._ready) if ordered else sorted(self._ready, key=_rank)
-        return self._clock.current_time(), tasks, ready
+        queue = runner.entry_queue
+        token = runner.trio_token
+        variables = runner._locals, None if token is None else _run_vars.get(token)  # noqa: SLF001 - beside tasks
+        return self._clock.current_time(), tasks, ready, variables, queue.queue, queue.idempotent_queue
+
+    def _explored(self) -> list[Any]:
+        """All tasks but trio's own, in the order in which they were created."""
+        tasks = [task for task in self._runner.tasks if not _is_trios(task, self._runner)]
+        tasks.sort(key=_number)
+        return tasks
 
     def label(self, ready: Any) -> str:
-        return self._name(ready)
+        """The name of a task, with a number if others were called the same before it."""
+        title = self._titles.get(ready)
+        if title is None:
+            name = "scenario" if ready is self._runner.main_task else str(ready.name)
+            used = self._used[name] = self._used.get(name, 0) + 1
+            title = self._titles[ready] = name if used == 1 else f"{name} {used}"
+        return title
 
-    def _name(self, task: Any) -> str:
-        return "scenario" if task is self._runner.main_task else str(task.name)
+    def give_up(self, reason: Exception) -> None:
+        self._play.give_up(reason)
 
     def tasks(self) -> list[Any]:
         return [] if self._runner is None else list(self._runner.tasks)
@@ -104,11 +128,20 @@ def _is_trios(task: Any, runner: Any) -> bool:
     if task is runner.main_task:
         return False
     nursery = task.parent_nursery
-    return nursery is None or nursery.parent_task is runner.init_task
+    if nursery is None:
+        return True
+    return nursery.parent_task is runner.init_task and task.coro.cr_code.co_filename.startswith(_TRIO)
+
+
+_TRIO = str(Path(trio.__file__).parent)
+
+
+def _number(task: Any) -> int:
+    return task._counter  # type: ignore[no-any-return]  # noqa: SLF001 - what trio itself sorts by
 
 
 def _rank(task: Any) -> tuple[str, int]:
-    return task.name, task._counter  # noqa: SLF001 - what trio itself sorts by
+    return task.name, _number(task)
 
 
 def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
@@ -140,8 +173,17 @@ def _hooked(explored: ExploredRunner) -> Iterator[None]:
     before = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r  # noqa: SLF001 - the hook
     internals._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001
     internals._r = explored  # type: ignore[assignment]  # noqa: SLF001
+
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        error = ThreadError()
+        explored.give_up(error)
+        raise error
+
     try:
-        yield
+        # Its threads are kept for the next who wants one.
+        with patch.object(_threads, "start_thread_soon", refuse):
+            yield
     finally:
         internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r = before  # type: ignore[misc]  # noqa: SLF001
 
@@ -149,11 +191,16 @@ def _hooked(explored: ExploredRunner) -> Iterator[None]:
 def _abandon(tasks: list[Any]) -> None:
     """Take what is left of a run apart, now: what the collector would run later would run in the middle of another."""
     for task in reversed(tasks):
-        with suppress(BaseException):
-            task.coro.close()
+        close(task.coro)
         for nursery in task.child_nurseries:
             # Or it complains, when it is collected, that it was not left.
             nursery._children.clear()  # noqa: SLF001
+
+
+@contextmanager
+def prepared() -> Iterator[None]:
+    """There is nothing to prepare: it has an order for what is ready at once."""
+    yield
 
 
 # -- How its objects are read ----------------------------------------------------------------------------------------
@@ -190,22 +237,34 @@ def _read_nursery(found: Any) -> tuple[Any, ...]:
     )
 
 
+def _read_cancelled(found: Any) -> tuple[Any, ...]:
+    return found.__cause__, found.__context__, found.__suppress_context__
+
+
+def _read_limiter(found: Any) -> tuple[Any, ...]:
+    tasks = sorted((each for each in found._borrowers if isinstance(each, trio.lowlevel.Task)), key=_rank)  # noqa: SLF001
+    others = [each for each in found._borrowers if not isinstance(each, trio.lowlevel.Task)]  # noqa: SLF001
+    return tasks, others, found._lot, found._total_tokens, found._pending_borrowers  # noqa: SLF001
+
+
 def _read_event(found: Any) -> tuple[Any, ...]:
     return found.is_set(), sorted(found._tasks, key=_rank)  # noqa: SLF001
 
 
-def readings() -> Mapping[type, Reading]:
+def readings(*, ordered: bool) -> Mapping[type, Reading]:
     """How the objects of trio are read."""
     return {
         trio.lowlevel.Task: _read_task,
         trio.Nursery: _read_nursery,
         trio.Event: _read_event,
-        internals.Runner: lambda _: None,
-        MockClock: lambda _: None,
+        trio.Cancelled: _read_cancelled,
+        trio.CapacityLimiter: _read_limiter,
+        internals.Runner: no_state,
+        MockClock: no_state,
     }
 
 
-def left_out() -> LeftOut:
+def left_out(*, ordered: bool) -> LeftOut:
     """What says the same the other way round, and reasons that are made of addresses."""
     return {
         internals.CancelStatus: frozenset({"_children", "_tasks"}),
