@@ -8,6 +8,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,15 @@ where that is not enough, with every order that deviates from the default one at
 class Task:
     """One scope, to be explored with one kind of fault on one event loop.
 
+    :ivar number: its place among the tasks of a survey
     :ivar most: the number of schedules after which the deviations are bounded
     :ivar bound: by how many
     :ivar last: the number of schedules after which a bounded exploration is given up
+    :ivar callbacks: on asyncio, choose as well when callbacks run that are no step of a task
     :ivar unwatched: numbers of rules that are not to be watched
     """
 
+    number: int
     subject: Subject
     scope: Scope
     backend: str
@@ -63,6 +67,7 @@ class Task:
     bound: int
     most: int
     last: int
+    callbacks: bool = False
     unwatched: frozenset[str] = frozenset()
 
     def explore(self) -> Result:
@@ -82,6 +87,7 @@ class Task:
             cancellations=cancellations,
             failures=failures,
             most=most,
+            callbacks=self.callbacks,
             not_state=self.subject.not_state,
         )
         try:
@@ -161,6 +167,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument("--bound", type=int, default=3, metavar="N", help="deviations in what is too large; default: 3")
     parser.add_argument("--most", type=int, default=5_000, metavar="N", help="schedules until it is; default: 5000")
     parser.add_argument("--last", type=int, default=50_000, metavar="N", help="of what is given up; default: 50000")
+    parser.add_argument("--callbacks", action="store_true", help="on asyncio, choose when they run as well")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the summary there as well")
     parser.set_defaults(run=_run)
@@ -169,7 +176,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
 def _run(options: Namespace) -> int:
     started = time.monotonic()
     tasks = list(_tasks(options))
-    results = sorted(survey(tasks, jobs=options.jobs), key=lambda result: tasks.index(result.task))
+    results = sorted(survey(tasks, jobs=options.jobs), key=lambda result: result.task.number)
     page = _page(options, results, time.monotonic() - started)
     print(page, end="")  # noqa: T201 - this is what the command is for
     if options.output:
@@ -183,7 +190,7 @@ def _tasks(options: Namespace) -> Iterator[Task]:
     for scope in every_scope(subject, deployments=options.deployments, callers=options.callers):
         for backend in backends:
             for fault in options.fault or FAULTS:
-                yield Task(subject, scope, backend, fault, options.bound, options.most, options.last)
+                yield Task(subject, scope, backend, fault, options.bound, options.most, options.last, options.callbacks)
 
 
 def _page(options: Namespace, results: Sequence[Result], seconds: float) -> str:
