@@ -187,10 +187,10 @@ def _run(options: Namespace) -> int:
 def _tasks(options: Namespace) -> Iterator[Task]:
     subject: Subject = options.subject
     backends = options.backend or [name for name in ("asyncio", "trio") if name in subject.backends]
-    for scope in every_scope(subject, deployments=options.deployments, callers=options.callers):
-        for backend in backends:
-            for fault in options.fault or FAULTS:
-                yield Task(subject, scope, backend, fault, options.bound, options.most, options.last, options.callbacks)
+    scopes = every_scope(subject, deployments=options.deployments, callers=options.callers)
+    limits = options.bound, options.most, options.last, options.callbacks
+    for number, (scope, backend, fault) in enumerate(product(scopes, backends, options.fault or FAULTS)):
+        yield Task(number, subject, scope, backend, fault, *limits)
 
 
 def _page(options: Namespace, results: Sequence[Result], seconds: float) -> str:
