@@ -311,6 +311,33 @@ def test_waiting_costs_nothing_when_what_it_holds_has_failed(backend: str) -> No
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("what", ["deploy", "backoff"])
+def test_interrupt_elsewhere(backend: str, what: str) -> None:
+    """M2, D6, K3: what ends the block cuts short neither a deploy that must not be interrupted nor a backoff."""
+
+    async def use() -> None:
+        world = World()
+        if what == "deploy":
+            world.plan("deploy a", action=lambda connector: anyio.sleep(5))
+        else:
+            world.fail("deploy a")
+        world.fail("deploy b", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            async with world.manager(unit("a", type="stubborn", retries=3), unit("b")) as manager:
+                with anyio.CancelScope(shield=True):
+                    async with anyio.create_task_group() as tasks:
+                        start(tasks, manager.deploy, "a")
+                        await settle()
+                        start(tasks, manager.deploy, "b")
+                        await anyio.sleep(0.5)
+                        tasks.cancel_scope.cancel()
+        assert world.count("deploy a") == 1
+        assert world.count("deploy cancelled a") == 0
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("up", "down"), [(1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3)])
 def test_urgency_of_what_comes_and_what_goes(backend: str, up: int, down: int) -> None:
     """K1: the path that remains counts the same on the way up and on the way down; then it is who asked first."""
