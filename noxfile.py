@@ -119,6 +119,16 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def explore(session: nox.Session) -> None:
+    """All small scopes of the manager, in every order, on both backends: hours for all of it, on two cores.
+
+    ``-- --deployments 2 --callers 2`` for a small part; ``-- --help`` for the rest.
+    """
+    session.install("-e", ".[testing]")
+    session.run("python", "-m", "anydeploy.testing", "explore", "--jobs", str(os.cpu_count()), *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """What a deployment costs, beside peers and limits: writes benchmarks/README.md. Best on an idle machine."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "bench"))

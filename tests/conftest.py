@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -25,6 +29,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 )
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
     return request.param
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """Only one test on this machine at a time: the ports in the documentation are what they are."""
+    with (Path(tempfile.gettempdir()) / "anydeploy-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 # The numbers of examples: `HYPOTHESIS_PROFILE=property` for a thorough search, `ci` for a bounded one.

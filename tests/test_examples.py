@@ -26,7 +26,7 @@ PORT = 38471
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def nothing_is_left(tmp_path: Path, alone: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The programs of an example, and theirs, carry a mark in their environment by which they can be found."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("ANYDEPLOY_TEST", str(tmp_path))

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 from scripted import Call, World, settle, start
 
 from anydeploy import (
@@ -278,6 +279,61 @@ def test_cleanup_that_fails_before_a_retry(backend: str, late: bool) -> None:
             assert ("undeploy a" if late else "deploy a") in str(caught.value)
             assert manager.status()["a"].state == "stuck"
             assert len(world.connectors["a"]) == 1
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_waiting_costs_nothing_when_what_it_holds_has_failed(backend: str) -> None:
+    """R3, U6: it waits for its turn to go down, and does not look every now and then: virtual time passes."""
+
+    class Holding(Connector):
+        async def deploy(self, external: bool) -> None:
+            self.background: TaskGroup | None = anyio.create_task_group()
+            await self.background.__aenter__()
+            self.background.start_soon(fail)
+
+        async def undeploy(self, external: bool) -> None:
+            background, self.background = self.background, None
+            if background is not None:
+                await background.__aexit__(None, None, None)
+
+    async def fail() -> None:
+        raise ScriptedError("background")
+
+    async def use() -> None:
+        config = DeploymentConfig("a", "holding")
+        async with DefaultDeploymentManager([config], connector_types={"holding": Holding}) as manager:
+            await manager.deploy("a")
+            await anyio.sleep(5)
+            assert manager.status()["a"].state == "live"
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("what", ["deploy", "backoff"])
+def test_interrupt_elsewhere(backend: str, what: str) -> None:
+    """M2, D6, K3: what ends the block cuts short neither a deploy that must not be interrupted nor a backoff."""
+
+    async def use() -> None:
+        world = World()
+        if what == "deploy":
+            world.plan("deploy a", action=lambda connector: anyio.sleep(5))
+        else:
+            world.fail("deploy a")
+        world.fail("deploy b", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            async with world.manager(unit("a", type="stubborn", retries=3), unit("b")) as manager:
+                with anyio.CancelScope(shield=True):
+                    async with anyio.create_task_group() as tasks:
+                        start(tasks, manager.deploy, "a")
+                        await settle()
+                        start(tasks, manager.deploy, "b")
+                        await anyio.sleep(0.5)
+                        tasks.cancel_scope.cancel()
+        assert world.count("deploy a") == 1
+        assert world.count("deploy cancelled a") == 0
 
     run_virtual(backend, use)
 

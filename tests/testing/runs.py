@@ -51,7 +51,7 @@ def play(
 
     async def main() -> Script:
         configs = [unit(name, *below) for name, below in GRAPHS[graph].items()]
-        script = Script(*configs, rules=rules, holding=True, max_concurrent=limit)
+        script = Script(*configs, rules=lambda: rules, holding=True, max_concurrent=limit)
         with anyio.fail_after(30), suppress(*([] if checked else [BaseExceptionGroup, Violation])):
             async with anyio.create_task_group() as tasks, script.manager() as manager:
                 callers: list[Caller] = []
