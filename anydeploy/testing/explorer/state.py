@@ -36,7 +36,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextvars import Context, ContextVar, Token
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import PurePath
@@ -209,23 +209,31 @@ class StateReader:
 
     def _reduce_class(self, found: type) -> Reduced:
         if not _is_local(found):
-            return _mark, (self.number(found),)
+            return self._reduce_constant(found)
         own = {name: value for name, value in vars(found).items() if name not in _ABOUT_CLASSES}
         self._later.append((found.__bases__, own))
         return _mark, (found.__module__, found.__qualname__)
 
     def _reduce_function(self, found: types.FunctionType) -> Reduced:
-        self._later.append((found.__closure__, found.__defaults__, found.__kwdefaults__, found.__dict__))
-        return _mark, (self.number(found.__code__),)
+        held = found.__closure__, found.__defaults__, found.__kwdefaults__, found.__dict__ or None
+        if held == _NOTHING_HELD:
+            return _mark, (self.number(found.__code__), False)
+        self._later.append(held)
+        return _mark, (self.number(found.__code__), True)
 
     def _reduce_constant(self, found: object) -> Reduced:
-        return _mark, (self.number(found),)
+        # Not what an instance of it would be, if it is a class: of that there is more to be written later.
+        return _mark, (self.number(found), None)
 
 
 class _Writer(pickle.Pickler):
     def __init__(self, file: BytesIO, reader: StateReader) -> None:
         super().__init__(file, 5)
         self.reducer_override = reader.reduce  # type: ignore[method-assign]
+
+
+#: Of a function: its closure, defaults, keyword defaults, and attributes.
+_NOTHING_HELD = (None, None, None, None)
 
 
 class _Unset:
@@ -396,7 +404,7 @@ def _suspended(code: str, frame: str, awaited: str, running: str = "__class__") 
         bound, own = stopped.f_locals, get_code(found)
         # The collector is shown the variables and the stack: the iterators of loops, what `with` has still to leave,
         # the awaitable. It is not shown which variables are unbound, hence their names.
-        names = _names(tuple(bound))
+        place = _place(own, tuple(bound))
         if type(bound) is dict:
             # A copy, which the frame keeps, and with it what its variables have held.
             bound.clear()
@@ -413,7 +421,7 @@ def _suspended(code: str, frame: str, awaited: str, running: str = "__class__") 
             # One that is awaited has begun and not ended; of another one that could not be told.
             step = get_awaited(found)
             held = [tuple(gc.get_referents(each)) if each is step else each for each in held]
-        return own, stopped.f_lasti, names, held, get_running(found)
+        return place, stopped.f_lasti, held, get_running(found)
 
     return read
 
@@ -422,11 +430,16 @@ def _suspended(code: str, frame: str, awaited: str, running: str = "__class__") 
 STEPS: set[type] = set()
 
 
-@cache
-def _names(bound: tuple[str, ...]) -> int:  # noqa: ARG001 - the cache is what tells them apart
-    return next(_numbers)
+def _place(code: types.CodeType, bound: tuple[str, ...]) -> int:
+    """The number of a function with the names of those of its variables that are bound."""
+    known = _places.get((id(code), bound))
+    if known is None:
+        known = _places[id(code), bound] = next(_numbers), code
+    return known[0]
 
 
+#: With the code, which keeps its address as long as it is kept.
+_places: dict[tuple[int, tuple[str, ...]], tuple[int, types.CodeType]] = {}
 _numbers = itertools.count()
 
 
@@ -482,6 +495,7 @@ _READINGS: dict[Any, Reading] = {
         for iterator in (iter(view), reversed(view))
     },
     type(iter(set[Any]())): _read_iterator,
+    deque: lambda found: (list(deque.__iter__(found)), found.maxlen),
     # Whether it has changed since they began, they do not show.
     type(iter(deque[Any]())): _refuse,
     type(reversed(deque[Any]())): _refuse,

@@ -510,6 +510,21 @@ CASES: dict[str, tuple[Callable[[], Any], Put, Get]] = {
         lambda box, value: box.update(it=box[value]),
         lambda box: box["it"] is box[1],
     ),
+    "which is the class": (
+        dict,
+        lambda box, value: box.update(it=[Plain, Plain()] if value == 1 else [Plain(), Plain]),
+        lambda box: box["it"][0] is Plain,
+    ),
+    "which is the function": (
+        lambda: {"it": [local_function(), local_function()]},
+        lambda box, value: (vars(box["it"][2 - value]).clear(), vars(box["it"][value - 1]).update(value=1)),
+        lambda box: tuple(len(vars(each)) for each in box["it"]),
+    ),
+    "which is the code": (
+        dict,
+        lambda box, value: box.update(it=[closure, closure.__code__][:: 3 - 2 * value]),
+        lambda box: box["it"][0] is closure,
+    ),
     "silent to picklers": (Silent, set_value, get_value),
     "secretive": (Secretive, set_value, get_value),
     "cached property": (
