@@ -178,8 +178,9 @@ class Play(ABC):
         except Abandoned:
             pass
         except UnreadableStateError as exc:
-            # Its traceback holds the run, which is over.
-            raise exc.with_traceback(None) from exc.__cause__
+            # Their tracebacks hold the run, which is over.
+            cause = exc.__cause__ and exc.__cause__.with_traceback(None)
+            raise exc.with_traceback(None) from cause
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseExceptionGroup as exc:
