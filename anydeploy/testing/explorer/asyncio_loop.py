@@ -1,5 +1,10 @@
 """Asyncio, one chosen callback after the other, in virtual time."""
 
+# The insides of asyncio and anyio are what is to be seen here, and there is no public way to see them.
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -8,7 +13,8 @@ import math
 import threading
 from asyncio import events, mixins
 from bisect import bisect_right, insort
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from functools import cache
@@ -56,6 +62,12 @@ class ExploredLoop(asyncio.BaseEventLoop):
     processes in it.
     """
 
+    # Of the class it is derived from.
+    _ready: deque[Any]
+    _scheduled: list[asyncio.TimerHandle]
+    _exception_handler: object
+    _task_factory: object
+
     def __init__(self, play: Play) -> None:
         super().__init__()
         self._play = play
@@ -68,9 +80,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
-    def create_task(
-        self, coro: Any, *, name: str | None = None, context: Context | None = None
-    ) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
         # Before it exists: the base class may look at it as soon as it does.
         number = len(self.tasks)
         name = str(name or f"task {number}")
@@ -84,23 +94,25 @@ class ExploredLoop(asyncio.BaseEventLoop):
         used = self._titles[name] = self._titles.get(name, 0) + 1
         return name if used == 1 else f"{name} {used}"
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As the loop it extends, but timers of the same moment keep the order in which they were set."""
         if math.isnan(when):
             raise ValueError("a timer needs a time")
         timer = asyncio.TimerHandle(when, callback, args, self, context)
-        insort(self._scheduled, timer)  # type: ignore[attr-defined]
-        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001 - as the loop it extends
+        insort(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
         return timer
 
-    def run_in_executor(self, *_: Any) -> NoReturn:  # type: ignore[override]
+    def run_in_executor(self, executor: object, func: object, *args: object) -> NoReturn:  # noqa: ARG002
         error = ThreadError()
         self._play.give_up(error)
         raise error
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         if threading.get_ident() != self._thread:
             raise ThreadError
         return self.call_soon(callback, *args, context=context)
@@ -108,17 +120,18 @@ class ExploredLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         """Everything from the first step to the last; the loop around it in `run_forever` is left after it."""
         assert self.main is not None  # noqa: S101 - for the type checker
-        ready: Any = self._ready  # type: ignore[attr-defined]
+        ready: Any = self._ready
         play = self._play
         while not self.main.done():
             if not play.limits.callbacks:
                 self._call_back()
-            waiting = [handle for handle in ready if not handle._cancelled]  # noqa: SLF001 - as the loop it extends
+            waiting = [handle for handle in ready if not handle._cancelled]
             if len(waiting) < len(ready):
                 ready.clear()
                 ready.extend(waiting)
             steps = waiting if play.limits.callbacks else [handle for handle in waiting if _is_step(handle)]
             if waiting and not steps:
+                # Callbacks that have made others ready: they are next, and count, or some would go on for ever.
                 play.next(waiting[:1])
             elif waiting:
                 chosen = play.next(steps)
@@ -126,7 +139,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
                     continue
                 handle = steps[chosen]
                 ready.remove(handle)
-                handle._run()  # noqa: SLF001 - likewise
+                handle._run()
                 play.stepped()
             else:
                 play.rest()
@@ -136,36 +149,36 @@ class ExploredLoop(asyncio.BaseEventLoop):
 
     def _call_back(self) -> None:
         """Run what is no step of a task. What becomes ready thereby waits until a task has run, or it could go on."""
-        ready: Any = self._ready  # type: ignore[attr-defined]
+        ready: Any = self._ready
         callbacks = [handle for handle in ready if not _is_step(handle)]
         for handle in callbacks:
             ready.remove(handle)
-            if not handle._cancelled:  # noqa: SLF001 - as the loop it extends
-                handle._run()  # noqa: SLF001 - likewise
+            if not handle._cancelled:
+                handle._run()
         if callbacks:
             self._play.stepped()
 
     def _jump(self) -> None:
         """Let time pass until a timer is due. With none, nothing will ever happen again."""
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        scheduled: list[asyncio.TimerHandle] = self._scheduled
         timers = [timer for timer in scheduled if not timer.cancelled()]
         if not timers:
             self._play.deadlock([where(task.title, task.get_coro()) for task in self.tasks if not task.done()])
         self._now = max(self._now, timers[0].when())
         due = bisect_right(timers, self._now, key=asyncio.TimerHandle.when)
-        self._ready.extend(timers[:due])  # type: ignore[attr-defined]
+        self._ready.extend(timers[:due])
         scheduled[:] = timers[due:]
 
     def state(self, *, ordered: bool) -> tuple[object, ...]:
         """What everything else in the state can be reached from."""
-        ready = list(self._ready)  # type: ignore[attr-defined]
-        tasks = [task for task in self.tasks if not task.done() or task._log_traceback]  # type: ignore[attr-defined]  # noqa: SLF001
-        timers = [timer for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
-        settings = self._exception_handler, self._task_factory  # type: ignore[attr-defined]
+        ready = list(self._ready)
+        tasks = [task for task in self.tasks if not task.done() or _is_unheard(task)]
+        timers = [timer for timer in self._scheduled if not timer.cancelled()]
+        settings = self._exception_handler, self._task_factory
         variables = _run_vars.get(self)
         if ordered:
             # What is kept in sets comes in the order of these numbers.
-            scopes = [(number, scope) for number, scope in _scopes.values() if scope._active]  # noqa: SLF001
+            scopes = [(number, scope) for number, scope in _scopes.values() if scope._active]
             numbers = len(self.tasks), [task.number for task in tasks], len(_scopes), scopes
             return self._now, tasks, ready, timers, settings, variables, numbers
         tasks.sort(key=_rank)
@@ -221,7 +234,7 @@ def _look_for_what_is_left(tasks: Sequence[_Task]) -> None:
     :raises LeftOverError: if a task is still there
     """
     for task in tasks:
-        if task.done() and task._log_traceback:  # type: ignore[attr-defined]  # noqa: SLF001 - nothing else tells
+        if task.done() and _is_unheard(task):
             raise UnhandledError(f"nobody has waited for {task.title}, which failed") from task.exception()
     # That of a generator which was dropped is the event loop's own.
     left = [task for task in tasks if not task.done() and type(task.get_coro()) not in STEPS]
@@ -229,15 +242,20 @@ def _look_for_what_is_left(tasks: Sequence[_Task]) -> None:
         raise LeftOverError([where(task.title, task.get_coro()) for task in left])
 
 
+def _is_unheard(task: Any) -> bool:
+    """Whether it has failed, and nobody has asked for its exception."""
+    return bool(task._log_traceback)
+
+
 def _abandon(loop: ExploredLoop) -> None:
     """Take what is left of a run apart, now: what the collector would run later would run in the middle of another."""
     for task in reversed(loop.tasks):
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        task._log_destroy_pending = False
         coroutine = task.get_coro()
         if not task.done():
             close(coroutine)
         # They have the same hashes in every run, and would be in each other's way in these tables.
-        asyncio._unregister_task(task)  # noqa: SLF001 - meant for who has tasks of their own
+        asyncio._unregister_task(task)
         _states().pop(task, None)
     loop.close()
     _scopes.clear()
@@ -245,7 +263,7 @@ def _abandon(loop: ExploredLoop) -> None:
 
 def _is_step(handle: events.Handle) -> bool:
     """Whether a callback is a step of a task."""
-    callback: Any = handle._callback  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to see it
+    callback: Any = handle._callback  # type: ignore[attr-defined]
     return isinstance(getattr(callback, "__self__", None), asyncio.Task)
 
 
@@ -255,12 +273,12 @@ def _rank(task: _Task) -> tuple[str, int]:
 
 def label(handle: events.Handle) -> str:
     """What a callback is called in stories and tapes: a step of a task has the name of the task."""
-    callback: Any = handle._callback  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to see it
+    callback: Any = handle._callback  # type: ignore[attr-defined]
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, _Task):
         return owner.title
     name = str(getattr(callback, "__qualname__", repr(callback)))
-    for about in (*(handle._args or ()), getattr(owner, "_host_task", None)):  # type: ignore[attr-defined]  # noqa: SLF001
+    for about in (*(handle._args or ()), getattr(owner, "_host_task", None)):
         if isinstance(about, _Task):
             return f"{name} of {about.title}"
     return name
@@ -272,12 +290,12 @@ def label(handle: events.Handle) -> str:
 def _read_future(found: Any) -> tuple[Any, ...]:
     done = found.done()
     return (
-        found._state,  # noqa: SLF001 - the state is what is asked for, here and below
-        found._callbacks,  # noqa: SLF001
-        found._result if done and found._state == "FINISHED" else None,  # noqa: SLF001
-        found._exception if done and found._state == "FINISHED" else None,  # noqa: SLF001
-        without_address(found._cancel_message),  # noqa: SLF001
-        found._log_traceback,  # noqa: SLF001
+        found._state,
+        found._callbacks,
+        found._result if done and found._state == "FINISHED" else None,
+        found._exception if done and found._state == "FINISHED" else None,
+        without_address(found._cancel_message),
+        found._log_traceback,
     )
 
 
@@ -289,7 +307,7 @@ def _read_plain_future(found: Any) -> tuple[Any, ...]:
 
 
 def _read_gathering(found: Any) -> tuple[Any, ...]:
-    return *_read_future(found), found._children, found._cancel_requested  # noqa: SLF001
+    return *_read_future(found), found._children, found._cancel_requested
 
 
 def _read_task(found: Any) -> tuple[Any, ...]:
@@ -302,8 +320,8 @@ def _read_task(found: Any) -> tuple[Any, ...]:
         _read_future(found),
         found.attributes,
         coroutine,
-        found._fut_waiter,  # noqa: SLF001
-        found._must_cancel,  # noqa: SLF001
+        found._fut_waiter,
+        found._must_cancel,
         found.cancelling(),
         contexts,
         _scope_of(found),
@@ -311,7 +329,7 @@ def _read_task(found: Any) -> tuple[Any, ...]:
 
 
 def _read_handle(found: Any) -> tuple[Any, ...]:
-    return found._callback, found._args, found._context, found._cancelled  # noqa: SLF001
+    return found._callback, found._args, found._context, found._cancelled
 
 
 def _read_timer(found: Any) -> tuple[Any, ...]:
@@ -328,7 +346,7 @@ def _scope_of(task: object) -> object:
 def _states() -> Any:
     from anyio._backends import _asyncio as backend  # noqa: PLC0415 - not before anyio runs on asyncio
 
-    return backend._task_states  # noqa: SLF001 - there is no other way to see them
+    return backend._task_states
 
 
 def _read_group(found: Any) -> tuple[Any, ...]:
@@ -340,13 +358,14 @@ def readings(*, ordered: bool) -> Mapping[type, Reading]:
     """How the objects of asyncio, and of anyio on it, are read."""
     from anyio._backends import _asyncio as backend  # noqa: PLC0415 - as above
 
-    gathering: Any = asyncio.tasks._GatheringFuture  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way
+    tasks: Any = asyncio.tasks
+    gathering = tasks._GatheringFuture
     loop: Any = asyncio.BaseEventLoop()
     waiting = asyncio.Future[Any](loop=loop).__await__()
     task: Any = asyncio.Task(_nothing(), loop=loop)
-    stepper = type(loop._ready.pop()._callback)  # noqa: SLF001 - there is no other way to see it
+    stepper = type(loop._ready.pop()._callback)
     loop.close()
-    task._log_destroy_pending = False  # noqa: SLF001
+    task._log_destroy_pending = False
     task.get_coro().close()
     return {
         _Task: _read_task,
@@ -368,12 +387,12 @@ def left_out(*, ordered: bool) -> LeftOut:
     """What says the same the other way round, and reasons that are made of addresses."""
     from anyio._backends import _asyncio as backend  # noqa: PLC0415 - as above
 
-    inside = set() if ordered else {"_child_scopes", "_tasks"}
+    inside = set[str]() if ordered else {"_child_scopes", "_tasks"}
     return {
         backend.CancelScope: frozenset({"_cancel_reason", *inside}),
         backend.TaskState: frozenset({"parent_id"}),
         # Known from the first wait on.
-        mixins._LoopBoundMixin: frozenset({"_loop"}),  # noqa: SLF001 - what they have in common
+        mixins._LoopBoundMixin: frozenset({"_loop"}),
     }
 
 
@@ -384,7 +403,7 @@ _scopes: dict[int, tuple[int, Any]] = {}
 
 
 @contextmanager
-def prepared() -> Iterator[None]:
+def prepared() -> Generator[None, None, None]:
     """Have anyio go through its cancel scopes in an order that is the same in every run, and not by address."""
     from anyio._backends import _asyncio as backend  # noqa: PLC0415 - as above
 
@@ -400,7 +419,7 @@ def prepared() -> Iterator[None]:
 def _hash_of_scope(found: Any) -> int:
     known = _scopes.get(id(found))
     if known is None:
-        if not isinstance(events._get_running_loop(), ExploredLoop):  # noqa: SLF001 - without raising if there is none
+        if not isinstance(events._get_running_loop(), ExploredLoop):
             return object.__hash__(found)
         known = _scopes[id(found)] = len(_scopes), found
     return known[0]

@@ -48,51 +48,58 @@ class Graph:
             inside = set(part)
             edges = [ran for node in part for after, ran in node.following.items() if after in inside]
             ran = set[str]().union(*edges)
-            if edges and frozenset.intersection(*(node.ready for node in part)) <= ran:
+            if edges and frozenset[str].intersection(*(node.ready for node in part)) <= ran:
                 return sorted(ran), part[-1].taken[: part[-1].length]
         return None
 
     def _parts(self) -> Iterator[list[Node]]:
         """The strongly connected parts; Tarjan's algorithm, without recursion."""
-        index: dict[Node, int] = {}
-        lowest: dict[Node, int] = {}
-        stack: list[Node] = []
-        on_stack: set[Node] = set()
+        walk = _Walk()
         for root in self._nodes.values():
-            if root in index:
-                continue
-            path: list[tuple[Node, Iterator[Node]]] = []
-            self._enter(root, path, index, lowest, stack, on_stack)
-            while path:
-                node, following = path[-1]
-                for after in following:
-                    if after not in index:
-                        self._enter(after, path, index, lowest, stack, on_stack)
-                        break
-                    if after in on_stack:
-                        lowest[node] = min(lowest[node], index[after])
-                else:
-                    path.pop()
-                    if path:
-                        above = path[-1][0]
-                        lowest[above] = min(lowest[above], lowest[node])
-                    if lowest[node] == index[node]:
-                        part = [stack.pop()]
-                        while part[-1] is not node:
-                            part.append(stack.pop())
-                        on_stack.difference_update(part)
-                        yield part
+            if root not in walk.index:
+                yield from walk.from_root(root)
 
-    @staticmethod
-    def _enter(
-        node: Node,
-        path: list[tuple[Node, Iterator[Node]]],
-        index: dict[Node, int],
-        lowest: dict[Node, int],
-        stack: list[Node],
-        on_stack: set[Node],
-    ) -> None:
-        index[node] = lowest[node] = len(index)
-        stack.append(node)
-        on_stack.add(node)
-        path.append((node, iter(node.following)))
+
+@define(eq=False)
+class _Walk:
+    """Tarjan's algorithm, as far as it has come.
+
+    :ivar index: the nodes that it has entered, with their numbers in that order
+    :ivar lowest: the lowest number that can be reached from a node
+    :ivar path: where it is, with what is still to be followed from each node
+    :ivar stack: the nodes whose part is not complete
+    """
+
+    index: dict[Node, int] = field(factory=dict[Node, int])
+    lowest: dict[Node, int] = field(factory=dict[Node, int])
+    path: list[tuple[Node, Iterator[Node]]] = field(factory=list[tuple[Node, Iterator[Node]]])
+    stack: dict[Node, None] = field(factory=dict[Node, None])
+
+    def from_root(self, root: Node) -> Iterator[list[Node]]:
+        self._enter(root)
+        while self.path:
+            node, following = self.path[-1]
+            for after in following:
+                if after not in self.index:
+                    self._enter(after)
+                    break
+                if after in self.stack:
+                    self.lowest[node] = min(self.lowest[node], self.index[after])
+            else:
+                yield from self._leave(node)
+
+    def _enter(self, node: Node) -> None:
+        self.index[node] = self.lowest[node] = len(self.index)
+        self.stack[node] = None
+        self.path.append((node, iter(node.following)))
+
+    def _leave(self, node: Node) -> Iterator[list[Node]]:
+        self.path.pop()
+        if self.path:
+            above = self.path[-1][0]
+            self.lowest[above] = min(self.lowest[above], self.lowest[node])
+        if self.lowest[node] == self.index[node]:
+            part = [self.stack.popitem()[0]]
+            while part[-1] is not node:
+                part.append(self.stack.popitem()[0])
+            yield part

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from asyncio import events
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from random import Random
@@ -24,6 +24,7 @@ from .state import LeftOut, StateReader
 from .tape import Tape
 
 _BACKENDS = {"asyncio": "asyncio_loop", "trio": "trio_hook"}
+
 
 class ExplorationFailure(AssertionError):
     """A run of a scenario went wrong. Its ``__cause__`` is what came out, or what was found.
@@ -215,7 +216,7 @@ def _tell(scenario: Scenario, backend: str, play: Play, runner: Runner) -> Explo
 
 
 @contextmanager
-def undisturbed(backend: str) -> Iterator[None]:
+def undisturbed(backend: str) -> Generator[None, None, None]:
     """No collector in the middle of a run, and no complaints about coroutines that were dropped with their run.
 
     :raises RuntimeError: if an event loop is running here

@@ -5,9 +5,10 @@ from __future__ import annotations
 import reprlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
+from unittest.mock import patch
 
 from attrs import define, field, frozen
 
@@ -52,8 +53,8 @@ class UnreadableStateError(Exception):
         self.found = found
         kind = type(found)
         super().__init__(
-            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {reprlib.repr(found)}; explore with "
-            f"merge=False, or name the attribute that holds it in `not_state` of its class"
+            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {reprlib.repr(found)}; "
+            f"explore with merge=False, or name the attribute that holds it in `not_state` of its class"
         )
 
 
@@ -62,9 +63,9 @@ class UnreproducibleError(Exception):
 
     def __init__(self, before: Sequence[str], now: Sequence[str]) -> None:
         super().__init__(
-            f"a run cannot be repeated: at the same point it could go on with {', '.join(before) or 'nothing'}, and now "
-            f"with {', '.join(now) or 'nothing'}; the scenario depends on something that it does not start afresh, like "
-            f"a module global or an address"
+            f"a run cannot be repeated: at the same point it could go on with {', '.join(before) or 'nothing'}, and "
+            f"now with {', '.join(now) or 'nothing'}; the scenario depends on something that it does not start afresh, "
+            f"like a module global or an address"
         )
 
 
@@ -180,14 +181,15 @@ class Play(ABC):
         except Abandoned:
             pass
         except UnreadableStateError as exc:
-            # Its traceback holds the run, which is over.
-            raise exc.with_traceback(None) from exc.__cause__
+            # Their tracebacks hold the run, which is over.
+            cause = exc.__cause__ and exc.__cause__.with_traceback(None)
+            raise exc.with_traceback(None) from cause
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseExceptionGroup as exc:
-            interrupts = exc.subgroup((KeyboardInterrupt, SystemExit))
-            if interrupts is not None:
-                raise next(_leaves(interrupts)) from exc
+            for each in _leaves(exc):
+                if isinstance(each, (KeyboardInterrupt, SystemExit)):
+                    raise each from exc
             self.violated(exc)
         except BaseException as exc:  # noqa: BLE001 - whatever comes out of a run is what was found
             self.violated(exc)
@@ -342,7 +344,7 @@ def close(coroutine: Any) -> None:
         pass
 
 
-def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+def _leaves(group: Any) -> Iterator[BaseException]:
     for each in group.exceptions:
         if isinstance(each, BaseExceptionGroup):
             yield from _leaves(each)
@@ -351,7 +353,7 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
 
 
 @contextmanager
-def _no_threads(play: Play) -> Iterator[None]:
+def _no_threads(play: Play) -> Generator[None, None, None]:
     """No thread is started by what runs here. Other threads may do what they like."""
     start, here = threading.Thread.start, threading.get_ident()
 
@@ -362,8 +364,5 @@ def _no_threads(play: Play) -> Iterator[None]:
         play.give_up(error)
         raise error
 
-    threading.Thread.start = refuse  # type: ignore[method-assign]
-    try:
+    with patch.object(threading.Thread, "start", refuse):
         yield
-    finally:
-        threading.Thread.start = start  # type: ignore[method-assign]

@@ -1,18 +1,22 @@
 """Reads everything that a run may still depend on, so that two runs that have come to the same state are known to have.
 
 A state is what a pickler would write of it: everything that can be reached from the tasks, the event loop and the
-scripted world, in one canonical order, each object once and referred to from then on. Suspended coroutines are read with
-their position, their variables and what lies on their stacks. Two equal fingerprints mean two states that go on alike,
-as far as the program depends on what it holds.
+scripted world, in one canonical order, each object once and referred to from then on. Suspended coroutines are read
+with their position, their variables and what lies on their stacks. Two equal fingerprints mean two states that go on
+alike, as far as the program depends on what it holds.
 
-Not read, because hardly any program depends on it: addresses and the orders that follow from them, tracebacks, the texts
-of cancellations, names of tasks, settings of loggers, and which of two equal module-level lists or dicts is meant. Not
-read either, because they are the same in every run of a scenario that starts everything afresh: module globals, and the
-attributes of classes and functions that can be imported. A scenario that keeps in these what it does must be explored
-without merging.
+Not read, because hardly any program depends on it: addresses and the orders that follow from them, tracebacks, the
+texts of cancellations, names of tasks, settings of loggers, which of two equal module-level lists or dicts is meant,
+and attributes that somebody sets on a plain future of asyncio. Not read either, because they are the same in every run
+of a scenario that starts everything afresh: module globals, and the attributes of classes that can be imported. A
+scenario that keeps in these what it does must be explored without merging.
 
 An object that cannot be read is refused: a state that is read by halves would merge what is not the same.
 """
+
+# What is read here can be anything.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
 
 from __future__ import annotations
 
@@ -32,13 +36,15 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextvars import Context, ContextVar, Token
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import PurePath
 from pickle import PickleError
 from random import Random, SystemRandom
 from typing import Any, TypeAlias
+
+from anyio import TaskInfo
 
 from .play import Play, UnreadableStateError
 
@@ -58,8 +64,8 @@ class StateReader:
     """
 
     def __init__(self, readings: Mapping[type, Reading], left_out: LeftOut) -> None:
-        # A lock that keeps threads apart is no state of a program without them.
-        self._left_out = {cached_property: frozenset({"lock"}), **left_out}
+        # A lock that keeps threads apart is no state of a program without them, and addresses are none of any.
+        self._left_out = {cached_property: frozenset({"lock"}), TaskInfo: frozenset({"id", "parent_id"}), **left_out}
         self._readings: dict[type, Reading] = dict(readings)
         self._reducers: dict[type, Callable[[Any], Any]] = {}
         #: By address, what is the same in every run, with its number. Keeping it is what keeps its address.
@@ -148,14 +154,14 @@ class StateReader:
 
     def _reading(self, kind: type) -> Reading:
         """How to see what is inside an instance."""
-        for base in kind.__mro__:
-            read = self._readings.get(base) or _READINGS.get(base)
+        for known in kind.__mro__:
+            read = self._readings.get(known) or _READINGS.get(known)
             if read is not None:
-                return self._and_attributes(kind, base, read)
+                return self._and_attributes(kind, known, read)
         if _is_transparent(kind):
             return self._by_attributes(kind, kind.__mro__)
-        base = next(base for base in kind.__mro__ if not _is_written_in_python(base))
-        if base.__reduce__ is object.__reduce__:
+        base: Any = next(base for base in kind.__mro__ if not _is_written_in_python(base))
+        if base.__reduce__ is _OBJECT.__reduce__:
             return _refuse
         return self._and_attributes(kind, base, partial(_by_reduction, base))
 
@@ -203,23 +209,31 @@ class StateReader:
 
     def _reduce_class(self, found: type) -> Reduced:
         if not _is_local(found):
-            return _mark, (self.number(found),)
+            return self._reduce_constant(found)
         own = {name: value for name, value in vars(found).items() if name not in _ABOUT_CLASSES}
         self._later.append((found.__bases__, own))
         return _mark, (found.__module__, found.__qualname__)
 
     def _reduce_function(self, found: types.FunctionType) -> Reduced:
-        self._later.append((found.__closure__, found.__defaults__, found.__kwdefaults__, found.__dict__))
-        return _mark, (self.number(found.__code__),)
+        held = found.__closure__, found.__defaults__, found.__kwdefaults__, found.__dict__ or None
+        if held == _NOTHING_HELD:
+            return _mark, (self.number(found.__code__), False)
+        self._later.append(held)
+        return _mark, (self.number(found.__code__), True)
 
     def _reduce_constant(self, found: object) -> Reduced:
-        return _mark, (self.number(found),)
+        # Not what an instance of it would be, if it is a class: of that there is more to be written later.
+        return _mark, (self.number(found), None)
 
 
 class _Writer(pickle.Pickler):
     def __init__(self, file: BytesIO, reader: StateReader) -> None:
         super().__init__(file, 5)
-        self.reducer_override = reader.reduce
+        self.reducer_override = reader.reduce  # type: ignore[method-assign]
+
+
+#: Of a function: its closure, defaults, keyword defaults, and attributes.
+_NOTHING_HELD = (None, None, None, None)
 
 
 class _Unset:
@@ -249,7 +263,7 @@ def _refuse(found: object) -> Any:
     raise UnreadableStateError(found)
 
 
-def _by_reduction(base: type, found: Any) -> Any:
+def _by_reduction(base: Any, found: Any) -> Any:
     """What copies are made from, by the word of a class that is written in C."""
     try:
         reduced = base.__reduce_ex__(found, 5)
@@ -269,7 +283,8 @@ def _attributes(found: object) -> dict[str, Any]:
     return object.__getattribute__(found, "__dict__")  # type: ignore[no-any-return]
 
 
-_PLAIN_ACCESS = (object.__getattribute__, BaseException.__getattribute__)
+_OBJECT: Any = object
+_PLAIN_ACCESS: tuple[Any, ...] = (object.__getattribute__, BaseException.__getattribute__)
 
 
 def _is_local(kind: type) -> bool:
@@ -373,7 +388,7 @@ _CONTENTS: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     float: float.__float__,
     bytes: lambda found: bytes.__getitem__(found, slice(None)),
-    complex: complex.__getnewargs__,
+    complex: lambda found: (found.real, found.imag),
 }
 
 
@@ -389,7 +404,7 @@ def _suspended(code: str, frame: str, awaited: str, running: str = "__class__") 
         bound, own = stopped.f_locals, get_code(found)
         # The collector is shown the variables and the stack: the iterators of loops, what `with` has still to leave,
         # the awaitable. It is not shown which variables are unbound, hence their names.
-        names = _names(tuple(bound))
+        place = _place(own, tuple(bound))
         if type(bound) is dict:
             # A copy, which the frame keeps, and with it what its variables have held.
             bound.clear()
@@ -406,7 +421,7 @@ def _suspended(code: str, frame: str, awaited: str, running: str = "__class__") 
             # One that is awaited has begun and not ended; of another one that could not be told.
             step = get_awaited(found)
             held = [tuple(gc.get_referents(each)) if each is step else each for each in held]
-        return own, stopped.f_lasti, names, held, get_running(found)
+        return place, stopped.f_lasti, held, get_running(found)
 
     return read
 
@@ -415,11 +430,16 @@ def _suspended(code: str, frame: str, awaited: str, running: str = "__class__") 
 STEPS: set[type] = set()
 
 
-@cache
-def _names(bound: tuple[str, ...]) -> int:  # noqa: ARG001 - the cache is what tells them apart
-    return next(_numbers)
+def _place(code: types.CodeType, bound: tuple[str, ...]) -> int:
+    """The number of a function with the names of those of its variables that are bound."""
+    known = _places.get((id(code), bound))
+    if known is None:
+        known = _places[id(code), bound] = next(_numbers), code
+    return known[0]
 
 
+#: With the code, which keeps its address as long as it is kept.
+_places: dict[tuple[int, tuple[str, ...]], tuple[int, types.CodeType]] = {}
 _numbers = itertools.count()
 
 
@@ -442,7 +462,14 @@ def _read_iterator(found: Any) -> tuple[Any, ...]:
         return over, next(_numbers)
 
 
-_READINGS: dict[type, Reading] = {
+def _read_proxy(found: Any) -> object:
+    try:
+        return found.__reduce_ex__.__self__
+    except ReferenceError:
+        return None
+
+
+_READINGS: dict[Any, Reading] = {
     types.CoroutineType: _suspended("cr_code", "cr_frame", "cr_await"),
     types.GeneratorType: _suspended("gi_code", "gi_frame", "gi_yieldfrom"),
     types.AsyncGeneratorType: _suspended("ag_code", "ag_frame", "ag_await", "ag_running"),
@@ -463,16 +490,19 @@ _READINGS: dict[type, Reading] = {
     type({}.items()): gc.get_referents,
     **{
         type(iterator): _read_iterator
-        for empty in ({}, OrderedDict[Any, Any]())
+        for empty in (dict[Any, Any](), OrderedDict[Any, Any]())
         for view in (empty.keys(), empty.values(), empty.items())
         for iterator in (iter(view), reversed(view))
     },
     type(iter(set[Any]())): _read_iterator,
+    deque: lambda found: (list(deque.__iter__(found)), found.maxlen),
     # Whether it has changed since they began, they do not show.
     type(iter(deque[Any]())): _refuse,
     type(reversed(deque[Any]())): _refuse,
     Context: _read_context,
     Token: _read_token,
+    weakref.ProxyType: _read_proxy,
+    weakref.CallableProxyType: _read_proxy,
     weakref.ReferenceType: lambda found: (found(), found.__callback__),
     PurePath: str,
     SystemRandom: _refuse,

@@ -57,7 +57,9 @@ class Tape:
         for point, way in taken:
             ways[point] = way
         steps = int(found["steps"]) if found["steps"] else Limits().steps
-        return cls(found["backend"], Limits(int(found["cancellations"]), int(found["failures"]), steps=steps), tuple(ways))
+        return cls(
+            found["backend"], Limits(int(found["cancellations"]), int(found["failures"]), steps=steps), tuple(ways)
+        )
 
     def __str__(self) -> str:
         ways = ",".join(f"{point}={way}" for point, way in enumerate(self.ways) if way)

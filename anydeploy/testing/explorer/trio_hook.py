@@ -4,25 +4,31 @@ Where trio shuffles the tasks that can run, all but the chosen one are put back.
 :class:`trio.testing.MockClock` that jumps to the next deadline when nothing can run.
 """
 
+# The insides of trio are what is to be seen here, and there is no public way to see them.
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
 
 import trio
 from anyio.lowlevel import _run_vars
-from trio import _threads
-from trio._core import _run as internals
 from trio.testing import MockClock
 
 from .. import choices
 from .play import Play, ThreadError, close
 from .state import LeftOut, Reading, no_state
 from .stories import where
+
+_threads: Any = import_module("trio._threads")
+_internals: Any = import_module("trio._core._run")
 
 
 class _Stop(BaseException):
@@ -59,7 +65,7 @@ class ExploredRunner:
         return 1.0
 
     def _leave_one(self, batch: list[Any]) -> None:
-        runner = self._runner = internals.GLOBAL_RUN_CONTEXT.runner
+        runner = self._runner = _internals.GLOBAL_RUN_CONTEXT.runner
         if self._running:
             self._running = False
             self._play.stepped()
@@ -98,7 +104,7 @@ class ExploredRunner:
         runner = self._runner
         queue = runner.entry_queue
         token = runner.trio_token
-        variables = runner._locals, None if token is None else _run_vars.get(token)  # noqa: SLF001 - beside tasks
+        variables = runner._locals, None if token is None else _run_vars.get(token)
         return self._clock.current_time(), tasks, ready, variables, queue.queue, queue.idempotent_queue
 
     def _explored(self) -> list[Any]:
@@ -137,7 +143,7 @@ _TRIO = str(Path(trio.__file__).parent)
 
 
 def _number(task: Any) -> int:
-    return task._counter  # type: ignore[no-any-return]  # noqa: SLF001 - what trio itself sorts by
+    return int(task._counter)
 
 
 def _rank(task: Any) -> tuple[str, int]:
@@ -169,11 +175,10 @@ def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
 
 
 @contextmanager
-def _hooked(explored: ExploredRunner) -> Iterator[None]:
-    before = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r  # noqa: SLF001 - the hook
-    internals._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001
-    internals._r = explored  # type: ignore[assignment]  # noqa: SLF001
-
+def _hooked(explored: ExploredRunner) -> Generator[None, None, None]:
+    before = _internals._ALLOW_DETERMINISTIC_SCHEDULING, _internals._r
+    _internals._ALLOW_DETERMINISTIC_SCHEDULING = True
+    _internals._r = explored
 
     def refuse(*_: object, **__: object) -> NoReturn:
         error = ThreadError()
@@ -185,7 +190,7 @@ def _hooked(explored: ExploredRunner) -> Iterator[None]:
         with patch.object(_threads, "start_thread_soon", refuse):
             yield
     finally:
-        internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r = before  # type: ignore[misc]  # noqa: SLF001
+        _internals._ALLOW_DETERMINISTIC_SCHEDULING, _internals._r = before
 
 
 def _abandon(tasks: list[Any]) -> None:
@@ -194,11 +199,11 @@ def _abandon(tasks: list[Any]) -> None:
         close(task.coro)
         for nursery in task.child_nurseries:
             # Or it complains, when it is collected, that it was not left.
-            nursery._children.clear()  # noqa: SLF001
+            nursery._children.clear()
 
 
 @contextmanager
-def prepared() -> Iterator[None]:
+def prepared() -> Generator[None, None, None]:
     """There is nothing to prepare: it has an order for what is ready at once."""
     yield
 
@@ -214,26 +219,26 @@ def _read_task(found: Any) -> tuple[Any, ...] | None:
         found.parent_nursery,
         found.coro,
         found.context,
-        found._next_send_fn,  # noqa: SLF001 - the state is what is asked for, here and below
-        found._next_send,  # noqa: SLF001
-        found._abort_func,  # noqa: SLF001
+        found._next_send_fn,
+        found._next_send,
+        found._abort_func,
         found.custom_sleep_data,
         found.child_nurseries,
-        found._eventual_parent_nursery,  # noqa: SLF001
-        found._cancel_status,  # noqa: SLF001
+        found._eventual_parent_nursery,
+        found._cancel_status,
     )
 
 
 def _read_nursery(found: Any) -> tuple[Any, ...]:
     return (
-        found._parent_task,  # noqa: SLF001
-        sorted(found._children, key=_rank),  # noqa: SLF001
+        found._parent_task,
+        sorted(found._children, key=_rank),
         found.cancel_scope,
-        found._pending_excs,  # noqa: SLF001
-        found._nested_child_running,  # noqa: SLF001
-        found._parent_waiting_in_aexit,  # noqa: SLF001
-        found._pending_starts,  # noqa: SLF001
-        found._closed,  # noqa: SLF001
+        found._pending_excs,
+        found._nested_child_running,
+        found._parent_waiting_in_aexit,
+        found._pending_starts,
+        found._closed,
     )
 
 
@@ -242,16 +247,16 @@ def _read_cancelled(found: Any) -> tuple[Any, ...]:
 
 
 def _read_limiter(found: Any) -> tuple[Any, ...]:
-    tasks = sorted((each for each in found._borrowers if isinstance(each, trio.lowlevel.Task)), key=_rank)  # noqa: SLF001
-    others = [each for each in found._borrowers if not isinstance(each, trio.lowlevel.Task)]  # noqa: SLF001
-    return tasks, others, found._lot, found._total_tokens, found._pending_borrowers  # noqa: SLF001
+    tasks = sorted((each for each in found._borrowers if isinstance(each, trio.lowlevel.Task)), key=_rank)
+    others = [each for each in found._borrowers if not isinstance(each, trio.lowlevel.Task)]
+    return tasks, others, found._lot, found._total_tokens, found._pending_borrowers
 
 
 def _read_event(found: Any) -> tuple[Any, ...]:
-    return found.is_set(), sorted(found._tasks, key=_rank)  # noqa: SLF001
+    return found.is_set(), sorted(found._tasks, key=_rank)
 
 
-def readings(*, ordered: bool) -> Mapping[type, Reading]:
+def readings(*, ordered: bool) -> Mapping[type, Reading]:  # noqa: ARG001 - trio has an order of its own
     """How the objects of trio are read."""
     return {
         trio.lowlevel.Task: _read_task,
@@ -259,14 +264,14 @@ def readings(*, ordered: bool) -> Mapping[type, Reading]:
         trio.Event: _read_event,
         trio.Cancelled: _read_cancelled,
         trio.CapacityLimiter: _read_limiter,
-        internals.Runner: no_state,
+        _internals.Runner: no_state,
         MockClock: no_state,
     }
 
 
-def left_out(*, ordered: bool) -> LeftOut:
+def left_out(*, ordered: bool) -> LeftOut:  # noqa: ARG001 - likewise
     """What says the same the other way round, and reasons that are made of addresses."""
     return {
-        internals.CancelStatus: frozenset({"_children", "_tasks"}),
+        _internals.CancelStatus: frozenset({"_children", "_tasks"}),
         trio.CancelScope: frozenset({"_cancel_reason"}),
     }

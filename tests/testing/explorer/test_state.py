@@ -9,7 +9,7 @@ import array
 import asyncio
 import collections
 import contextvars
-import datetime
+import datetime as dt
 import decimal
 import enum
 import functools
@@ -23,6 +23,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -87,7 +88,7 @@ class FrozenLike(frozenset[Any]):
     value: Any
 
 
-class TupleLike(tuple[Any, ...]):
+class TupleLike(tuple[Any, ...]):  # noqa: SLOT001 - with attributes
     value: Any
 
 
@@ -98,7 +99,7 @@ class IntLike(int):
         return 0
 
 
-class StrLike(str):
+class StrLike(str):  # noqa: SLOT000 - with attributes
     value: Any
 
     def __str__(self) -> str:
@@ -415,7 +416,7 @@ CASES: dict[str, tuple[Callable[[], Any], Put, Get]] = {
     "attributes of a class with slots": (Both, lambda box, value: setattr(box, "other", value), lambda box: box.other),
     "attrs": (Record, set_value, get_value),
     "frozen attrs": (dict, lambda box, value: box.update(it=Frozen(value)), lambda box: box["it"].value),
-    "instance of a local class": (lambda: local_class()(), set_value, get_value),
+    "instance of a local class": (local_class(), set_value, get_value),
     "attribute of a local class": (local_class, set_value, get_value),
     "slots of a local class": (local_slots, set_value, get_value),
     "local class with something left out": (local_left_out, set_value, get_value),
@@ -460,12 +461,12 @@ CASES: dict[str, tuple[Callable[[], Any], Put, Get]] = {
     "order of a dict": (
         dict,
         lambda box, value: box.setdefault(value, None),
-        lambda box: tuple(box),
+        tuple,
     ),
     "OrderedDict": (
         lambda: collections.OrderedDict({1: 1, 2: 2}),
-        lambda box, value: box.move_to_end(value),
-        lambda box: tuple(box),
+        collections.OrderedDict.move_to_end,
+        tuple,
     ),
     "ChainMap": (collections.ChainMap, put_item, get_item),
     "UserDict": (collections.UserDict, put_item, get_item),
@@ -509,6 +510,21 @@ CASES: dict[str, tuple[Callable[[], Any], Put, Get]] = {
         lambda box, value: box.update(it=box[value]),
         lambda box: box["it"] is box[1],
     ),
+    "which is the class": (
+        dict,
+        lambda box, value: box.update(it=[Plain, Plain()] if value == 1 else [Plain(), Plain]),
+        lambda box: box["it"][0] is Plain,
+    ),
+    "which is the function": (
+        lambda: {"it": [local_function(), local_function()]},
+        lambda box, value: (vars(box["it"][2 - value]).clear(), vars(box["it"][value - 1]).update(value=1)),
+        lambda box: tuple(len(vars(each)) for each in box["it"]),
+    ),
+    "which is the code": (
+        dict,
+        lambda box, value: box.update(it=[closure, closure.__code__][:: 3 - 2 * value]),
+        lambda box: box["it"][0] is closure,
+    ),
     "silent to picklers": (Silent, set_value, get_value),
     "secretive": (Secretive, set_value, get_value),
     "cached property": (
@@ -541,7 +557,11 @@ CASES: dict[str, tuple[Callable[[], Any], Put, Get]] = {
     ),
     "generator": (generator, lambda box, value: box.send(value), next),
     "coroutine": (dict, coroutine, lambda box: finish(box["it"])),
-    "cell": (lambda: types.CellType(0), lambda box, value: setattr(box, "cell_contents", value), lambda b: b.cell_contents),
+    "cell": (
+        lambda: types.CellType(0),
+        lambda box, value: setattr(box, "cell_contents", value),
+        lambda b: b.cell_contents,
+    ),
     "context": (lambda: {"it": contextvars.copy_context()}, run_in, lambda box: box["it"][VARIABLE]),
     "token": (make_token, use_token, token_used),
     "weak reference": (lambda: {1: Plain(), 2: Plain()}, put_weak, lambda box: box["it"]() is box[1]),
@@ -560,13 +580,13 @@ CASES: dict[str, tuple[Callable[[], Any], Put, Get]] = {
     "decimal": (dict, lambda box, value: box.update(it=decimal.Decimal(value)), lambda box: int(box["it"])),
     "datetime": (
         dict,
-        lambda box, value: box.update(it=datetime.datetime(2000, 1, value)),
+        lambda box, value: box.update(it=dt.date(2000, 1, value)),
         lambda box: box["it"].day,
     ),
     "random": (
         lambda: random.Random(0),
-        lambda box, value: box.seed(value),
-        lambda box: box.random(),
+        random.Random.seed,
+        random.Random.random,
     ),
     "list iterator": iterated(lambda: iter([1, 2, 3, 4])),
     "tuple iterator": iterated(lambda: iter((1, 2, 3, 4))),
@@ -625,7 +645,7 @@ UNREADABLE: dict[str, Callable[[], Any]] = {
     "condition": threading.Condition,
     "thread-local": threading.local,
     "socket": socket.socket,
-    "file": lambda: open(__file__),  # noqa: SIM115
+    "file": lambda: Path(__file__).open(),  # noqa: SIM115
     "buffer": io.BytesIO,
     "text buffer": io.StringIO,
     "array": lambda: array.array("b", b"1"),
@@ -633,7 +653,7 @@ UNREADABLE: dict[str, Callable[[], Any]] = {
     "deque iterator": lambda: iter(collections.deque([1, 2])),
     "reversed deque": lambda: reversed(collections.deque([1, 2])),
     "local cache": lambda: functools.lru_cache(lambda: 1),
-    "future with attributes": lambda: FutureLike(),
+    "future with attributes": FutureLike,
     "step of a generator": lambda: agenerate().__anext__(),
     "pairs": lambda: itertools.pairwise([1, 2]),
     "system random": random.SystemRandom,
@@ -755,7 +775,7 @@ class Scenes:
             await idle()
             yield number
 
-        return [each async for each in generate()][0]
+        return await anext(generate())
 
     @staticmethod
     async def comprehension(first: Callable[[], int]) -> object:
