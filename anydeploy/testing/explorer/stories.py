@@ -34,7 +34,7 @@ def _first(found: Any, *names: str) -> Any:
 
 
 def _short(path: str) -> str:
-    return path.rpartition("site-packages/")[2]
+    return "/".join(Path(path).parts[-2:])
 
 
 #: What is of no interest to who wants to know where a task of theirs stands.

@@ -28,12 +28,13 @@ def outcomes(
     bound: int | None = None,
     cancellations: int = 0,
     failures: int = 0,
+    callbacks: bool = False,
     most: int = 100_000,
 ) -> tuple[set[object], int]:
     """What the scenario recorded and how it failed, in all its runs, and their number."""
     module: Any = import_module(f"anydeploy.testing.explorer.{'trio_hook' if backend == 'trio' else 'asyncio_loop'}")
     reader = _reader(module, ordered=bound is not None) if merge else None
-    search = Search(Limits(cancellations, failures, bound), reader)
+    search = Search(Limits(cancellations, failures, bound, callbacks=callbacks), reader)
     _recorded.clear()
     with undisturbed(backend):
         while not search.complete and search.schedules < most:
