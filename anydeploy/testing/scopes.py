@@ -48,7 +48,8 @@ class Scope:
 
         :param options: of :class:`~anydeploy.testing.scripted.Script`
         """
-        script = Script(*self._configs(), **{"may_fail": True, **options})
+        options.setdefault("may_fail", True)
+        script = Script(*self._configs(), **options)
 
         async def run() -> None:
             script.restart()
