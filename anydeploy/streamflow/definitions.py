@@ -32,12 +32,10 @@ class Translator:
 
     :ivar config: that of the StreamFlow context: the file
     :ivar retries: for those that do not say
-    :ivar definitions: the latest translation of each name
     """
 
     config: Mapping[str, Any]
     retries: int
-    definitions: dict[str, DeploymentConfig] = field(factory=dict[str, DeploymentConfig])
     #: The names for which it was said that their ``wraps`` has no effect.
     _warned: set[str] = field(factory=set[str])
 
@@ -46,7 +44,7 @@ class Translator:
 
         :raises InvalidConfigError: if that is wrong
         """
-        translation = self.definitions[config.name] = attrs.evolve(
+        return attrs.evolve(
             self._own(config.name),
             type=config.type,
             config=cast("dict[str, Any]", plain(config.config)),
@@ -54,7 +52,6 @@ class Translator:
             lazy=config.lazy,
             wraps=self._wraps(config),
         )
-        return translation
 
     def known(self) -> Iterator[DeploymentConfig]:
         """Those that others may wrap: all that are in the file, and the one that StreamFlow has by itself.

@@ -10,7 +10,7 @@ from attrs import define, field
 from streamflow.log_handler import logger
 
 from ..config import DeploymentConfig
-from ..exceptions import DeployError, UndeployError
+from ..exceptions import DeployError, UndeployError, WorkflowDefinitionException
 from ..manager import DefaultDeploymentManager
 from .signals import hold
 
@@ -32,10 +32,12 @@ class Host:
 
     Until that task has made its first step nothing is up, and what is asked for waits for it.
 
+    :ivar definitions: by name, those that the manager goes by
     :ivar left: what could not be taken down in the end
     """
 
     manager: DefaultDeploymentManager
+    definitions: dict[str, DeploymentConfig]
     left: ExceptionGroup[UndeployError] | None = None
     _task: Task[None] = field(init=False)
     _entered: Event = field(init=False, factory=Event)
@@ -57,7 +59,10 @@ class Host:
             await self._entered.wait()
             if early.withdrawn:
                 raise DeployError(early.name, "was undeployed before it was up")
-        await self.manager.deploy(config)
+        if isinstance(config, str):
+            await self.manager.deploy(config)
+        else:
+            await self._deploy(config)
 
     async def undeploy(self, name: str) -> None:
         """:meth:`DefaultDeploymentManager.undeploy`."""
@@ -83,6 +88,19 @@ class Host:
             await asyncio.wait([self._task])
         if self.left is not None:
             raise self.left.derive(self.left.exceptions)
+
+    async def _deploy(self, config: DeploymentConfig) -> None:
+        before = self.definitions.get(config.name)
+        self.definitions[config.name] = config
+        try:
+            await self.manager.deploy(config)
+        except WorkflowDefinitionException:
+            # Refused before the first await, so nobody else has come in between.
+            if before is None:
+                del self.definitions[config.name]
+            else:
+                self.definitions[config.name] = before
+            raise
 
     async def _withdraw(self, early: list[_Early]) -> None:
         for each in early:

@@ -87,13 +87,13 @@ class AnydeployDeploymentManager(DeploymentManager):
 
     def get_connector(self, deployment_name: str) -> StreamFlowConnector | None:
         """The connector of a deployment that is live, or lazy and deployed; None for any other name (rules R1, R2)."""
-        source = self._host.manager.get_connector(deployment_name) if self._host is not None else None
-        if source is None:
+        if self._host is None or (source := self._host.manager.get_connector(deployment_name)) is None:
             return None
         # Kept while it is hidden: the same life may be shown again.
         known = self._handles.get(deployment_name)
         if known is None or known[0] is not source:
-            known = self._handles[deployment_name] = (source, self._handle(source))
+            handle = Handle(source, self._host.definitions[deployment_name].config)
+            known = self._handles[deployment_name] = (source, handle)
         return known[1]
 
     async def undeploy(self, deployment_name: str) -> None:
@@ -128,20 +128,18 @@ class AnydeployDeploymentManager(DeploymentManager):
             with translated():
                 await self._host.close()
 
-    def _handle(self, source: Connector) -> Handle:
-        return Handle(source, self._translator.definitions[source.deployment_name].config)
-
     def _start(self) -> Host:
+        definitions = {config.name: config for config in self._translator.known()}
         manager = DefaultDeploymentManager(
-            self._translator.known(),
+            definitions,
             connector_types=HostedTypes(),
             config_dir=_directory(self.context.config.get("path")),
             max_concurrent=self._max_concurrent,
             deploy_timeout=self._deploy_timeout,
             undeploy_timeout=self._undeploy_timeout,
-            on_event=Progress(self._translator.definitions).tell,
+            on_event=Progress(definitions).tell,
         )
-        host = Host(manager)
+        host = Host(manager, definitions)
         host.start()
         return host
 

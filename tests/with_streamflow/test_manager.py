@@ -70,6 +70,21 @@ async def test_a_live_deployment_is_kept_when_another_definition_comes(caplog: p
     await sut.close()
 
 
+async def test_a_refused_definition_leaves_no_trace(caplog: pytest.LogCaptureFixture):
+    """D4: what is kept has the settings of its own definition, and is spoken of as that says."""
+    caplog.set_level(logging.INFO, "streamflow")
+    sut = manager()
+    await sut.deploy(config("a", lazy=True, transferBufferSize=7))
+    refused = [config("a", lazy=True, transferBufferSize=size) for size in (8, 9)]
+    await asyncio.gather(*map(sut.deploy, refused))
+    assert sut.get_connector("a").transferBufferSize == 7
+    await sut.deploy(config("b", lazy=False))
+    await sut.deploy(config("b", lazy=False, external=True))
+    await sut.undeploy("b")
+    assert "COMPLETED undeployment of b" in caplog.text
+    await sut.close()
+
+
 async def test_what_was_brought_up_for_others_is_the_same_when_it_is_deployed_itself(caplog: pytest.LogCaptureFixture):
     """D2, D4: StreamFlow's object has the workdir of what it wraps, and the file has not."""
     sut = manager({"a": {"type": "plain", "config": {"b": 1}}, "b": {"type": "wrapper", "config": None, "wraps": "a"}})
