@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from random import Random
+from traceback import clear_frames
 from typing import Any
 
 from attrs import frozen
@@ -212,7 +213,15 @@ def _tell(scenario: Scenario, backend: str, play: Play, runner: Runner) -> Explo
     story = again.story or []
     if type(again.failure) is not type(play.failure):
         story.append(f"(played again, it ended in another way: {again.failure!r})")
+    _let_go(play.failure)
     return ExplorationFailure(Tape.of(backend, play.limits, play.taken), play.failure, story)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Keep an error, but nothing of the run that it came from."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 @contextmanager
@@ -235,8 +244,8 @@ def undisturbed(backend: str) -> Generator[None, None, None]:
             try:
                 yield
             finally:
-                # What the runs have left, and not what there was before them.
-                gc.collect(1)
+                # What the runs have left would complain later, where nobody knows of them any more.
+                gc.collect()
     finally:
         sys.unraisablehook = hook
         if enabled:
