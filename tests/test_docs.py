@@ -1,8 +1,10 @@
 """Every example in the documentation is executed, every link leads somewhere, and every rule has its tests.
 
-A ``python`` block is a program that ends with ``anyio.run(main)``; it is run on asyncio and on trio, and a ``text``
-block right behind it is what it prints. A ``yaml`` block is a file that loads. A ``console`` block is what a terminal
-shows: ``$ anydeploy ...``, then the output, in which ``...`` stands for anything.
+A ``python`` block is a program, and a ``text`` block right behind it is what it prints. One that ends with
+``anyio.run(main)`` is run on asyncio and on trio, and any other one once. If the first line is the name of a file, like
+``# module.py``, all programs and commands of its page can import it, and if it is ``# test_it.py``, pytest runs it. A
+``yaml`` block is a file that loads. A ``console`` block is what a terminal shows: ``$ anydeploy ...`` or ``$ python
+...``, then the output. In all output ``...`` stands for anything.
 
 Run as a program, this file writes the table of the tests into docs/rules.md.
 """
@@ -28,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RULES = ROOT / "docs" / "rules.md"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+_ASYNC = "\nanyio.run(main)\n"
 _RULE = re.compile(r"\b[DRUMLKE][1-8]\b")
 
 
@@ -41,6 +44,12 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
+
+    @property
+    def file(self) -> str:
+        """The name of the file that it shows; empty if it is none."""
+        found = re.match(r"# (\w+\.py)\n", self.text)
+        return found[1] if found else ""
 
 
 def blocks(*languages: str) -> list[Block]:
@@ -63,14 +72,33 @@ def directory(tmp_path: Path, alone: None, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("block", blocks("python"), ids=str)
+@pytest.mark.parametrize("block", [block for block in blocks("python") if block.text.endswith(_ASYNC)], ids=str)
 def test_python(block: Block, backend: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    assert block.text.endswith("\nanyio.run(main)\n")
     run = anyio.run
     monkeypatch.setattr(anyio, "run", lambda main: run(main, backend=backend))
     exec(compile(block.text, str(block), "exec", dont_inherit=True), {"__name__": "__main__"})
     if block.output is not None:
         assert_matches(capsys.readouterr().out, block.output)
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("python") if not block.text.endswith(_ASYNC)], ids=str)
+def test_python_that_starts_no_event_loop(block: Block, directory: Path):
+    write_files(block.page, directory)
+    if block.file.startswith("test_"):
+        arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", block.file]
+    else:
+        assert block.file or block.output is not None, "it shows nothing, and is not run on both backends"
+        arguments = ["-c", block.text]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if block.output is not None:
+        assert_matches(done.stdout, block.output)
+
+
+def write_files(page: str, directory: Path) -> None:
+    for block in blocks("python"):
+        if block.page == page and block.file:
+            (directory / block.file).write_text(block.text)
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)
@@ -81,13 +109,15 @@ def test_yaml(block: Block, directory: Path):
 
 
 @pytest.mark.parametrize("block", blocks("console"), ids=str)
-def test_console(block: Block, monkeypatch: pytest.MonkeyPatch):
+def test_console(block: Block, directory: Path, monkeypatch: pytest.MonkeyPatch):
+    write_files(block.page, directory)
+    monkeypatch.setenv("PYTHONPATH", str(directory))
     monkeypatch.chdir(ROOT)
     for session in block.text.removeprefix("$ ").split("\n$ "):
         line, _, expected = session.partition("\n")
         program, *arguments = shlex.split(line)
-        assert program == "anydeploy"
-        command = [sys.executable, "-m", "anydeploy", *arguments]
+        programs = {"anydeploy": ["-m", "anydeploy"], "python": []}
+        command = [sys.executable, *programs[program], *arguments]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
