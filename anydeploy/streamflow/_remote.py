@@ -164,6 +164,7 @@ class Keeper:
             with self._patient():
                 await self._begin()
                 await self._left.wait()
+            await self._give_up_beginning()
             if self._target and self._failure is None:
                 await self._end()
         except Exception as exc:  # noqa: BLE001 - an outcome: raised where the command was started
@@ -191,6 +192,13 @@ class Keeper:
             await asyncio.shield(self._setting_up)
             self._launch()
             await self._begun.wait()
+
+    async def _give_up_beginning(self) -> None:
+        """Tell a command that is just beginning not to; if it begins all the same, it has to be known what to end."""
+        if self._streams and not self._begun.is_set():
+            await self._within_limit(self.tasks.start(self._run([*self._do, "stop"])))
+            with move_on_after(_CLOSING):
+                await self._begun.wait()
 
     def _launch(self) -> None:
         for name, outlet in self._outlets():

@@ -97,6 +97,9 @@ alive)
     done
     exit 1
     ;;
+stop)
+    echo >stop
+    ;;
 end)
     echo >stop
     for fifo in in out err; do if test -p $fifo; then : <>$fifo; fi; done
