@@ -17,6 +17,7 @@ from anyio import move_on_after
 from attrs import define, field
 from streamflow.deployment.connector.queue_manager import QueueManagerConnector
 
+from ..exceptions import WorkflowExecutionException
 from ._remote import Keeper
 
 #: Seconds until a running job has certainly looked for signals.
@@ -45,7 +46,11 @@ class JobKeeper(Keeper):
             if self.stdin is not None and self.command.stdin is not None:
                 await self._feed(self.stdin)
             if not self._left.is_set():
-                await self._run_job()
+                try:
+                    await self._run_job()
+                except Exception as exc:  # noqa: BLE001 - an outcome: raised where the command was started
+                    self._failure = WorkflowExecutionException(f"`{join(self.command.argv)}` could not be run: {exc}")
+                    self._failure.__cause__ = exc
                 for name, outlet in self._outlets():
                     await outlet.follow(self._reader("read", name))
         finally:

@@ -12,7 +12,7 @@ from subprocess import DEVNULL
 import anyio
 import pytest
 
-from anydeploy import Connector, DefaultDeploymentManager, DeploymentConfig
+from anydeploy import Connector, DefaultDeploymentManager, DeploymentConfig, WorkflowExecutionException
 
 from .test_commands import is_running
 
@@ -65,6 +65,14 @@ async def test_a_program_that_is_not_there():
         assert (done.stderr, done.returncode) == (b"no-such-program: there is no such program\n", 127)
         done = await connector.run(["true"], workdir="/no/where", check=False)
         assert (done.stderr, done.returncode) == (b"the workdir /no/where does not exist, or cannot be used\n", 126)
+
+
+async def test_a_job_that_cannot_be_submitted(monkeypatch: pytest.MonkeyPatch):
+    """Says why, in place of an end that nobody has seen."""
+    monkeypatch.setenv("PATH", os.environ["PATH"].removeprefix(f"{PROGRAMS}{os.pathsep}"))
+    async with deployed() as connector:
+        with pytest.raises(WorkflowExecutionException, match=r"`true` could not be run: .*sbatch"):
+            await connector.run(["true"])
 
 
 async def test_through_a_connector_of_anydeploys():
