@@ -235,6 +235,8 @@ def undisturbed(backend: str) -> Generator[None, None, None]:
     _, module = _backend(backend)
     enabled, hook = gc.isenabled(), sys.unraisablehook
     gc.disable()
+    # What there is already is none of the runs', and looking through it each time would take longer than they do.
+    gc.freeze()
     sys.unraisablehook = _ignore
     try:
         with warnings.catch_warnings(), module.prepared():
@@ -248,6 +250,7 @@ def undisturbed(backend: str) -> Generator[None, None, None]:
                 gc.collect()
     finally:
         sys.unraisablehook = hook
+        gc.unfreeze()
         if enabled:
             gc.enable()
 
