@@ -18,6 +18,9 @@ pytest_plugins = ["anyio.pytest_plugin"]
 # A script's background job ignores SIGINT, and so would every program that the tests start, however it is told to stop.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# So does what was started with nohup with SIGHUP.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(
