@@ -300,6 +300,19 @@ async def test_every_user_of_a_failing_lazy_deployment_is_told_and_the_next_use_
     await sut.close()
 
 
+async def test_a_failed_deployment_is_known_by_the_text_of_streamflow_and_says_why():
+    """D5: StreamFlow's own tests compare the first argument."""
+    sut = manager()
+    scripts["a"] = fail(1)
+    both = await asyncio.gather(*(sut.deploy(config("a")) for _ in range(2)), return_exceptions=True)
+    for error in both:
+        assert isinstance(error, WorkflowExecutionException)
+        assert error.args == ("FAILED deployment of a",)
+        assert str(error).startswith("deployment 'a' failed to deploy: ZeroDivisionError")
+        assert isinstance(error.__cause__, ZeroDivisionError)
+    await sut.close()
+
+
 @pytest.mark.parametrize("lazy", [True, False])
 async def test_a_connector_is_not_used_after_its_end(lazy: bool):
     """R4"""

@@ -258,6 +258,8 @@ def _abandon(loop: ExploredLoop) -> None:
         asyncio._unregister_task(task)
         _states().pop(task, None)
     loop.close()
+    loop.tasks.clear()
+    loop.main = None
     _scopes.clear()
 
 

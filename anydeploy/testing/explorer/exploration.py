@@ -11,7 +11,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from random import Random
-from traceback import clear_frames
 from typing import Any
 
 from attrs import frozen
@@ -213,15 +212,7 @@ def _tell(scenario: Scenario, backend: str, play: Play, runner: Runner) -> Explo
     story = again.story or []
     if type(again.failure) is not type(play.failure):
         story.append(f"(played again, it ended in another way: {again.failure!r})")
-    _let_go(play.failure)
     return ExplorationFailure(Tape.of(backend, play.limits, play.taken), play.failure, story)
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Keep an error, but nothing of the run that it came from."""
-    while error is not None:
-        clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
 
 
 @contextmanager

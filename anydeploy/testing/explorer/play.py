@@ -7,7 +7,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol
+from traceback import clear_frames
+from typing import Any, NoReturn, Protocol, cast
 from unittest.mock import patch
 
 from attrs import define, field, frozen
@@ -46,12 +47,11 @@ class LivelockError(AssertionError):
 class UnreadableStateError(Exception):
     """Something was met in a state whose inside cannot be seen: explore without merging, or keep it out of the state.
 
-    :ivar found: what it is
+    :ivar kind: of what class it is
     """
 
     def __init__(self, found: object) -> None:
-        self.found = found
-        kind = type(found)
+        kind = self.kind = type(found)
         super().__init__(
             f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {reprlib.repr(found)}; "
             f"explore with merge=False, or name the attribute that holds it in `not_state` of its class"
@@ -180,11 +180,8 @@ class Play(ABC):
                 runner(scenario, self)
         except Abandoned:
             pass
-        except UnreadableStateError as exc:
-            # Their tracebacks hold the run, which is over.
-            cause = exc.__cause__ and exc.__cause__.with_traceback(None)
-            raise exc.with_traceback(None) from cause
-        except (KeyboardInterrupt, SystemExit):
+        except (UnreadableStateError, KeyboardInterrupt, SystemExit) as exc:
+            _let_go(exc)
             raise
         except BaseExceptionGroup as exc:
             for each in _leaves(exc):
@@ -193,7 +190,13 @@ class Play(ABC):
             self.violated(exc)
         except BaseException as exc:  # noqa: BLE001 - whatever comes out of a run is what was found
             self.violated(exc)
+        finally:
+            self.offers.clear()
+            self.watchers.clear()
+            self.at_rest.clear()
+        _let_go(self.failure)
         if self.broken is not None:
+            _let_go(self.broken)
             raise self.broken
 
     # -- What the event loop asks ------------------------------------------------------------------------------------
@@ -342,6 +345,21 @@ def close(coroutine: Any) -> None:
         raise
     except BaseException:  # noqa: BLE001, S110 - its run is over
         pass
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Keep an error, and nothing of the run that it came from: that is to be collected before anything else is run."""
+    left = [error]
+    known = set[int]()
+    while left:
+        each = left.pop()
+        if each is None or id(each) in known:
+            continue
+        known.add(id(each))
+        clear_frames(each.__traceback__)
+        left += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            left += cast("BaseExceptionGroup[BaseException]", each).exceptions
 
 
 def _leaves(group: Any) -> Iterator[BaseException]:

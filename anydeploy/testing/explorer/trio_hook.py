@@ -125,8 +125,17 @@ class ExploredRunner:
     def give_up(self, reason: Exception) -> None:
         self._play.give_up(reason)
 
-    def tasks(self) -> list[Any]:
-        return [] if self._runner is None else list(self._runner.tasks)
+    def abandon(self) -> None:
+        """Take what is left of the run apart, now: the collector would do it in the middle of another."""
+        tasks = [] if self._runner is None else list(self._runner.tasks)
+        for task in reversed(tasks):
+            close(task.coro)
+            for nursery in task.child_nurseries:
+                # Or it complains, when it is collected, that it was not left.
+                nursery._children.clear()
+        self._runner = None
+        self._ready.clear()
+        self._titles.clear()
 
 
 def _is_trios(task: Any, runner: Any) -> bool:
@@ -157,7 +166,6 @@ def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
     play.backend = explored
     choices.play(play)
     reason: BaseException | None = None
-    tasks: list[Any] = []
     try:
         with _hooked(explored):
             try:
@@ -167,9 +175,8 @@ def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
                     raise
                 reason = exc.__cause__.reason
     finally:
-        tasks = explored.tasks()
         choices.play(None)
-        _abandon(tasks)
+        explored.abandon()
     if reason is not None:
         raise reason.with_traceback(None)
 
@@ -191,15 +198,6 @@ def _hooked(explored: ExploredRunner) -> Generator[None, None, None]:
             yield
     finally:
         _internals._ALLOW_DETERMINISTIC_SCHEDULING, _internals._r = before
-
-
-def _abandon(tasks: list[Any]) -> None:
-    """Take what is left of a run apart, now: what the collector would run later would run in the middle of another."""
-    for task in reversed(tasks):
-        close(task.coro)
-        for nursery in task.child_nurseries:
-            # Or it complains, when it is collected, that it was not left.
-            nursery._children.clear()
 
 
 @contextmanager
