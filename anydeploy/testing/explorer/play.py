@@ -7,11 +7,15 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from traceback import clear_frames
 from typing import Any, NoReturn, Protocol, cast
 from unittest.mock import patch
 
 from attrs import define, field, frozen
+
+
+_CLOSED_AT_MOST = 100
 
 
 class Abandoned(BaseException):
@@ -339,12 +343,21 @@ class Replay(Play):
 
 def close(coroutine: Any) -> None:
     """End a coroutine that nobody is to resume any more, whatever it says to that."""
-    try:
-        coroutine.close()
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001, S110 - its run is over
-        pass
+    if iscoroutine(coroutine) and getcoroutinestate(coroutine) == CORO_CREATED:
+        # A task handle of anyio's has another one to await, which would complain that nobody did.
+        inner = getattr(coroutine.cr_frame.f_locals.get("self"), "coro", None)
+        if inner is not None:
+            close(inner)
+    # Each await of its cleanup takes one more; and it may be one that never ends.
+    for _ in range(_CLOSED_AT_MOST):
+        try:
+            coroutine.close()
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001, S110 - its run is over
+            pass
+        if getattr(coroutine, "cr_frame", None) is None:
+            return
 
 
 def _let_go(error: BaseException | None) -> None:

@@ -128,11 +128,13 @@ class ExploredRunner:
     def abandon(self) -> None:
         """Take what is left of the run apart, now: the collector would do it in the middle of another."""
         tasks = [] if self._runner is None else list(self._runner.tasks)
+        for task in tasks:
+            for nursery in task.child_nurseries:
+                # Or its parent would wait for them; and if it is not left, it complains when it is collected.
+                nursery._children.clear()
+                nursery._pending_starts = 0
         for task in reversed(tasks):
             close(task.coro)
-            for nursery in task.child_nurseries:
-                # Or it complains, when it is collected, that it was not left.
-                nursery._children.clear()
         self._runner = None
         self._ready.clear()
         self._titles.clear()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from types import CoroutineType
 from typing import Any
 
 import anyio
@@ -482,6 +484,43 @@ def test_threads_are_refused(backend: str, merge: bool):
     thread = threading.Thread(target=int)
     thread.start()
     thread.join()
+
+
+async def _fails() -> None:
+    raise AssertionError("as it was to be")
+
+
+async def _is_unreadable() -> None:
+    lock = threading.Lock()
+    await checkpoint()
+    del lock
+
+
+async def _starts_a_thread() -> None:
+    await anyio.to_thread.run_sync(int)
+
+
+@pytest.mark.parametrize("ends", [_fails, _is_unreadable, _starts_a_thread, checkpoint])
+def test_no_run_leaves_anything_behind(backend: str, ends: Callable[[], Awaitable[None]], seen: list[Any]):
+    """However it ends: neither what was found, nor a scenario that remembers its last run, keeps coroutines."""
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as tasks:
+            see(tasks)
+            for _ in range(2):
+                tasks.start_soon(checkpoint)
+            await ends()
+
+    found: list[object] = []
+    try:
+        found.append(explore(scenario, backend=backend, failures=1))
+        replay(scenario, f"{backend}:c0f0:9")
+    except Exception as exc:  # noqa: BLE001 - kept, whatever it is
+        found.append(exc)
+    gc.collect()
+    assert seen
+    assert found
+    assert [each for each in gc.get_objects() if isinstance(each, CoroutineType) and each.cr_frame] == []
 
 
 def test_threads_are_refused_by_the_loop():
