@@ -1,7 +1,7 @@
 """anydeploy's exceptions as StreamFlow's: of the same classes, and of StreamFlow's besides.
 
-Of a failed deployment StreamFlow's own manager says no more than ``FAILED deployment of NAME``. That is the first of the
-``args`` here as well, for whoever compares it; the message says what failed, and why.
+Of a failed deployment StreamFlow's own manager says no more than ``FAILED deployment of NAME``. That is the first of
+the ``args`` here as well, for whoever compares it; the message says what failed, and why.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def all_as_streamflow(group: ExceptionGroup[Exception]) -> ExceptionGroup[Except
 
 
 def _message(translation: Any) -> str:
-    return translation._message  # noqa: SLF001 - a method of the classes made below
+    return str(translation._message)  # noqa: SLF001 - a method of the classes made below
 
 
 def _class(ours: type[WorkflowException]) -> type[WorkflowException]:

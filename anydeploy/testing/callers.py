@@ -118,8 +118,11 @@ class Caller:
 
     def _end(self, outcome: What, error: BaseException | None = None) -> None:
         self.outcome, self.error = outcome, error
-        self._record(outcome, error)
-        self.ended.set()
+        try:
+            self._record(outcome, error)
+        finally:
+            # Whoever waits for it does so even where a rule has raised something.
+            self.ended.set()
 
     def _record(self, what: What, error: BaseException | None = None) -> None:
         self.script.history.record(
@@ -146,9 +149,13 @@ class Recorded:
 
     def get_connector(self, deployment_name: str) -> Any:
         connector = self.manager.get_connector(deployment_name)
+        self.was_shown(deployment_name, connector)
+        return connector
+
+    def was_shown(self, deployment_name: str, connector: Any) -> None:
+        """Write down what ``get_connector`` gave."""
         instance = self.script.number(connector)
         self.script.history.record(What.READ, "get_connector", deployment_name, instance=instance)
-        return connector
 
     async def undeploy(self, deployment_name: str) -> None:
         await self.caller("undeploy", deployment_name).make()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from anyio import current_time
+
 
 class Player(Protocol):
     """An exploration, as seen from within the run that it plays."""
@@ -27,6 +29,10 @@ class Player(Protocol):
 
     def violated(self, violation: Exception) -> None:
         """A rule has been broken: this run ends after the step that it is at."""
+        ...
+
+    def now(self) -> float:
+        """Seconds on the clock of the event loop."""
         ...
 
 
@@ -68,6 +74,11 @@ def violated(violation: Exception) -> None:
     """Say that a rule has been broken."""
     if _player is not None:
         _player.violated(violation)
+
+
+def now() -> float:
+    """Seconds on the clock of the event loop; an exploration knows which one is running without having to look."""
+    return current_time() if _player is None else _player.now()
 
 
 def _nothing() -> None:

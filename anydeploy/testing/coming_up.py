@@ -158,7 +158,7 @@ class Reading(Rule):
         if entry.name not in self.premises.configs:
             if entry.instance:
                 yield f"{entry}, a name that is not known"
-        elif not self.premises.is_lazy(entry.name):
+        elif entry.name not in self.premises.lazy:
             allowed = self.picture.shown(entry.name)
             # That it gives one, but not the one that is live, is a matter of R2.
             if bool(entry.instance) not in map(bool, allowed):
@@ -190,10 +190,10 @@ class Identity(Rule):
         return ()
 
     def read(self, entry: Entry) -> Iterator[str]:
-        live = self.picture.live(entry.name)
         if entry.instance == 0:
             return
-        if self.premises.is_lazy(entry.name):
+        live = self.picture.live(entry.name)
+        if entry.name in self.premises.lazy:
             if live is not None and live.unwanted:
                 # Its life is over, and the next one may have begun.
                 self._stand_ins.pop(entry.name, None)

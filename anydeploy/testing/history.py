@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import ClassVar
 
-from anyio import current_time
 from attrs import field, frozen
 
 from ..config import DeploymentConfig
@@ -18,6 +17,9 @@ from .premises import Premises
 
 class What(StrEnum):
     """What an entry tells. The value is the name of the method of :class:`Rule` that it is shown to."""
+
+    # As that of the string that it equals; an enumeration's own is many times slower, and is asked for at every entry.
+    __hash__ = str.__hash__
 
     #: A connector was constructed.
     BUILT = "built"
@@ -120,23 +122,22 @@ class Rule:
     #: The number of the rule, as in ``docs/rules.md``.
     number: ClassVar[str]
     #: Attributes on which no decision depends.
-    not_state: ClassVar[frozenset[str]] = frozenset({"history"})
+    not_state: ClassVar[frozenset[str]] = frozenset({"history", "picture", "premises"})
     #: The kinds of entries that it has a method for.
     watched: ClassVar[tuple[What, ...]] = ()
+    #: What it watches, and what that has.
     history: History
+    picture: Picture
+    premises: Premises
 
     def __init_subclass__(cls) -> None:
         cls.watched = tuple(what for what in What if getattr(cls, what) is not getattr(Rule, what))
 
-    @property
-    def picture(self) -> Picture:
-        return self.history.picture
+    def watch(self, history: History) -> None:
+        """Watch this history from now on."""
+        self.history, self.picture, self.premises = history, history.picture, history.premises
 
-    @property
-    def premises(self) -> Premises:
-        return self.history.premises
-
-    def see(self, entry: Entry) -> Iterator[Violation]:
+    def see(self, entry: Entry) -> Iterable[Violation]:
         """What the next entry breaks."""
         for story in getattr(self, entry.what)(entry):
             yield self.violation(story, entry.name)
@@ -185,7 +186,7 @@ class History:
         premises: Premises | Iterable[DeploymentConfig] = (),
         rules: Iterable[Rule] = (),
         *,
-        clock: Callable[[], float] = current_time,
+        clock: Callable[[], float] = choices.now,
     ) -> None:
         """:param clock: what tells the time of an entry; by default the clock of the event loop"""
         if not isinstance(premises, Premises):
@@ -200,9 +201,9 @@ class History:
         self._seeing = [rule for rule in self.rules if type(rule).see is not Rule.see]
         self._watching: dict[What, list[tuple[Rule, Callable[[Entry], Iterable[str]]]]] = {what: [] for what in What}
         for rule in self.rules:
+            rule.watch(self)
             for what in rule.watched if rule not in self._seeing else ():
                 self._watching[what].append((rule, getattr(rule, what)))
-            rule.history = self
 
     def record(
         self,
@@ -226,7 +227,8 @@ class History:
         for rule, look in self._watching[what]:
             for story in look(entry):
                 self._found([rule.violation(story, name)])
-        self.picture.update(entry)
+        if what is not What.READ:
+            self.picture.update(entry)
 
     def at_rest(self) -> None:
         """Let every rule say what must not be, now that nothing can go on but connectors that are held.

@@ -6,7 +6,7 @@ from what ``get_connector`` gave.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .coming_up import (
     Cancellation,
@@ -51,16 +51,16 @@ class Lazy(Rule):
     number = "L1"
 
     def began(self, entry: Entry) -> Iterator[str]:
-        lazy = entry.operation == "deploy" and self.premises.is_lazy(entry.name)
+        lazy = entry.operation == "deploy" and entry.name in self.premises.lazy
         if lazy and not self.picture.closing and not self.picture.demanded(entry.name):
             yield f"{entry}, but nobody has used it"
 
-    def read(self, entry: Entry) -> Iterator[str]:
-        if self.premises.is_lazy(entry.name):
-            shown = STAND_IN if entry.instance else 0
-            if shown not in self.picture.shown(entry.name):
-                was = "was deployed" if entry.name in self.picture.armed else "is not deployed"
-                yield f"{entry}, but {entry.name} {was}, and {self.picture.how(entry.name)}"
+    def read(self, entry: Entry) -> Iterable[str]:
+        shown = STAND_IN if entry.instance else 0
+        if entry.name not in self.premises.lazy or shown in self.picture.shown(entry.name):
+            return ()
+        was = "was deployed" if entry.name in self.picture.armed else "is not deployed"
+        return [f"{entry}, but {entry.name} {was}, and {self.picture.how(entry.name)}"]
 
 
 class External(Rule):

@@ -11,7 +11,7 @@ less, and it is still one value for one set of possibilities, so that two runs t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import ClassVar, NamedTuple
@@ -158,15 +158,19 @@ class Linearizability(Rule):
     def monitor(self) -> Monitor | None:
         return monitor_of(self.premises) if self._model is None else Monitor(self._model)
 
-    def see(self, entry: Entry) -> Iterator[Violation]:
+    def see(self, entry: Entry) -> Iterable[Violation]:
         monitor = self.monitor
         if monitor is None or (self._model is None and len(monitor.model.names) != len(self.premises.configs)):
-            return
+            return ()
         before = self.possible or monitor.start
-        self.possible = monitor.after(before, entry)
-        self.digest = monitor.digest(self.possible)
-        if before.least and not self.possible.least:
-            yield self.violation(monitor.explain(before, entry), entry.name)
+        after = monitor.after(before, entry)
+        if after is before:
+            return ()
+        self.possible = after
+        self.digest = monitor.digest(after)
+        if after.least or not before.least:
+            return ()
+        return [self.violation(monitor.explain(before, entry), entry.name)]
 
 
 def monitor_of(premises: Premises) -> Monitor | None:
@@ -180,7 +184,7 @@ def monitor_of(premises: Premises) -> Monitor | None:
         for name, below in premises.dependencies.items()
         for other in below
     )
-    if not sound or any(map(premises.is_lazy, known)):
+    if not sound or premises.lazy:
         return None
     limits = any(premises.has_deploy_timeout(name) or premises.has_undeploy_timeout(name) for name in known)
     return _monitor_of(tuple(premises.dependencies.items()), witnessed=not limits)

@@ -135,7 +135,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def _old(self) -> list[Any]:
         """The connectors of eager deployments that were constructed so far."""
         script = self._world.script
-        return [c for name, cs in script.connectors.items() if not script.premises.is_lazy(name) for c in cs]
+        return [c for name, cs in script.connectors.items() if name not in script.premises.lazy for c in cs]
 
     @property
     def _operations(self) -> list[Operation]:

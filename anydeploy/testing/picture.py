@@ -114,7 +114,10 @@ class Picture:
     # -- What the rules ask ------------------------------------------------------------------------------------------
 
     def live(self, name: str) -> Instance | None:
-        return next((i for i in self.instances.get(name, ()) if i.state == "live"), None)
+        for instance in self.instances.get(name, ()):
+            if instance.state == "live":
+                return instance
+        return None
 
     def present(self, name: str) -> Instance | None:
         """The environment of a name, if there may be one."""
@@ -135,7 +138,7 @@ class Picture:
 
     def claims(self, call: Call) -> bool:
         """Whether the call asks for its name to be brought up."""
-        return call.operation == ("use" if self.premises.is_lazy(call.name) else "deploy")
+        return call.operation == ("use" if call.name in self.premises.lazy else "deploy")
 
     def demanding(self, call: Call) -> bool:
         """Whether the call is a demand for its name that can still be met."""
@@ -168,14 +171,14 @@ class Picture:
         found at rest.
         """
         live = self.live(name)
-        if self.premises.is_lazy(name):
+        if name in self.premises.lazy:
             if name in self.armed:
                 return (STAND_IN,)
             if name in self.perhaps or any(c.name == name and c.operation == "deploy" for c in self.calls.values()):
                 return (STAND_IN, 0)
         if live is None or (live.touched and name in self.withdrawn and name not in self.perhaps):
             return (0,)
-        number = STAND_IN if self.premises.is_lazy(name) else live.number
+        number = STAND_IN if name in self.premises.lazy else live.number
         if live.unwanted or name in self.withdrawn or name in self.perhaps:
             return (number, 0)
         return (number,) if self.resting or self.premises.above[name] & self.granted else (number, 0)
@@ -199,7 +202,8 @@ class Picture:
     # -- What happened -----------------------------------------------------------------------------------------------
 
     def update(self, entry: Entry) -> None:
-        self.resting = self.resting and entry.what == "read"
+        """Take an entry into account; readings change nothing."""
+        self.resting = False
         getattr(self, f"_{entry.what}")(entry)
 
     def _built(self, entry: Entry) -> None:
@@ -264,7 +268,7 @@ class Picture:
             call.needed = bool(entry.name) and self.demanded(entry.name)
             self._look_for_unwanted(self.premises.closure[entry.name] if entry.name else self.premises.configs)
         elif entry.operation == "deploy":
-            if not self.premises.is_lazy(entry.name):
+            if entry.name not in self.premises.lazy:
                 self.withdrawn.discard(entry.name)
         else:
             call.withdrawn = entry.name not in self.armed | self.perhaps
@@ -292,9 +296,6 @@ class Picture:
     def _gave_up(self, entry: Entry) -> None:
         call = self.calls.pop(entry.caller)
         self._look_for_unwanted(self.premises.closure[call.name])
-
-    def _read(self, entry: Entry) -> None:
-        pass
 
     # -- The steps of that -------------------------------------------------------------------------------------------
 

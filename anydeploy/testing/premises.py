@@ -32,7 +32,7 @@ class Premises:
         """Take note of one more definition."""
         if config.name not in self.configs:
             self.configs[config.name] = config
-            for derived in ("dependencies", "dependents", "closure", "above"):
+            for derived in ("dependencies", "dependents", "closure", "above", "lazy"):
                 vars(self).pop(derived, None)
 
     @cached_property
@@ -59,9 +59,10 @@ class Premises:
         """Each name with everything that depends on it."""
         return _Reached(self.dependents)
 
-    def is_lazy(self, name: str) -> bool:
-        config = self.configs.get(name)
-        return config is not None and config.lazy
+    @cached_property
+    def lazy(self) -> frozenset[str]:
+        """The names of those that come up at their first use."""
+        return frozenset(name for name, config in self.configs.items() if config.lazy)
 
     def has_deploy_timeout(self, name: str) -> bool:
         config = self.configs.get(name)

@@ -83,13 +83,14 @@ class Onlooker:
 
     def look(self) -> None:
         """Read what may have changed: another answer, or the same one after something has happened."""
-        entries = self._script.history.entries
-        happened = len(entries)
+        entries, get_connector, known = self._script.history.entries, self._manager.manager.get_connector, self._shown
+        nothing_new = len(entries) == self._happened
         for name in self._script.premises.configs:
-            shown = self._manager.manager.get_connector(name)
-            if shown is not self._shown.get(name) or happened != self._happened:
-                self._shown[name] = shown
-                self._manager.get_connector(name)
+            shown = get_connector(name)
+            if nothing_new and shown is known.get(name):
+                continue
+            known[name] = shown
+            self._manager.was_shown(name, shown)
         self._happened = len(entries)
 
     def rest(self) -> None:

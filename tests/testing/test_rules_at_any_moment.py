@@ -35,6 +35,9 @@ class Dice:
     def violated(self, violation: Exception) -> None:
         raise violation
 
+    def now(self) -> float:
+        return anyio.current_time()
+
 
 @pytest.fixture(autouse=True)
 def _nobody_plays() -> Iterator[None]:

@@ -156,6 +156,9 @@ class Player:
     def violated(self, violation: Exception) -> None:
         self.violations.append(violation)
 
+    def now(self) -> float:
+        return 42.0
+
 
 @pytest.fixture
 def player():
@@ -175,6 +178,7 @@ async def test_an_exploration_chooses_what_fails_and_who_is_cancelled(player: Pl
         script.let_go()
     assert player.asked == ["deploy a fails", "undeploy a fails"]
     assert player.offered == ["deploy(a) by caller 1", "deploy(a) by caller 1, no longer"]
+    assert {entry.when for entry in script.history.entries} == {42.0}
 
 
 async def test_an_exploration_is_told_what_is_broken(player: Player):

@@ -7,13 +7,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
+from inspect import CORO_CREATED, getcoroutinestate
 from traceback import clear_frames
 from typing import Any, NoReturn, Protocol, cast
 from unittest.mock import patch
 
 from attrs import define, field, frozen
-
 
 _CLOSED_AT_MOST = 100
 
@@ -123,6 +122,10 @@ class Backend(Protocol):
 
     def label(self, ready: Any) -> str:
         """What something that is ready is called."""
+        ...
+
+    def time(self) -> float:
+        """Seconds on its clock."""
         ...
 
 
@@ -281,6 +284,9 @@ class Play(ABC):
         if self.failure is None:
             self.failure = violation
 
+    def now(self) -> float:
+        return self.backend.time()
+
     def give_up(self, reason: Exception) -> None:
         if self.broken is None:
             self.broken = reason
@@ -343,7 +349,7 @@ class Replay(Play):
 
 def close(coroutine: Any) -> None:
     """End a coroutine that nobody is to resume any more, whatever it says to that."""
-    if iscoroutine(coroutine) and getcoroutinestate(coroutine) == CORO_CREATED:
+    if getattr(coroutine, "cr_frame", None) is not None and getcoroutinestate(coroutine) == CORO_CREATED:
         # A task handle of anyio's has another one to await, which would complain that nobody did.
         inner = getattr(coroutine.cr_frame.f_locals.get("self"), "coro", None)
         if inner is not None:

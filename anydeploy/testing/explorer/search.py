@@ -130,10 +130,11 @@ class Explored(Play):
             return self._arrive(names, self.branch)
         first = 1
         if ready is not None:
-            if self.search.reader is not None:
-                self._note(self.search.read(self), names[: len(ready)])
             if self.limits.bound is not None and self.deviations >= self.limits.bound:
                 first = len(ready)
+            # Where nothing else can be done, playing the run to its end costs less than reading where it has come to.
+            if self.search.reader is not None and first < ways:
+                self._note(self.search.read(self), names[: len(ready)])
         self.search.branches += [Branch(self.taken, position, way, names, self._last) for way in range(first, ways)]
         return 0
 

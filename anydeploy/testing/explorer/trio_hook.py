@@ -122,6 +122,9 @@ class ExploredRunner:
             title = self._titles[ready] = name if used == 1 else f"{name} {used}"
         return title
 
+    def time(self) -> float:
+        return self._clock.current_time()
+
     def give_up(self, reason: Exception) -> None:
         self._play.give_up(reason)
 
