@@ -55,7 +55,7 @@ def streamflow(session: nox.Session) -> None:
     session.run("pytest", "tests/with_streamflow", "tests/bridge", *session.posargs)
 
 
-@nox.session
+@nox.session(python=PYTHONS)
 def coverage(session: nox.Session) -> None:
     """The tests with branch coverage, those with StreamFlow among them."""
     session.install("-e", ".[test,streamflow]")
