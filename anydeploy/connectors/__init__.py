@@ -53,7 +53,8 @@ class UnknownConnectorTypeError(WorkflowDefinitionException):
     def __init__(self, type_: str, *, of_families: Mapping[str, Iterable[str]], problems: Iterable[str] = ()) -> None:
         self.type = type_
         listed = {"known types": sorted(_registry())} | {f"of {n}": sorted(types) for n, types in of_families.items()}
-        near = did_you_mean(type_, [name for names in listed.values() for name in names])
+        full = [f"{n}:{each}" for n, types in of_families.items() for each in types] if ":" in type_ else []
+        near = did_you_mean(type_, [*full, *(name for names in listed.values() for name in names)])
         known = "; ".join(f"{what}: {', '.join(names)}" for what, names in listed.items())
         super().__init__("; ".join([f"unknown type '{type_}'{near} ({known})", *problems]))
 

@@ -80,8 +80,9 @@ def _problems(error: ValidationError, names: set[str]) -> Iterator[tuple[tuple[A
 
 
 def _suggest(name: str, known: set[str]) -> str:
+    """Some connectors have some eighty settings: they are listed only where none of them is near."""
     near = did_you_mean(name, known) if len(name) <= _LONGEST_SHOWN else ""
-    return near + (f" (expected one of {', '.join(sorted(known))})" if known else " (there are none)")
+    return near or (f" (expected one of {', '.join(sorted(known))})" if known else " (there are none)")
 
 
 def _shorten(text: str, longest: int = _LONGEST_SHOWN) -> str:

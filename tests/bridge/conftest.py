@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     with (directory / "log").open("w") as log:
-        server = subprocess.Popen([program, "-D", "-e", "-f", directory / "config"], stderr=log)
+        server = subprocess.Popen(dying_with_us([program, "-D", "-e", "-f", directory / "config"]), stderr=log)
     try:
         _wait_for(port, server)
         yield {
@@ -101,6 +101,12 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]
     finally:
         server.terminate()
         server.wait()
+
+
+def dying_with_us(command: Sequence[str | Path]) -> list[str | Path]:
+    """A command that is told to end when these tests do, even where nothing of them can run any more."""
+    setpriv = shutil.which("setpriv")
+    return [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *command]
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:

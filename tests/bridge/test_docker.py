@@ -17,6 +17,8 @@ import pytest
 
 from anydeploy import Connector, DefaultDeploymentManager, DeployError, DeploymentConfig
 
+from .conftest import dying_with_us
+
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("directories")]
 
 _PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
@@ -43,7 +45,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = [f"--{name}-root={directory}/{name}" for name in ("data", "exec")]
     options += [f"--pidfile={directory}/pid", "--iptables=false", "--bridge=none", "--storage-driver=vfs"]
     with (directory / "log").open("w") as log:
-        server = subprocess.Popen([program, "-H", address, *options], stderr=log, start_new_session=True)
+        command = dying_with_us([program, "-H", address, *options])
+        server = subprocess.Popen(command, stderr=log, start_new_session=True)
     try:
         deadline = time.monotonic() + _PATIENCE
         while docker("-H", address, "version").returncode != 0:

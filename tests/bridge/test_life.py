@@ -124,18 +124,30 @@ async def test_a_deploy_that_fails(log: Path):
     assert lines(log)[-3:] == ["bad deploy", "bad undeploy", "on undeploy"]
 
 
-async def test_a_deploy_that_nobody_waits_for_any_more_is_finished_and_undone(log: Path):
+async def test_a_deploy_that_nobody_waits_for_any_more_is_finished_and_undone(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Rule D6, for connectors that were not written to be cancelled."""
-    async with manage([room("slow", delay=0.3)], log) as manager:
+    begun, gate = anyio.Event(), anyio.Event()
+    deploy = Room.deploy
+
+    async def held(self: Room, external: bool) -> None:
+        begun.set()
+        await gate.wait()
+        await deploy(self, external)
+
+    monkeypatch.setattr(Room, "deploy", held)
+    async with manage([room("slow")], log) as manager, anyio.create_task_group() as tasks:
         with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(manager.deploy, "slow")
-                while not lines(log):  # noqa: ASYNC110 - written by the connector
-                    await anyio.sleep(0.005)
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(manager.deploy, "slow")
+                await begun.wait()
                 scope.cancel()
-        assert lines(log) == ["slow deploy"]
-        await manager.undeploy("slow")
-        assert lines(log) == ["slow deploy", "slow deployed", "slow undeploy"]
+        tasks.start_soon(manager.undeploy, "slow")
+        await anyio.wait_all_tasks_blocked()
+        assert lines(log) == []
+        gate.set()
+    assert lines(log) == ["slow deploy", "slow deployed", "slow undeploy"]
 
 
 async def test_lazy(log: Path):
@@ -192,7 +204,8 @@ async def test_signals_are_sent_one_after_the_other(log: Path, monkeypatch: pyte
     ) -> object:
         if command[0] == "kill":
             begun.append(command[1])
-            await anyio.sleep(0.3 / len(begun))
+            for _ in range(3 - len(begun)):
+                await anyio.wait_all_tasks_blocked()
             sent.append(command[1])
         return await run(self, location, command, *args, **kwargs)
 

@@ -101,5 +101,5 @@ def test_streamflows_types():
     for type_, class_ in connector_classes.items():
         assert connector_type(f"streamflow:{type_}").real_type is class_
     assert connector_type("docker") is connector_type("streamflow:docker")
-    with pytest.raises(UnknownConnectorTypeError, match=r"'streamflow:dockr'.*did you mean|of streamflow: docker"):
+    with pytest.raises(UnknownConnectorTypeError, match=r"'streamflow:dockr'; did you mean 'streamflow:docker'\?"):
         connector_type("streamflow:dockr")
