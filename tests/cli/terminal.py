@@ -49,9 +49,10 @@ class Terminal:
     def text(self) -> str:
         return _ESCAPES.sub("", self._raw.decode(errors="replace"))
 
-    def wait_for(self, expected: str) -> None:
+    def wait_for(self, expected: str | re.Pattern[str]) -> None:
+        pattern = re.compile(re.escape(expected)) if isinstance(expected, str) else expected
         deadline = time.monotonic() + DEADLINE
-        while expected not in self.text:
+        while not pattern.search(self.text):
             assert self._read(deadline), f"{expected!r} was not printed:\n{self.text}"
 
     def press(self) -> None:
