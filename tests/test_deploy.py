@@ -625,6 +625,26 @@ async def test_demand_of_a_dependent_keeps_it_going() -> None:
         assert world.count("deploy cancelled base") == 0
 
 
+async def test_who_comes_after_a_cancelled_caller_has_a_demand_of_its_own() -> None:
+    """D2, D6: of what a dependent kept going, it waits for the end as if nobody had been there before."""
+    world = World()
+    plan = world.hold("deploy base")
+    async with world.manager(unit("top", "base"), unit("base")) as manager, create_task_group() as tasks:
+        first, top = start(tasks, manager.deploy, "base"), start(tasks, manager.deploy, "top")
+        await plan.reached.wait()
+        first.cancel()
+        assert await first.wait() == "cancelled"
+        second = start(tasks, manager.deploy, "base")
+        await settle()
+        top.cancel()
+        assert await top.wait() == "cancelled"
+        await settle()
+        assert world.count("deploy cancelled base") == 0
+        plan.release()
+        assert await second.wait() == "returned"
+        assert world.told == ["deploy base", "deployed base"]
+
+
 async def test_cancelled_before_it_was_started() -> None:
     """D6: a caller that is cancelled before anything began leaves nothing."""
     world = World()
