@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from ..connector import Connector
 from ..connectors.local import LocalConnector
-from ..exceptions import DeployError, InvalidConnectorError, UndeployError, WorkflowDefinitionException
+from ..exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowExecutionException
 from ..lifecycle import DeploymentEvent, DeploymentState
 from ..manager import DefaultDeploymentManager
 from .board import Board, Entry, Failure, enumerate_names
@@ -200,7 +200,7 @@ class Session:
                 self._ended(returncode)
         except OSError as exc:
             self._not_run(str(exc), 127 if isinstance(exc.__cause__, FileNotFoundError) else 126)
-        except InvalidConnectorError as exc:
+        except WorkflowExecutionException as exc:
             self._not_run(str(exc), 1)
 
     @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, cast
@@ -12,8 +13,10 @@ from attrs import define
 from streamflow.core.deployment import Connector as StreamFlowConnector
 from streamflow.core.deployment import ExecutionLocation
 from streamflow.deployment.connector.base import BatchConnector
+from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
 from ..connector import Command, Connector, ConnectorWrapper
+from ..deployment import describe
 from ..exceptions import WorkflowExecutionException
 from . import _schema
 from ._job import JobKeeper
@@ -74,6 +77,11 @@ class Bridged(Hosted):
     async def start_at(self, service: str | None, command: Command) -> AsyncGenerator[Process, None]:
         """Start a command at the first location of a service."""
         real = self.valid()
+        if _passes_by(type(real)):
+            raise WorkflowExecutionException(
+                f"deployment '{self.deployment_name}': commands cannot be run on a {type(real).__name__}: it has `run` "
+                f"of its own, but the streams that StreamFlow gives all wrappers, which go past it to what it wraps"
+            )
         location = await self._tasks.finish(self._location(service))
         kind = JobKeeper if isinstance(real, BatchConnector) else Keeper
         keeper = kind(real, location, command, self._tasks, self._beginning)
@@ -87,14 +95,15 @@ class Bridged(Hosted):
             self._keepers.discard(keeper)
 
     async def _location(self, service: str | None) -> ExecutionLocation:
-        problem = "it has none"
+        where = f"of its service '{service}'" if service is not None else "without the name of a service"
+        problem = f"deployment '{self.deployment_name}': no location {where}"
         try:
             for location in (await self.real.get_available_locations(service)).values():
                 return location.location
-        except Exception as exc:  # noqa: BLE001 - whatever a connector makes of a service that it has not, or of none
-            problem = repr(exc)
-        where = f"of its service '{service}'" if service is not None else "without the name of a service"
-        raise WorkflowExecutionException(f"deployment '{self.deployment_name}': no location {where}: {problem}")
+        except Exception as exc:
+            # Whatever a connector makes of a service that it has not, or of none.
+            raise WorkflowExecutionException(f"{problem}: {describe(exc)}") from exc
+        raise WorkflowExecutionException(f"{problem}: it has none")
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -124,6 +133,15 @@ class BridgedWrapper(Bridged, HostedWrapper):
         await super().undeploy(external)
         if (underlying := getattr(self, "_underlying", None)) is not None:
             await underlying.undeploy(external)
+
+
+def _passes_by(real_type: type[StreamFlowConnector]) -> bool:
+    """Whether what a command is started through would start it outside of the environment."""
+    if not issubclass(real_type, StreamFlowWrapper) or issubclass(real_type, BatchConnector):
+        return False
+    inherited = StreamFlowWrapper.get_stream_reader, StreamFlowWrapper.get_stream_writer
+    streams = real_type.get_stream_reader, real_type.get_stream_writer
+    return real_type.run is not StreamFlowWrapper.run and any(map(operator.is_, streams, inherited))
 
 
 def bridge(real_type: type[StreamFlowConnector]) -> type[Connector]:

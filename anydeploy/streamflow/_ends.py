@@ -7,7 +7,7 @@ writes: no event loop can do that with every kind of file.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import Any
@@ -131,13 +131,18 @@ class Outlet:
             self._target, source = create_memory_object_stream[bytes](1)
             self.stream = _Receiving(source)
 
-    async def follow(self, reader: Awaitable[AbstractAsyncContextManager[Any]]) -> None:
-        """Deliver what one of StreamFlow's readers gives, to its end, even if nobody wants it any more."""
+    async def follow(
+        self, reader: Awaitable[AbstractAsyncContextManager[Any]], unread: Callable[[], object] | None = None
+    ) -> None:
+        """Deliver what one of StreamFlow's readers gives, to its end, even if nobody wants it any more.
+
+        :param unread: to be called, once, when the file that it goes to is one that nobody reads any more
+        """
         try:
             async with self._open() as put:
                 try:
                     async with await reader as stream:
-                        await self._deliver(stream.read, put)
+                        await self._deliver(stream.read, put, unread if self.stream is None else None)
                 except Exception as exc:
                     if self.stream is not None:
                         self.stream.failure = exc
@@ -146,13 +151,20 @@ class Outlet:
             self._ended = True
 
     async def _deliver(
-        self, read: Callable[[int], Awaitable[bytes | None]], put: Callable[[bytes], Awaitable[None]]
+        self,
+        read: Callable[[int], Awaitable[bytes | None]],
+        put: Callable[[bytes], Awaitable[None]],
+        unread: Callable[[], object] | None,
     ) -> None:
         self._idle_since = current_time()
         while data := await read(CHUNK):
             self._idle_since = None
-            with suppress(BrokenResourceError, ClosedResourceError):
+            try:
                 await put(data)
+            except (BrokenResourceError, ClosedResourceError):
+                if unread is not None:
+                    unread()
+                    unread = None
             self._idle_since = current_time()
         self._idle_since = None
 

@@ -13,6 +13,7 @@ import re
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from shlex import join
 from subprocess import DEVNULL, STDOUT
 from typing import Any, ClassVar
@@ -38,6 +39,9 @@ _FIRST_LOOK, _LONGEST_PAUSE = 0.02, 0.5
 _CLOSING = 5.0
 #: What ssh makes of a command whose end it could not see.
 _STATUS_LOST = 255
+
+#: No argument of a program can be longer on Linux, and what a command is made from there is one.
+_LONGEST_SCRIPT = 2**17
 
 #: A path that is a word to every shell, and to who uses none.
 _PLAIN = re.compile(r"/[A-Za-z0-9_@%+=:,./-]+")
@@ -202,7 +206,7 @@ class Keeper:
 
     def _launch(self) -> None:
         for name, outlet in self._outlets():
-            self._stream(outlet.follow(self._reader("read", name)))
+            self._stream(outlet.follow(self._reader("read", name), partial(self._unread, name)))
         if self.stdin is not None:
             self._stream(self._feed(self.stdin))
         self._stream(self._follow())
@@ -219,9 +223,12 @@ class Keeper:
         if any("\0" in argument for argument in argv):
             raise StartError(argv, "an argument contains a null character")
         try:
-            return set_up(self._directory, self.command, job=self.job)
+            script = set_up(self._directory, self.command, job=self.job)
         except ValueError as exc:
             raise StartError(argv, str(exc)) from exc
+        if len(script.encode(errors="surrogateescape")) >= _LONGEST_SCRIPT:
+            raise StartError(argv, f"its arguments and variables are too long: quoted, {len(script)} characters")
+        return script
 
     async def _set_up(self, script: str) -> None:
         output, status = await self._run([script])
@@ -239,6 +246,13 @@ class Keeper:
 
     def _reader(self, *words: str) -> Awaitable[AbstractAsyncContextManager[Any]]:
         return self.connector.get_stream_reader([*self._do, *words], self.location)
+
+    def _unread(self, name: str) -> None:
+        """Have nobody read this output at the location either: the command gets SIGPIPE when it goes on."""
+        self._stream(self._stop_reading(name))
+
+    async def _stop_reading(self, name: str) -> None:
+        await self._run([*self._do, "unread", name])
 
     def _stream(self, work: Coroutine[Any, Any, None]) -> None:
         self._streams.append(self.tasks.start(self._guarded(work)))

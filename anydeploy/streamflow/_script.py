@@ -18,8 +18,10 @@ from ..connector import Command
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: What is run. It says so on descriptor 3, or that it is not; of a job that is read by nobody, and said on its stderr.
+#: What is run, unless it is not to be any more, or all this has been removed already. It says so on descriptor 3, or
+#: that it is not; of a job that is read by nobody, and said on its stderr.
 _COMMAND = """\
+test -e do || exit 125
 test ! -e stop || exit 125
 cd -- "$3" || exit 125
 {workdir}{exports}if ! command -v -- {program} >/dev/null 2>&1; then
@@ -82,6 +84,9 @@ write)
     echo $$ >pid.in
     exec dd bs=65536 of=in 2>/dev/null
     ;;
+unread)
+    kill -KILL "$(cat "pid.$2")"
+    ;;
 signal)
     echo "$2" >>signals
     ;;
@@ -111,7 +116,7 @@ esac
 
 _SET_UP = """\
 umask 077 && {cd}mkdir {directory} && cd {directory} && {streams} in out err && \
-printf %s {command} >command && printf %s {do} >do && pwd -P\
+printf %b {command} >command && printf %b {do} >do && pwd -P\
 """
 
 
@@ -128,10 +133,15 @@ def set_up(directory: str, command: Command, *, job: bool = False) -> str:
         cd="cd && " if job else "",
         directory=directory,
         streams="touch" if job else "mkfifo",
-        command=quote(_command(command)),
-        do=quote(_DO.format(stdin=stdin, stdout=stdout, stderr=stderr)),
+        command=quote(_escape(_command(command))),
+        do=quote(_escape(_DO.format(stdin=stdin, stdout=stdout, stderr=stderr))),
     )
     return f"sh -c {quote(script)}"
+
+
+def _escape(text: str) -> str:
+    """For ``printf %b``: a quotation mark would be quoted again and again, by every shell on the way."""
+    return text.replace("\\", "\\\\").replace("'", "\\0047")
 
 
 def _command(command: Command) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
 from functools import partial
 from signal import Signals
 from types import FrameType
@@ -27,6 +26,8 @@ class Guard:
 
     loop: asyncio.AbstractEventLoop
     holders: int = 0
+    #: How many of the holders are taking down what they have.
+    ending: int = 0
     #: The handlers that ours stand in place of.
     _replaced: dict[Signals, Any] = field(factory=dict[Signals, Any])
     _count: int = 0
@@ -54,9 +55,14 @@ class Guard:
             self.restore()
             signal.raise_signal(number)
             return
-        self._count += 1
+        # What the first one is for has come about if everything is going down already.
+        self._count = max(self._count, int(self.ending == self.holders)) + 1
+        if self._count > 2 and not self.loop.is_running():
+            # Nobody is there who could take anything down.
+            self.restore()
+            signal.raise_signal(number)
         # The second one would make asyncio cancel every task that there is, the teardown among them.
-        if self._count == 2:
+        elif self._count == 2:
             # A handler may have interrupted just such a line.
             self.loop.call_soon_threadsafe(logger.warning, _SAID)
         elif number == Signals.SIGINT:
@@ -74,10 +80,34 @@ class Guard:
 _guards: dict[asyncio.AbstractEventLoop, Guard] = {}
 
 
-def hold() -> Callable[[], None]:
-    """Guard the running event loop, until the function that is returned is called. Does nothing in other threads."""
+@define(eq=False)
+class Hold:
+    """Somebody has something to take down on the event loop that is guarded, if it is: in other threads none is."""
+
+    _guard: Guard | None
+    _ending: bool = False
+
+    def ending(self) -> None:
+        """From now on it is taken down."""
+        if self._guard is not None and not self._ending:
+            self._ending = True
+            self._guard.ending += 1
+
+    def release(self) -> None:
+        """It is down."""
+        if self._guard is not None:
+            self._guard.holders -= 1
+            self._guard.ending -= self._ending
+            if self._guard.holders == 0:
+                self._guard.restore()
+                _guards.pop(self._guard.loop, None)
+            self._guard = None
+
+
+def hold() -> Hold:
+    """Guard the running event loop, until it is released."""
     if threading.current_thread() is not threading.main_thread():
-        return _nothing
+        return Hold(None)
     for loop, guard in list(_guards.items()):
         if loop.is_closed():
             guard.restore()
@@ -87,19 +117,8 @@ def hold() -> Callable[[], None]:
         _guards[loop] = Guard(loop)
         _guards[loop].install()
     _guards[loop].holders += 1
-    return partial(_release, _guards[loop])
-
-
-def _release(guard: Guard) -> None:
-    guard.holders -= 1
-    if guard.holders == 0:
-        guard.restore()
-        _guards.pop(guard.loop, None)
+    return Hold(_guards[loop])
 
 
 def _is_of_asyncio(handler: object) -> bool:
     return isinstance(handler, partial) and isinstance(getattr(handler.func, "__self__", None), asyncio.Runner)
-
-
-def _nothing() -> None:
-    pass

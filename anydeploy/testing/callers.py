@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .subject import Subject
 
 
+_OPERATIONS = ("deploy", "undeploy", "undeploy_all", "close", "use")
+
+
 @define(eq=False)
 class Caller:
     """One call of the manager.
@@ -175,7 +178,10 @@ class Recorded:
 
         :param deployment: the name of a deployment; or of one that is to be deployed the definition
         :param connector: what to use, of ``use``; default: what ``get_connector`` gives at the time of the call
+        :raises ValueError: if there is no such operation
         """
+        if operation not in _OPERATIONS:
+            raise ValueError(f"unknown operation {operation!r} (expected one of {', '.join(_OPERATIONS)})")
         name = deployment if isinstance(deployment, str) else deployment.name
         if not isinstance(deployment, str):
             self.script.define(deployment)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from ..manager import DefaultDeploymentManager
 _NEVER = 60.0
 #: Awaits at which an operation is interrupted, at most. What polls has any number of them.
 _MOST_AWAITS = 40
+#: Seconds for what may wait for something that never comes.
+_A_MOMENT = 0.2
 _PYTHON = sys.executable
 
 
@@ -138,6 +140,10 @@ async def a_deploy_can_be_cancelled_anywhere(tested: Tested) -> None:
             if not came_up:
                 await connector.undeploy(False)
         tested.check_gone(connector, f"when undeploy had followed a deploy that was cancelled at its await {number}")
+        expect(
+            not deploy.swallowed,
+            f"deploy has swallowed the cancellation that came at its await {number}: it returned as if it were up",
+        )
         if not deploy.reached:
             break
 
@@ -184,6 +190,14 @@ async def what_is_external_is_left_alone(tested: Tested) -> None:
     finally:
         await owner.undeploy(False)
     tested.check_gone(owner, "after undeploy")
+    stranger = tested.make()
+    # There is nothing that it could connect to: it may fail, or wait for it.
+    with suppress(Exception), anyio.move_on_after(_A_MOMENT):
+        await stranger.deploy(True)
+    created = tested.exists(stranger)
+    with suppress(Exception):
+        await stranger.undeploy(not created)
+    expect(not created, "deploy of an external environment that was not there has created it")
 
 
 @_clause(runs=False)
@@ -202,19 +216,21 @@ class _Interrupted:
     """An awaitable that cancels a scope when it waits for the nth time."""
 
     def __init__(self, awaitable: Awaitable[None], number: int, scope: anyio.CancelScope) -> None:
-        self.reached = False
+        self.reached = self.swallowed = False
         self._steps = awaitable.__await__()
         self._number = number
         self._scope = scope
 
     def __await__(self) -> Generator[Any, Any, None]:
-        sent, thrown, awaits = None, None, 0
+        sent, thrown, awaits, told = None, None, 0, False
         while True:
             try:
                 waits_for = self._steps.send(sent) if thrown is None else self._steps.throw(thrown)
             except StopIteration:
+                self.swallowed = told
                 return
             awaits += 1
+            told = False
             if awaits == self._number:
                 self.reached = True
                 self._scope.cancel()
@@ -223,6 +239,7 @@ class _Interrupted:
                 sent = yield waits_for
             except BaseException as exc:  # noqa: BLE001 - it goes on to where it was meant to go
                 thrown = exc
+                told = self.reached and isinstance(exc, anyio.get_cancelled_exc_class())
 
 
 # -- What can be done in it --------------------------------------------------------------------------------------------

@@ -125,8 +125,20 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     summary = "which rules a deployment manager keeps and which it breaks, as Markdown"
     parser = commands.add_parser("report", help=summary, description=f"Say {summary}.")
     parser.add_argument("subject", nargs="?", type=to_subject, default=OURS, metavar="module:Subject")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there as well")
+    parser.add_argument("--output", type=to_file, metavar="FILE", help="write it there as well")
     parser.set_defaults(run=_run)
+
+
+def to_file(where: str) -> Path:
+    """A file that can be written, which is better known before everything has been tried than after it.
+
+    :raises ArgumentTypeError: if it cannot
+    """
+    try:
+        Path(where).open("a").close()
+    except OSError as exc:
+        raise ArgumentTypeError(f"{where} cannot be written: {exc.strerror}") from None
+    return Path(where)
 
 
 def to_subject(where: str) -> Subject:
@@ -135,6 +147,8 @@ def to_subject(where: str) -> Subject:
     :raises ArgumentTypeError: if there is none
     """
     module, _, name = where.partition(":")
+    if not (module and name):
+        raise ArgumentTypeError(f"{where}: expected module:Class")
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as exc:

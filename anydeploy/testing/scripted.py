@@ -164,7 +164,15 @@ class Script:
     # -- What they are told ------------------------------------------------------------------------------------------
 
     def plan(self, operation: str, **what: Any) -> Plan:
-        """Say what the next operation (like "deploy a") does that has no plan yet; see :class:`Plan` for ``what``."""
+        """Say what the next operation (like "deploy a") does that has no plan yet; see :class:`Plan` for ``what``.
+
+        :raises ValueError: if that is no operation of a connector
+        """
+        kind, _, name = operation.partition(" ")
+        if kind not in {"deploy", "undeploy", "run"} or not name:
+            raise ValueError(
+                f"not an operation: {operation!r} (expected something like 'deploy a', 'undeploy a', 'run a')"
+            )
         plan = Plan(operation, **what)
         self._plans.setdefault(operation, deque()).append(plan)
         return plan

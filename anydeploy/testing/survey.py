@@ -5,11 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import platform
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -18,7 +17,7 @@ from .explorer import Exploration, ExplorationFailure, UnreadableStateError, exp
 from .history import Rule, Violation
 from .invariants import RULES
 from .linearizability import Linearizability
-from .report import OURS, to_subject
+from .report import OURS, to_file, to_subject
 from .scopes import Scope, every_scope
 from .subject import Subject
 
@@ -87,7 +86,7 @@ class Task:
             cancellations=cancellations,
             failures=failures,
             most=most,
-            callbacks=self.callbacks,
+            callbacks=self.callbacks and self.backend == "asyncio",
             not_state=self.subject.not_state,
         )
         try:
@@ -162,15 +161,32 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument("subject", nargs="?", type=to_subject, default=OURS, metavar="module:Subject")
     parser.add_argument("--backend", action="append", choices=["asyncio", "trio"], help="default: all that it runs on")
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="default: each of them")
-    parser.add_argument("--deployments", type=int, default=3, metavar="N", help="up to how many; default: 3")
-    parser.add_argument("--callers", type=int, default=3, metavar="N", help="up to how many; default: 3")
-    parser.add_argument("--bound", type=int, default=3, metavar="N", help="deviations in what is too large; default: 3")
-    parser.add_argument("--most", type=int, default=5_000, metavar="N", help="schedules until it is; default: 5000")
-    parser.add_argument("--last", type=int, default=50_000, metavar="N", help="of what is given up; default: 50000")
+    parser.add_argument("--deployments", type=at_least(1), default=3, metavar="N", help="up to how many; default: 3")
+    parser.add_argument("--callers", type=at_least(1), default=3, metavar="N", help="up to how many; default: 3")
+    parser.add_argument(
+        "--bound", type=at_least(0), default=3, metavar="N", help="deviations in what is too large; default: 3"
+    )
+    parser.add_argument(
+        "--most", type=at_least(1), default=5_000, metavar="N", help="schedules until it is; default: 5000"
+    )
+    parser.add_argument(
+        "--last", type=at_least(1), default=50_000, metavar="N", help="of what is given up; default: 50000"
+    )
     parser.add_argument("--callbacks", action="store_true", help="on asyncio, choose when they run as well")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the summary there as well")
+    parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="processes; default: 1")
+    parser.add_argument("--output", type=to_file, metavar="FILE", help="write the summary there as well")
     parser.set_defaults(run=_run)
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """What an argument has to be: a whole number, not too low."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise ArgumentTypeError(f"{text}: expected a whole number, {lowest} or more")
+        return int(text)
+
+    return parse
 
 
 def _run(options: Namespace) -> int:

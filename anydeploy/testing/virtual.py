@@ -39,7 +39,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def jump(self) -> None:
         scheduled = cast("list[asyncio.TimerHandle]", vars(self)["_scheduled"])
-        if not scheduled:
+        if not scheduled or scheduled[0].when() == math.inf:
             raise RuntimeError("deadlock: nothing can run, and no timer is set")
         self._now = max(self._now, scheduled[0].when())
         # Timers fire when they are less than this away: those of this very moment, and no later ones.

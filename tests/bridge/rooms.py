@@ -20,7 +20,7 @@ class Room(ConnectorWrapper):
         self.fail = fail
         self.log = Path(config_dir, log) if log else None
         self.delay = delay
-        self.rooms = rooms or ["room"]
+        self.rooms = ["room"] if rooms is None else rooms
 
     @classmethod
     def get_schema(cls):

@@ -132,6 +132,25 @@ def test_output_that_is_longer_than_what_waits_on_the_way(start):
     assert (process.returncode, len(out)) == (0, 1_000_000)
 
 
+def test_output_that_nobody_reads_any_more(start):
+    """As in a pipeline with `head`: the command is ended by SIGPIPE where it runs."""
+    process = start("run", "-q", "streamflow.yml", "--on", "site", "--", "yes")
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "y\n"
+        process.stdout.close()
+        assert process.wait(DEADLINE) == 128 + signal.SIGPIPE
+
+
+def test_no_location_to_run_at(start, site: Path):
+    content = (site / "streamflow.yml").read_text()
+    (site / "streamflow.yml").write_text(content.replace("log: log", "log: log, rooms: []"))
+    process = start("run", "-q", "streamflow.yml", "--on", "site", "--", "true")
+    _, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert err == "error: deployment 'site': no location without the name of a service: it has none\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("to", ["the program", "its group, as a terminal does"])
 def test_up_until_a_signal(start, site: Path, number: signal.Signals, to: str):

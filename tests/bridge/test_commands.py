@@ -23,6 +23,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("directories")]
 OBEDIENT = "sleep 300 & echo $$ $!; wait"
 STUBBORN = "trap '' TERM; sleep 300 & echo $$ $!; while :; do sleep 0.05; done"
 
+#: Many quotation marks, which every shell on the way quotes once more.
+AWKWARD = "it's 100 % \\047 \\c \\\\ $HOME `x` \"" + "'" * 2_000
+
 Place = Callable[[], AbstractAsyncContextManager[Connector]]
 
 
@@ -80,7 +83,7 @@ async def pids_of(process: anyio.abc.Process) -> list[int]:
 
 
 async def test_run(place: Place, tmp_path: Path):
-    words = ["a b", "*", "q'\"\\n\n$HOME", ""]
+    words = ["a b", "*", "q'\"\\n\n$HOME", "", AWKWARD]
     script = 'printf "%s|" "$@"; pwd; echo "$OWN"; cat; echo err >&2; exit 3'
     async with place() as connector:
         done = await connector.run(
@@ -319,6 +322,8 @@ async def test_what_cannot_be_started(place: Place, tmp_path: Path):
             await connector.run(["true"], environment={"a-b": "c"})
         with pytest.raises(CommandError, match="ended with status 126"):
             await connector.run([str(tmp_path)])
+        with pytest.raises(StartError, match="its arguments and variables are too long"):
+            await connector.run(["true", "'" * 100_000])
 
 
 async def test_many_at_once(place: Place):

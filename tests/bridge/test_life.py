@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from streamflow.deployment.wrapper import ConnectorWrapper
 
 from anydeploy import (
     DefaultDeploymentManager,
@@ -148,6 +149,17 @@ async def test_a_deploy_that_nobody_waits_for_any_more_is_finished_and_undone(
         assert lines(log) == []
         gate.set()
     assert lines(log) == ["slow deploy", "slow deployed", "slow undeploy"]
+
+
+async def test_a_wrapper_that_commands_would_pass_by(log: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that has only `run` of its own: its streams lead to what it wraps, and so would whatever is run."""
+    monkeypatch.setattr(Room, "get_stream_reader", ConnectorWrapper.get_stream_reader)
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+        with pytest.raises(WorkflowExecutionException, match=r"'on': commands cannot be run on a Room: .* go past it"):
+            await connector.run(["true"])
 
 
 async def test_lazy(log: Path):

@@ -66,6 +66,19 @@ class ForgetsWhatWasInterrupted(Sound):
             await super().undeploy(external)
 
 
+class SwallowsTheCancellation(Sound):
+    async def deploy(self, external: bool) -> None:
+        try:
+            await super().deploy(external)
+        except anyio.get_cancelled_exc_class():
+            pass
+
+
+class CreatesWhatIsExternal(Sound):
+    async def deploy(self, external: bool) -> None:
+        await super().deploy(False)
+
+
 class CannotBeRepeated(Sound):
     async def undeploy(self, external: bool) -> None:
         self.made = not self.made
@@ -163,9 +176,11 @@ BAD: list[tuple[str, type[Sound]]] = [
     ("it_comes_up_and_goes_down", NeverComesUp),
     ("it_comes_up_and_goes_down", NeverGoesDown),
     ("a_deploy_can_be_cancelled_anywhere", ForgetsWhatWasInterrupted),
+    ("a_deploy_can_be_cancelled_anywhere", SwallowsTheCancellation),
     ("a_teardown_can_be_repeated", CannotBeRepeated),
     ("it_works_under_a_manager", RefusesItsSettings),
     ("what_is_external_is_left_alone", DestroysWhatIsExternal),
+    ("what_is_external_is_left_alone", CreatesWhatIsExternal),
     ("it_can_be_hurried", CannotBeHurried),
     ("a_command_is_run_to_its_end", PrintsSomethingElse),
     ("arguments_arrive_as_they_are", LetsAShellInterpret),

@@ -47,7 +47,7 @@ def test_a_manager_that_breaks_some(tmp_path: Path, capsys: pytest.CaptureFixtur
     [
         ("nowhere:Subject", "No module named 'nowhere'"),
         ("testing.test_report:Nobody", "has no attribute 'Nobody'"),
-        ("testing.test_report", "has no attribute ''"),
+        ("testing.test_report", "expected module:Class"),
         ("testing.test_report:main", "is not a subclass of anydeploy.testing.subject:Subject"),
     ],
 )

@@ -137,6 +137,16 @@ async def test_an_exception_in_the_block_comes_out():
     assert script.history.count("undeploy of a#1 ended") == 1
 
 
+async def test_what_is_misspelt_is_refused():
+    script = Script(unit("a"))
+    for operation in ("a", "explode a", "deploy ", "deploya"):
+        with pytest.raises(ValueError, match="not an operation"):
+            script.hold(operation)
+    async with script.manager() as manager:
+        with pytest.raises(ValueError, match="unknown operation 'delpoy'"):
+            manager.caller("delpoy", "a")
+
+
 class Player:
     """An exploration in which the second way is taken, and nobody is cancelled."""
 

@@ -42,6 +42,23 @@ def test_a_survey_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "Written by `python -m anydeploy.testing explore --deployments 1" in printed
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (["--jobs", "0"], "0: expected a whole number, 1 or more"),
+        (["--deployments", "-1"], "expected"),
+        (["--bound", "few"], "few: expected a whole number, 0 or more"),
+        (["--output", "/no/where/page.md"], "/no/where/page.md cannot be written: No such file or directory"),
+    ],
+)
+def test_wrong_arguments(wrong: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Known before anything is explored."""
+    with pytest.raises(SystemExit) as caught:
+        main(["explore", *_SMALL, *wrong])
+    assert caught.value.code == 2
+    assert why in capsys.readouterr().err
+
+
 def test_bounds_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     """What is too large for a complete exploration is bounded, and what is too large even so is given up."""
     assert main(["explore", *_SMALL, "--fault", "a cancellation", "--most", "5", "--bound", "1", "--last", "30"]) == 0

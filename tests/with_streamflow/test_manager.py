@@ -469,6 +469,20 @@ async def test_an_undeploy_before_the_first_deploy_has_begun_counts(happened: li
     await sut.close()
 
 
+@pytest.mark.parametrize("turns", range(1, 7))
+@pytest.mark.parametrize("everything", [True, False])
+async def test_an_undeploy_counts_however_soon_after_the_first_deploy(everything: bool, turns: int):
+    """U4: in whichever turn of the event loop."""
+    sut = manager()
+    first = asyncio.create_task(sut.deploy(config("a")))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await (sut.undeploy_all() if everything else sut.undeploy("a"))
+    await asyncio.gather(first, return_exceptions=True)
+    assert sut.get_connector("a") is None
+    await sut.close()
+
+
 async def test_an_undeploy_that_is_cancelled_in_its_first_moment_counts(happened: list[str]):
     sut = manager()
     first = asyncio.create_task(sut.deploy(config("a")))
@@ -505,6 +519,20 @@ async def test_the_end_of_the_loop_in_the_moment_of_the_first_deploy(happened: l
         await deploying
     await sut.close()
     assert happened == []
+
+
+def test_a_manager_in_use_on_one_event_loop_is_refused_on_another():
+    sut = manager()
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(sut.deploy(config("a")))
+        for use in (lambda: sut.deploy(config("b")), lambda: sut.undeploy("a"), sut.undeploy_all, sut.close):
+            with pytest.raises(WorkflowExecutionException, match="in use on another event loop"):
+                asyncio.run(use())
+        loop.run_until_complete(sut.close())
+    finally:
+        loop.close()
+    asyncio.run(sut.close())
 
 
 async def test_close_without_a_deploy():

@@ -188,6 +188,23 @@ def test_a_second_interrupt_does_not_end_the_teardown(start: Start, tmp_path: Pa
     assert run.left() == []
 
 
+@both("a Ctrl-C cancels its teardown")
+@pytest.mark.parametrize("number", [Signals.SIGINT, Signals.SIGTERM])
+def test_a_signal_does_not_end_the_teardown_of_a_run_that_is_over(
+    start: Start, tmp_path: Path, manager: str, number: Signals
+):
+    """U5, U8: what it asks for is being done already."""
+    run = start(manager, stack(tmp_path, lazy="", leaving="go"), on="c")
+    run.wait_for(lambda: "undeploy c" in run.log())
+    run.send(number)
+    if manager == ANYDEPLOY:
+        run.wait_for(lambda: "Once more leaves at once" in run.output)
+    (tmp_path / "go").touch()
+    assert run.finish() == 0, run.output
+    assert run.log() == UP + DOWN
+    assert run.left() == []
+
+
 def test_a_third_interrupt_gives_up_what_is_being_deployed(start: Start, tmp_path: Path):
     """U8: the deploy is cancelled; what it may have made is undeployed all the same."""
     run = start(ANYDEPLOY, stack(tmp_path, lazy="", waiting="never"), on="c")

@@ -92,11 +92,11 @@ async def test_the_handlers_stay_until_the_last_manager_is_closed():
 @pytest.mark.anyio
 async def test_handlers_of_others_are_left_alone():
     signal.signal(Signals.SIGTERM, signal.SIG_IGN)
-    release = hold()
+    held = hold()
     assert signal.getsignal(Signals.SIGTERM) is signal.SIG_IGN
     theirs = signal.default_int_handler
     signal.signal(Signals.SIGHUP, theirs)
-    release()
+    held.release()
     assert handlers() == [signal.SIG_IGN, theirs]
 
 
@@ -104,7 +104,7 @@ async def test_handlers_of_others_are_left_alone():
 async def test_other_threads_have_no_signals():
     def elsewhere() -> None:
         async def held() -> None:
-            hold()()
+            hold().release()
 
         asyncio.run(held())
 
@@ -123,9 +123,9 @@ def test_a_loop_that_was_closed_is_guarded_no_more():
     assert signal.SIG_DFL not in left
 
     async def held_again() -> None:
-        release = hold()
+        ours = hold()
         assert handlers() != left
-        release()
+        ours.release()
 
     asyncio.run(held_again())
     assert handlers() == [signal.SIG_DFL] * 2
@@ -226,3 +226,16 @@ loop.close()
 signal.raise_signal(signal.SIGTERM)
 """
     assert run(program)[0] == -signal.SIGTERM
+
+
+def test_where_no_event_loop_runs_the_third_signal_ends_the_program():
+    """Nothing can be taken down then, and whoever asks three times is to be heard."""
+    program = """
+loop = asyncio.new_event_loop()
+loop.run_until_complete(up())
+for _ in range(3):
+    print("once more", flush=True)
+    signal.raise_signal(signal.SIGTERM)
+print("still here")
+"""
+    assert run(program) == (-Signals.SIGTERM, "once more\n" * 3)

@@ -162,7 +162,8 @@ class ExploredLoop(asyncio.BaseEventLoop):
         """Let time pass until a timer is due. With none, nothing will ever happen again."""
         scheduled: list[asyncio.TimerHandle] = self._scheduled
         timers = [timer for timer in scheduled if not timer.cancelled()]
-        if not timers:
+        # Sleeping for ever is a timer, too, which is never due.
+        if not timers or timers[0].when() == math.inf:
             self._play.deadlock([where(task.title, task.get_coro()) for task in self.tasks if not task.done()])
         self._now = max(self._now, timers[0].when())
         due = bisect_right(timers, self._now, key=asyncio.TimerHandle.when)

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from asyncio import events
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from random import Random
@@ -26,6 +26,11 @@ from .tape import Tape
 _BACKENDS = {"asyncio": "asyncio_loop", "trio": "trio_hook"}
 
 
+_COLLECTIONS = 10
+#: How many lines of one are shown. All of them are kept.
+_LONGEST_STORY = 200
+
+
 class ExplorationFailure(AssertionError):
     """A run of a scenario went wrong. Its ``__cause__`` is what came out, or what was found.
 
@@ -37,6 +42,9 @@ class ExplorationFailure(AssertionError):
         self.tape = tape
         self.error = error
         self.story = tuple(story)
+        if len(story) > _LONGEST_STORY:
+            half = _LONGEST_STORY // 2
+            story = [*story[:half], f"... ({len(story) - 2 * half:,} more steps) ...", *story[-half:]]
         steps = "\n".join(f"  {line}" for line in story)
         super().__init__(f"{type(error).__name__}: {error}\nthe run, step by step:\n{steps}\nits tape: {tape}")
         self.__cause__ = error
@@ -121,7 +129,10 @@ def explore(
     :param not_state: names of attributes by class that are left out of states, because nothing depends on them
     :raises UnreadableStateError: if something was met, with ``merge``, that cannot be read
     :raises UnreproducibleError: if a run could not be repeated
+    :raises ValueError: if a number is too low, or callbacks are to be chosen on trio, which has none
     """
+    if callbacks and backend != "asyncio":
+        raise ValueError("only asyncio has callbacks whose order could be chosen")
     limits = Limits(cancellations, failures, bound, steps, callbacks)
     runner, module = _backend(backend)
     ordered = bound is not None
@@ -135,7 +146,10 @@ def explore(
     complete = search.complete and play is None
     if complete and (found := search.graph.livelock()) is not None:
         tasks, taken = found
-        failure = ExplorationFailure(Tape.of(backend, limits, taken), LivelockError(tasks), [])
+        with undisturbed(backend):
+            story = _lead(scenario, limits, taken, runner)
+        story.append(f"(from here on {', '.join(tasks)} can run round and round, in some order)")
+        failure = ExplorationFailure(Tape.of(backend, limits, taken), LivelockError(tasks), story)
         complete = False
     seconds = time.perf_counter() - started
     return Exploration(
@@ -156,12 +170,16 @@ def sample(
 ) -> Exploration:
     """Run a scenario in random orders, with the guarantee of :class:`RandomPlay`. It is never complete.
 
-    :param runs: how many
+    :param runs: how many, at least 1
     :param depth: of the defects that are looked for: how many steps have to come in a certain order
     :param seed: the same one gives the same runs
 
     The other parameters, and what fails, are as for :func:`explore`.
+
+    :raises ValueError: if a number is too low
     """
+    if runs < 1 or depth < 1:
+        raise ValueError(f"runs and depth have to be 1 or more, and are {runs!r} and {depth!r}")
     limits = Limits(cancellations, failures, None, steps)
     runner, _ = _backend(backend)
     random = Random(seed)  # noqa: S311 - nothing is to be kept secret
@@ -204,6 +222,13 @@ def _backend(name: str) -> tuple[Runner, Any]:
     return module.run, module
 
 
+def _lead(scenario: Scenario, limits: Limits, taken: Sequence[int], runner: Runner) -> list[str]:
+    """How a run comes to where a circle begins."""
+    run = Replay(limits, tape=taken, story=[])
+    run.play(scenario, runner)
+    return (run.story or [])[: run.told]
+
+
 def _tell(scenario: Scenario, backend: str, play: Play, runner: Runner) -> ExplorationFailure:
     """Play the run that failed once more, for its story."""
     assert play.failure is not None  # noqa: S101 - for the type checker
@@ -237,8 +262,11 @@ def undisturbed(backend: str) -> Generator[None, None, None]:
             try:
                 yield
             finally:
-                # What the runs have left would complain later, where nobody knows of them any more.
-                gc.collect()
+                # What the runs have left would complain later, where nobody knows of them any more. Generators may be
+                # revived by it, to be finished by an event loop that is gone.
+                for _ in range(_COLLECTIONS):
+                    if not gc.collect():
+                        break
     finally:
         sys.unraisablehook = hook
         gc.unfreeze()

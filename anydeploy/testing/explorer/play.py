@@ -53,10 +53,12 @@ class UnreadableStateError(Exception):
     :ivar kind: of what class it is
     """
 
-    def __init__(self, found: object) -> None:
+    def __init__(self, found: object, *, why: BaseException | None = None) -> None:
         kind = self.kind = type(found)
+        because = "" if why is None else f" ({why!r})"
         super().__init__(
-            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read: {reprlib.repr(found)}; "
+            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read{because}: "
+            f"{reprlib.repr(found)}; "
             f"explore with merge=False, or name the attribute that holds it in `not_state` of its class"
         )
 
@@ -111,6 +113,15 @@ class Limits:
     bound: int | None = None
     steps: int = 20_000
     callbacks: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        least = {"cancellations": 0, "failures": 0, "bound": 0, "steps": 1}
+        for name, lowest in least.items():
+            number: object = getattr(self, name)
+            if number is None and name == "bound":
+                continue
+            if not isinstance(number, int) or number < lowest:
+                raise ValueError(f"{name} has to be a whole number, {lowest} or more, and is {number!r}")
 
 
 class Backend(Protocol):
@@ -307,6 +318,8 @@ class Replay(Play):
 
     tape: Sequence[int] = ()
     story: list[str] | None = None
+    #: How much of the story the tape tells; what follows is the ordinary way.
+    told: int = 0
 
     def play(self, scenario: Callable[[], Awaitable[object]], runner: Callable[..., None]) -> None:
         """As every run.
@@ -332,6 +345,8 @@ class Replay(Play):
     def next(self, ready: Sequence[Any]) -> int | None:
         names = [self.backend.label(each) for each in ready]
         offers = list(self.offers)
+        if self.story is not None and len(self.taken) < len(self.tape):
+            self.told = len(self.story) + 1
         way = super().next(ready)
         if self.story is not None:
             others = [name for index, name in enumerate(names) if index != way]

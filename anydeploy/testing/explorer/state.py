@@ -88,7 +88,7 @@ class StateReader:
                 writer.dump(batch)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, PickleError) as exc:
             # Somebody's opinion of what can be asked of their objects.
-            raise UnreadableStateError(roots) from exc
+            raise UnreadableStateError(roots, why=exc) from exc
         finally:
             self._later.clear()
         return blake2b(written.getbuffer(), digest_size=16).digest()
@@ -268,7 +268,7 @@ def _by_reduction(base: Any, found: Any) -> Any:
     try:
         reduced = base.__reduce_ex__(found, 5)
     except Exception as exc:
-        raise UnreadableStateError(found) from exc
+        raise UnreadableStateError(found, why=exc) from exc
     if isinstance(reduced, str):
         # The name of something that can be imported, whose inside is no part of any state, if that is what it is.
         if getattr(sys.modules.get(found.__module__), reduced, None) is not found:
@@ -505,6 +505,7 @@ _READINGS: dict[Any, Reading] = {
     weakref.CallableProxyType: _read_proxy,
     weakref.ReferenceType: lambda found: (found(), found.__callback__),
     PurePath: str,
+    types.TracebackType: no_state,
     SystemRandom: _refuse,
     Random: lambda found: found.getstate(),
     Play: no_state,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .play import Limits
 
 #: Nobody plays a run with more points, and no text is to make a list of any length.
 _NUMBER = "(?:0|[1-9][0-9]{0,6})"
 _FORM = re.compile(
-    rf"(?P<backend>asyncio|trio):c(?P<cancellations>{_NUMBER})f(?P<failures>{_NUMBER})(?:s(?P<steps>{_NUMBER}))?"
+    rf"(?P<backend>asyncio|trio):c(?P<cancellations>{_NUMBER})f(?P<failures>{_NUMBER})(?P<callbacks>k)?"
+    rf"(?:s(?P<steps>{_NUMBER}))?"
     rf":(?P<ways>(?:{_NUMBER}={_NUMBER}(?:,{_NUMBER}={_NUMBER})*)?)"
 )
 
@@ -27,7 +28,8 @@ class Tape:
 
     :ivar backend: ``asyncio`` or ``trio``
     :ivar limits: how many callers could be cancelled, and how many choices of the scripted world could go another way,
-        which decides which ways there are; and after how many steps a run was endless. It has no bound.
+        and whether the order of callbacks was chosen, which decides which ways there are; and after how many steps a
+        run was endless. It has no bound.
     :ivar ways: the way taken at every point
     """
 
@@ -40,7 +42,7 @@ class Tape:
         ways = list(taken)
         while ways and not ways[-1]:
             ways.pop()
-        return cls(backend, Limits(limits.cancellations, limits.failures, steps=limits.steps), tuple(ways))
+        return cls(backend, evolve(limits, bound=None), tuple(ways))
 
     @classmethod
     def parse(cls, text: str) -> Tape:
@@ -57,14 +59,16 @@ class Tape:
         for point, way in taken:
             ways[point] = way
         steps = int(found["steps"]) if found["steps"] else Limits().steps
-        return cls(
-            found["backend"], Limits(int(found["cancellations"]), int(found["failures"]), steps=steps), tuple(ways)
+        limits = Limits(
+            int(found["cancellations"]), int(found["failures"]), steps=steps, callbacks=bool(found["callbacks"])
         )
+        return cls(found["backend"], limits, tuple(ways))
 
     def __str__(self) -> str:
         ways = ",".join(f"{point}={way}" for point, way in enumerate(self.ways) if way)
         steps = "" if self.limits.steps == Limits().steps else f"s{self.limits.steps}"
-        return f"{self.backend}:c{self.limits.cancellations}f{self.limits.failures}{steps}:{ways}"
+        callbacks = "k" if self.limits.callbacks else ""
+        return f"{self.backend}:c{self.limits.cancellations}f{self.limits.failures}{callbacks}{steps}:{ways}"
 
 
 def _pairs(text: str) -> list[tuple[int, int]]:

@@ -237,7 +237,8 @@ def _read_nursery(found: Any) -> tuple[Any, ...]:
         found._parent_task,
         sorted(found._children, key=_rank),
         found.cancel_scope,
-        found._pending_excs,
+        # It is removed when it has been raised.
+        getattr(found, "_pending_excs", None),
         found._nested_child_running,
         found._parent_waiting_in_aexit,
         found._pending_starts,

@@ -6,8 +6,8 @@ import asyncio
 import gc
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from types import CoroutineType
 from typing import Any
 
@@ -224,6 +224,110 @@ def test_two_who_give_way_to_each_other_are_a_livelock(backend: str):
     failure = failed(explore(scenario, backend=backend), LivelockError)
     assert isinstance(failure.error, LivelockError)
     assert failure.error.tasks == ("courteous", "polite")
+
+
+def test_of_a_livelock_the_way_to_it_is_told(backend: str):
+    async def poll(world: dict[str, bool]) -> None:
+        while not world.get("done"):
+            await checkpoint()
+
+    failure = failed(explore(polling(poll), backend=backend), LivelockError)
+    assert failure.story[-1].endswith("can run round and round, in some order)")
+    assert "1. scenario" in failure.story[0]
+
+
+def test_who_sleeps_for_ever_is_never_woken(backend: str):
+    """Although that is a timer on asyncio."""
+
+    async def another() -> None:
+        await anyio.sleep_forever()
+        raise AssertionError("woken")
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(another)
+            await anyio.sleep(1_000)
+            await anyio.Event().wait()
+
+    failure = failed(explore(scenario, backend=backend), DeadlockError)
+    assert "another waits in" in str(failure)
+
+
+def test_a_very_long_story_is_not_shown_as_a_whole(backend: str):
+    failure = failed(explore(polling(), backend=backend, steps=1_000), EndlessRunError)
+    assert len(failure.story) > 900
+    assert len(str(failure).splitlines()) < 300
+    assert "more steps) ..." in str(failure)
+
+
+def test_a_tape_knows_that_callbacks_were_chosen():
+    async def scenario() -> None:
+        log: list[str] = []
+        future = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda _: log.append("callback"))
+
+        async def another() -> None:
+            log.append("task")
+
+        task = asyncio.create_task(another())
+        future.set_result(None)
+        await task
+        assert log != ["task"]
+        await asyncio.sleep(0)
+
+    explore(scenario).check()
+    failure = failed(explore(scenario, callbacks=True), AssertionError)
+    with pytest.raises(ExplorationFailure) as again:
+        replay(scenario, str(failure.tape))
+    assert again.value.story == failure.story
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bound": -1}, {"cancellations": -1}, {"failures": "1"}, {"steps": 0}, {"cancellations": 1.5}]
+)
+def test_limits_that_are_none(wrong: dict[str, Any]):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} has to be a whole number"):
+        explore(nothing_wrong, **wrong)
+
+
+def test_what_only_asyncio_and_only_positive_numbers_have():
+    with pytest.raises(ValueError, match="only asyncio has callbacks"):
+        explore(nothing_wrong, backend="trio", callbacks=True)
+    with pytest.raises(ValueError, match="have to be 1 or more, and are 0 and 3"):
+        sample(nothing_wrong, runs=0)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_errors_that_pass_what_is_left_step_by_step(backend: str, merge: bool):
+    """What is leaving has been given the traceback, and a nursery that has raised has no exceptions any more."""
+
+    @asynccontextmanager
+    async def left_in_steps() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+
+    async def fail() -> None:
+        raise ValueError
+
+    async def work() -> None:
+        try:
+            async with left_in_steps(), anyio.create_task_group() as tasks:
+                tasks.start_soon(fail)
+        except* ValueError:
+            pass
+        await checkpoint()
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            tasks.start_soon(work)
+
+    exploration = explore(scenario, backend=backend, merge=merge)
+    exploration.check()
+    assert exploration.complete
 
 
 def test_a_run_without_an_end_is_found(backend: str):

@@ -12,7 +12,11 @@ from anydeploy.testing.explorer import Limits, Tape, replay
 from anydeploy.testing.explorer.play import Limits as SameLimits
 
 limits = st.builds(
-    Limits, cancellations=st.integers(0, 3), failures=st.integers(0, 3), steps=st.sampled_from([10, Limits().steps])
+    Limits,
+    cancellations=st.integers(0, 3),
+    failures=st.integers(0, 3),
+    steps=st.sampled_from([10, Limits().steps]),
+    callbacks=st.booleans(),
 )
 
 
@@ -28,6 +32,7 @@ def test_its_text():
     assert str(Tape.of("asyncio", SameLimits(1, 0), [0, 0, 2, 0, 1, 0])) == "asyncio:c1f0:2=2,4=1"
     assert str(Tape.of("trio", SameLimits(), [])) == "trio:c0f0:"
     assert str(Tape.of("trio", SameLimits(steps=7), [1])) == "trio:c0f0s7:0=1"
+    assert str(Tape.of("asyncio", SameLimits(callbacks=True, bound=3), [1])) == "asyncio:c0f0k:0=1"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,10 @@ from .processes import with_variable
 
 
 class NestingConnector(ConnectorWrapper):
-    """Settings: ``log``, a file; ``failing``, how many deploys fail; ``waiting``, a file that deploy waits for."""
+    """Settings: ``log``, a file; ``failing``, how many deploys fail; ``waiting`` and ``leaving``, files to wait for.
+
+    The one is waited for by ``deploy``, the other by ``undeploy``.
+    """
 
     def __init__(
         self,
@@ -35,12 +38,14 @@ class NestingConnector(ConnectorWrapper):
         log: str,
         failing: int = 0,
         waiting: str | None = None,
+        leaving: str | None = None,
         transferBufferSize: int = 2**10,  # noqa: N803 - StreamFlow's
     ) -> None:
         super().__init__(deployment_name, config_dir, connector, service, transferBufferSize)
         self.log = Path(config_dir, log)
         self.failing = failing
         self.waiting = Path(config_dir, waiting) if waiting is not None else None
+        self.leaving = Path(config_dir, leaving) if leaving is not None else None
         self.process: asyncio.subprocess.Process | None = None
         self.variable, self.value = f"INSIDE_{deployment_name}", str(self.log)
 
@@ -55,6 +60,7 @@ class NestingConnector(ConnectorWrapper):
                     "log": {"type": "string"},
                     "failing": {"type": "integer"},
                     "waiting": {"type": "string"},
+                    "leaving": {"type": "string"},
                     "transferBufferSize": {"type": "integer"},
                 },
                 "required": ["log"],
@@ -68,8 +74,7 @@ class NestingConnector(ConnectorWrapper):
         self.process = await asyncio.create_subprocess_exec(
             "sleep", "1000", start_new_session=True, env={**os.environ, self.variable: self.value}
         )
-        while self.waiting is not None and not self.waiting.exists():  # noqa: ASYNC110 - another process makes it
-            await asyncio.sleep(0.01)
+        await self.wait_for(self.waiting)
         if attempts <= self.failing:
             self.kill()
             self.write("failed")
@@ -78,8 +83,13 @@ class NestingConnector(ConnectorWrapper):
 
     async def undeploy(self, external: bool) -> None:
         self.write("undeploy")
+        await self.wait_for(self.leaving)
         self.kill()
         self.write("undeployed")
+
+    async def wait_for(self, file: Path | None) -> None:
+        while file is not None and not file.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+            await asyncio.sleep(0.01)
 
     async def get_available_locations(self, service: str | None = None) -> dict[str, AvailableLocation]:
         locations = await self.connector.get_available_locations(service=self.service)
