@@ -11,6 +11,7 @@ Where trio shuffles the tasks that can run, all but the chosen one are put back.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -29,6 +30,8 @@ from .stories import where
 
 _threads: Any = import_module("trio._threads")
 _internals: Any = import_module("trio._core._run")
+_asyncgens: Any = import_module("trio._core._asyncgens")
+_install: Any = _asyncgens.AsyncGenerators.install_hooks
 
 
 class _Stop(BaseException):
@@ -46,6 +49,7 @@ class ExploredRunner:
         self._play = play
         self._clock = clock
         self._running = False
+        self.over = False
         #: Who can run, in the order in which they became ready.
         self._ready: dict[Any, None] = {}
         self._titles: dict[Any, str] = {}
@@ -138,6 +142,7 @@ class ExploredRunner:
                 nursery._pending_starts = 0
         for task in reversed(tasks):
             close(task.coro)
+        self.over = True
         self._runner = None
         self._ready.clear()
         self._titles.clear()
@@ -207,8 +212,16 @@ def _hooked(explored: ExploredRunner) -> Generator[None, None, None]:
 
 @contextmanager
 def prepared() -> Generator[None, None, None]:
-    """There is nothing to prepare: it has an order for what is ready at once."""
-    yield
+    """Have generators that are dropped when their run is over ask for nothing any more."""
+    with patch.object(_asyncgens.AsyncGenerators, "install_hooks", _install_hooks):
+        yield
+
+
+def _install_hooks(generators: Any, runner: Any) -> None:
+    _install(generators, runner)
+    explored, finalizer = _internals._r, sys.get_asyncgen_hooks().finalizer
+    assert finalizer is not None  # noqa: S101 - it was installed just now
+    sys.set_asyncgen_hooks(finalizer=lambda generator: None if explored.over else finalizer(generator))
 
 
 # -- How its objects are read ----------------------------------------------------------------------------------------

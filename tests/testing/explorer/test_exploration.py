@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from anydeploy.testing import choices
+from anydeploy.testing import AnydeploySubject, Script, choices, recorded, unit
 from anydeploy.testing.explorer import (
     DeadlockError,
     EndlessRunError,
@@ -625,6 +626,30 @@ def test_no_run_leaves_anything_behind(backend: str, ends: Callable[[], Awaitabl
     assert seen
     assert found
     assert [each for each in gc.get_objects() if isinstance(each, CoroutineType) and each.cr_frame] == []
+
+
+def test_generators_that_runs_have_left_do_not_complain(backend: str, monkeypatch: pytest.MonkeyPatch):
+    """When they are collected, and would be finished by an event loop that is gone."""
+    script = Script(unit("a"), unit("b"))
+
+    class Nested(AnydeploySubject):
+        @asynccontextmanager
+        async def manager(self, script: Any, **options: Any) -> AsyncIterator[Any]:
+            async with super().manager(script, **options) as manager:
+                yield manager
+
+    async def scenario() -> None:
+        script.restart()
+        async with recorded(Nested(), script) as manager, anyio.create_task_group() as tasks:
+            manager.start(tasks, "deploy", "a")
+            manager.start(tasks, "deploy", "b")
+
+    complaints: list[object] = []
+    explore(scenario, backend=backend).check()
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    script.restart()
+    gc.collect()
+    assert complaints == []
 
 
 def test_threads_are_refused_by_the_loop():
