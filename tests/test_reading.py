@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from anyio import create_task_group
-from scripted import World, start
+from scripted import World, settle, start
 
 from anydeploy import DefaultDeploymentManager, DeployError, InvalidConnectorError
 from anydeploy.testing import unit, wrapper
@@ -68,6 +68,23 @@ async def test_invalid_from_the_beginning_of_the_teardown() -> None:
         with pytest.raises(InvalidConnectorError, match="'a'"):
             async with connector.start(["x"]):
                 pass
+        plan.release()
+
+
+async def test_invalid_while_the_teardown_waits_for_its_turn() -> None:
+    """R4, K1: it has begun, although the connector is not told yet."""
+    world = World()
+    async with world.manager(unit("a"), unit("b"), max_concurrent=1) as manager, create_task_group() as tasks:
+        await manager.deploy("a")
+        connector: Any = manager.get_connector("a")
+        plan = world.hold("deploy b")
+        start(tasks, manager.deploy, "b")
+        await plan.reached.wait()
+        start(tasks, manager.undeploy, "a")
+        await settle()
+        assert world.count("undeploy a") == 0
+        with pytest.raises(InvalidConnectorError, match="'a'"):
+            await connector.run(["x"])
         plan.release()
 
 
