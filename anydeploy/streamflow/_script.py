@@ -19,10 +19,11 @@ from ..connector import Command
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: What is run, unless it is not to be any more, or all this has been removed already. It says so on descriptor 3, or
-#: that it is not; of a job that is read by nobody, and said on its stderr.
+#: that it is not; of a job that is read by nobody, and said on its stderr. What ends it makes `stop`, and then removes
+#: `do` before anything else: whoever finds no `stop` any more finds no `do` either.
 _COMMAND = """\
-test -e do || exit 125
 test ! -e stop || exit 125
+test -e do || exit 125
 cd -- "$3" || exit 125
 {workdir}{exports}if ! command -v -- {program} >/dev/null 2>&1; then
     echo missing >&3
@@ -109,6 +110,7 @@ end)
     echo >stop
     for fifo in in out err; do if test -p $fifo; then : <>$fifo; fi; done
     for file in pid.*; do if test -f "$file"; then kill -KILL "$(cat "$file")" 2>/dev/null; fi; done
+    rm -f do
     rm -rf "$PWD"
     ;;
 esac
