@@ -27,7 +27,8 @@ from .streams import Collector, communicate, hand_over, last_lines
 DEFAULT_GRACE = 5.0
 
 #: Unpacks what `tar` packed beside the target, then moves it there: a copy is there whole or not at all. The arguments
-#: are the target and the name that the source has in the archive.
+#: are the target and the name that the source has in the archive. The directory has its name before it is there: who is
+#: ended in between would not know what to remove.
 _UNPACK = """
 set -e
 parent=$(dirname -- "$1")
@@ -36,7 +37,8 @@ if [ -d "$1" ]; then echo "the directory $1 exists already" >&2; exit 1; fi
 new=
 trap 'test -z "$new" || rm -rf -- "$new"' EXIT
 trap 'exit 1' TERM INT HUP
-new=$(mktemp -d -- "$parent/.anydeploy.XXXXXX")
+new=$(mktemp -u -- "$parent/.anydeploy.XXXXXX")
+mkdir -m 700 -- "$new" || { new=; exit 1; }
 tar -C "$new" -xf -
 mv -f -- "$new/$2" "$1"
 """
