@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         WorkflowException,
         WorkflowExecutionException,
     )
-    from .future import FutureConnector
+    from .lazy import FutureConnector
     from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
     from .manager import DefaultDeploymentManager, DeploymentManager
 
@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 #: Where the names are defined; each module imports only from those before it.
-_MODULES = ("exceptions", "config", "lifecycle", "connector", "future", "manager")
+_MODULES = ("exceptions", "config", "lifecycle", "connector", "lazy", "manager")
 
 
 def __getattr__(name: str) -> object:

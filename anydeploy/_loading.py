@@ -13,11 +13,11 @@ from . import graph
 from ._definition import KEYS, mentions, structure
 from ._document import BROKEN, Document, MappingNode, Node, Position, compose, position_of, read_text
 from ._strict import Path, check_type, is_mapping, shorten, show, strict_converter, suggest
+from .checking import can_wrap, check_settings, settings_of, show_keys
 from .config import DeploymentConfig
 from .connector import Connector
 from .connectors import connector_type
 from .exceptions import DependencyCycleError, WorkflowDefinitionException
-from .settings import can_wrap, check_settings, settings_of, show_keys
 
 _VERSION: Final = "v1.0"
 _NAME: Final = re.compile(r"[a-z][a-zA-Z0-9._-]*")

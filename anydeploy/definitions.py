@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from .checking import can_wrap, check_settings, show_keys
 from .config import DeploymentConfig
 from .connector import Connector
 from .connectors import UnknownConnectorTypeError, connector_type
@@ -18,7 +19,6 @@ from .exceptions import (
     WorkflowDefinitionException,
 )
 from .graph import closure
-from .settings import can_wrap, check_settings, show_keys
 
 #: What a wrapper without ``wraps`` stands on.
 LOCAL = DeploymentConfig("__LOCAL__", "local", external=True)

@@ -12,7 +12,7 @@ from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint
 from attrs import define, field
 
-from .exceptions import DeployError, UndeployError, WorkflowException
+from .exceptions import DeployError, UndeployError, describe
 from .lifecycle import DeploymentState, DeploymentStatus, Step, advance
 
 if TYPE_CHECKING:
@@ -422,14 +422,3 @@ class Deployment:
                 self.fleet.resume(self)
                 await self._woken()
         self._wake = Event()
-
-
-def describe(error: BaseException | None) -> str:
-    """An error in one line or more, for those of which the text alone says too little with their type."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - one that cannot be printed is a failure like others
-        text = ""
-    if isinstance(error, (WorkflowException, TimeoutError)) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

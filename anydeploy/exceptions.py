@@ -28,6 +28,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def describe(error: BaseException | None) -> str:
+    """An error in one line or more, for those of which the text alone says too little with their type."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - one that cannot be printed is a failure like others
+        text = ""
+    if isinstance(error, (WorkflowException, TimeoutError)) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class WorkflowException(Exception):
     """The root of all of them."""
 

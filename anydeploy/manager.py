@@ -19,10 +19,10 @@ from anyio.lowlevel import checkpoint
 from .config import DeploymentConfig
 from .connector import Connector
 from .definitions import Definitions
-from .deployment import Deployment, at_work, describe
-from .exceptions import ManagerClosedError, UndeployError, WorkflowExecutionException
+from .deployment import Deployment, at_work
+from .exceptions import ManagerClosedError, UndeployError, WorkflowExecutionException, describe
 from .fleet import Fleet
-from .future import FutureConnector
+from .lazy import FutureConnector
 from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
 from .slots import Slots
 

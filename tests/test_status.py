@@ -9,7 +9,7 @@ import pytest
 from scripted import World, settle, start
 
 from anydeploy import DeployError, InvalidConnectorError
-from anydeploy.deployment import describe
+from anydeploy.exceptions import describe
 from anydeploy.testing import ScriptedError, unit
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from attrs import define, field
 
-from ..deployment import describe
+from ..exceptions import describe
 from ..graph import dependents
 from ..lifecycle import DeploymentEvent, DeploymentState
 from .loading import Selection

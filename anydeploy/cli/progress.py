@@ -9,7 +9,7 @@ from typing import Any
 from anyio import current_time, sleep_forever
 from attrs import define, field
 
-from ..deployment import describe
+from ..exceptions import describe
 from ..lifecycle import DeploymentEvent, DeploymentState
 from .board import Board, Entry, Failure, enumerate_names
 from .output import Stream, clean, first_line, indented, seconds

@@ -16,8 +16,7 @@ from streamflow.deployment.connector.base import BatchConnector
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
 from ..connector import Command, Connector, ConnectorWrapper
-from ..deployment import describe
-from ..exceptions import WorkflowExecutionException
+from ..exceptions import WorkflowExecutionException, describe
 from . import _schema
 from ._job import JobKeeper
 from ._remote import Keeper

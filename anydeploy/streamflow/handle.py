@@ -12,7 +12,7 @@ from streamflow.core.exception import WorkflowExecutionException as StreamFlowEx
 from streamflow.deployment.future import FutureConnector as StreamFlowFuture
 
 from ..connector import Connector
-from ..future import FutureConnector
+from ..lazy import FutureConnector
 from .errors import translated
 from .hosted import DEFAULTS, Hosted
 

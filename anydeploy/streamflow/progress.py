@@ -10,7 +10,7 @@ from attrs import define, field
 from streamflow.log_handler import logger
 
 from ..config import DeploymentConfig
-from ..deployment import describe
+from ..exceptions import describe
 from ..lifecycle import DeploymentEvent, DeploymentState
 
 _SAID: Final[Mapping[DeploymentState, str]] = {

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import anyio
 import pytest
 
+from ..checking import can_wrap
 from ..config import DeploymentConfig
 from ..connector import Connector
 from ..connectors.local import LocalConnector
-from ..settings import can_wrap
 from .contract import Clause, Tested, every_clause
 from .scenarios import Scenario, every_scenario, play
 from .subject import BACKENDS, Subject

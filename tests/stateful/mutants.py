@@ -19,7 +19,7 @@ from hypothesis import Phase
 from anydeploy import DefaultDeploymentManager, DeploymentState
 from anydeploy.deployment import Claim, Deployment
 from anydeploy.fleet import Fleet
-from anydeploy.future import FutureConnector
+from anydeploy.lazy import FutureConnector
 from anydeploy.lifecycle import Step
 from anydeploy.slots import Slots
 from anydeploy.testing import AnydeploySubject

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from streamflow.core.deployment import DeploymentManager
 
-from anydeploy.future import FutureConnector
+from anydeploy.lazy import FutureConnector
 from anydeploy.streamflow import AnydeployDeploymentManager
 from anydeploy.streamflow.adapter import StreamFlowSubject
 from anydeploy.streamflow.handle import Handle

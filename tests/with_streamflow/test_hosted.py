@@ -14,7 +14,7 @@ from streamflow.deployment.connector import connector_classes
 from streamflow.deployment.connector.container import DockerConnector, SingularityConnector
 
 from anydeploy import DefaultDeploymentManager, DeployError, DeploymentConfig, InvalidConfigError
-from anydeploy.settings import can_wrap, check_settings, show_keys
+from anydeploy.checking import can_wrap, check_settings, show_keys
 from anydeploy.streamflow.hosted import Hosted, host, plain
 
 from .recorded import Plain, Wrapper, built, scripts, stay

@@ -6,11 +6,11 @@ import pytest
 from attrs import Converter, define, field
 from attrs.validators import gt
 
+from anydeploy.checking import can_wrap, check_settings, settings_of, show_keys
 from anydeploy.connector import Connector, ConnectorWrapper
 from anydeploy.connectors.command import CommandConnector
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.process import ProcessConnector
-from anydeploy.settings import can_wrap, check_settings, settings_of, show_keys
 
 
 def problems(connector_type: type[Connector], **settings: Any) -> dict[str, str]:
