@@ -12,12 +12,12 @@ from attrs import define, field, frozen
 from . import graph
 from ._definition import KEYS, mentions, structure
 from ._document import BROKEN, Document, MappingNode, Node, Position, compose, position_of, read_text
-from ._strict import Path, check_type, is_mapping, shorten, show, strict_converter, suggest
+from ._strict import Path, check_type, is_mapping, shorten, show, strict_converter
 from .checking import can_wrap, check_settings, settings_of, show_keys
 from .config import DeploymentConfig
 from .connector import Connector
 from .connectors import connector_type
-from .exceptions import DependencyCycleError, WorkflowDefinitionException
+from .exceptions import DependencyCycleError, WorkflowDefinitionException, did_you_mean
 
 _VERSION: Final = "v1.0"
 _NAME: Final = re.compile(r"[a-z][a-zA-Z0-9._-]*")
@@ -25,7 +25,7 @@ _SECTIONS: Final = (
     *("version", "workflows", "deployments", "models", "bindingFilters", "scheduling", "database"),
     *("checkpointManager", "dataManager", "deploymentManager", "failureManager"),
 )
-#: Each search for circles, and each for the nearest name, is a pass over the file: bounded, to stay linear.
+#: Each search for cycles, and each for the nearest name, is a pass over the file: bounded, to stay linear.
 _MOST_CYCLES: Final = 10
 _MOST_SUGGESTIONS: Final = 20
 
@@ -116,7 +116,7 @@ class Loader:
 
     def _suggest(self, word: str, known: Iterable[str]) -> str:
         self._suggested += 1
-        return suggest(word, known) if self._suggested <= _MOST_SUGGESTIONS else ""
+        return did_you_mean(word, known) if self._suggested <= _MOST_SUGGESTIONS else ""
 
     def _entries(self, document: Document, node: Node) -> _Entries:
         """The entries of a mapping whose keys have to be strings."""
@@ -252,7 +252,7 @@ class Loader:
         return self._annotations[class_]
 
     def _check_edges(self, deployments: _Entries) -> None:
-        """Every dependency exists, and there are no circles."""
+        """Every dependency exists, and there are no cycles."""
         graph_: dict[str, list[str]] = {name: [] for name in deployments}
         for name, edges in self._edges.items():
             self._current = name
@@ -275,8 +275,8 @@ class Loader:
             except DependencyCycleError as exc:
                 first, second = exc.cycle[:2]
                 self._current = first
-                self._report(self._edges[first][second], f"{exc}; expected no circles")
-                # The members of a reported circle lead nowhere now; what is left may have circles of its own.
+                self._report(self._edges[first][second], f"{exc}; expected no cycles")
+                # The members of a reported cycle lead nowhere now; what is left may have cycles of its own.
                 graph_ |= {name: [] for name in exc.cycle}
             else:
                 break

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any, Literal, TypeAlias, TypeGuard, Union, cast, get_args, get_origin
 
-from .exceptions import did_you_mean
-
 try:
     from cattrs import ClassValidationError, Converter, IterableValidationError, StructureHandlerNotFoundError
     from cattrs.errors import IterableValidationNote
@@ -64,11 +62,6 @@ def show(value: object) -> str:
 
 def shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-
-
-def suggest(word: str, known: abc.Iterable[str]) -> str:
-    """``did_you_mean`` for words of any origin: a very long one is near to nothing, and comparing it takes long."""
-    return did_you_mean(word, known) if len(word) <= _LONGEST_SHOWN else ""
 
 
 def expect(what: str, value: object) -> ValueError:
