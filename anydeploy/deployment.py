@@ -17,7 +17,7 @@ from .lifecycle import DeploymentState, DeploymentStatus, Step, advance
 
 if TYPE_CHECKING:
     from .connector import Connector
-    from .definitions import Blueprint
+    from .definitions import ResolvedDefinition
     from .fleet import Fleet
 
 _FIRST_DELAY = 1.0
@@ -117,7 +117,7 @@ class Deployment:
     """
 
     fleet: Fleet = field(repr=False)
-    blueprint: Blueprint
+    blueprint: ResolvedDefinition
     #: What it stands on. Each of them lists this one among its dependents until this one is absent.
     dependencies: tuple[Deployment, ...] = field(repr=False)
     #: Before `predecessor` is gone this one must not start (rule D3). At most one deployment of a name has one.
@@ -320,7 +320,7 @@ class Deployment:
 
     async def _live(self) -> BaseException | None:
         """Attempt after attempt, until one has had its life or none is left. Returns why a teardown failed, if so."""
-        retries = self.blueprint.config.retries
+        retries = self.blueprint.retries
         for failures in range(retries + 1):
             error = await self._try(last=failures == retries)
             if error is not None:
@@ -340,7 +340,7 @@ class Deployment:
             deadline = self.fleet.deadline(self.blueprint.deploy_timeout)
             with CancelScope(deadline=deadline, shield=True) as attempt, CancelScope() as stay:
                 self._attempt = attempt
-                await self.connector.deploy(self.blueprint.config.external)
+                await self.connector.deploy(self.blueprint.external)
                 # What the connector holds open lives inside both scopes, so the undeploy has to run there as well:
                 # a cancellation of the attempt that comes too late must not reach it.
                 stay.shield = deployed = True
@@ -383,7 +383,7 @@ class Deployment:
         self._ending = scope
         scope.deadline = self.fleet.deadline(self.blueprint.undeploy_timeout)
         try:
-            await self.connector.undeploy(self.blueprint.config.external)
+            await self.connector.undeploy(self.blueprint.external)
         finally:
             self._ending = None
         self._gone = True

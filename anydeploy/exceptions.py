@@ -92,9 +92,10 @@ class UnknownDeploymentError(WorkflowDefinitionException):
     def __init__(self, deployment_name: str, *, required_by: str | None = None, known: Iterable[str] = ()) -> None:
         self.deployment_name = deployment_name
         self.required_by = required_by
-        subject = f"deployment '{required_by}' depends on" if required_by is not None else "there is no deployment"
-        unknown = "which is not defined" if required_by is not None else "among the definitions"
-        super().__init__(f"{subject} '{deployment_name}', {unknown}{did_you_mean(deployment_name, known)}")
+        problem = f"there is no deployment '{deployment_name}' among the definitions"
+        if required_by is not None:
+            problem = f"deployment '{required_by}' depends on '{deployment_name}', which is not defined"
+        super().__init__(f"{problem}{did_you_mean(deployment_name, known)}")
 
 
 class InvalidConfigError(WorkflowDefinitionException):

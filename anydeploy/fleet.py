@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from anyio import Event, current_time
 from attrs import define, field
 
-from .definitions import Blueprint
+from .definitions import ResolvedDefinition
 from .deployment import Claim, Deployment, Descent
 from .lifecycle import DeploymentEvent, DeploymentState, Step
 from .slots import Slots
@@ -51,7 +51,7 @@ class Fleet:
 
     # -- Callers come and go -----------------------------------------------------------------------------------------
 
-    def claim(self, names: Sequence[str], new: Iterable[Blueprint]) -> Claim:
+    def claim(self, names: Sequence[str], new: Iterable[ResolvedDefinition]) -> Claim:
         """Register a caller's demand for ``names``.
 
         :param new: of their closure everything that no joinable deployment is there for, dependencies first
@@ -218,7 +218,7 @@ class Fleet:
         finally:
             self._carrying_out = False
 
-    def _create(self, blueprint: Blueprint) -> Deployment:
+    def _create(self, blueprint: ResolvedDefinition) -> Deployment:
         name = blueprint.config.name
         predecessor = self.deployments.pop(name, None)
         dependencies = tuple(self.deployments[dependency] for dependency in blueprint.dependencies)

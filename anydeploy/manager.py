@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -15,10 +16,12 @@ from typing import Self, cast
 from anyio import create_task_group, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
+from attrs import frozen
 
+from .checking import check_parameters
 from .config import DeploymentConfig
 from .connector import Connector
-from .definitions import Definitions
+from .definitions import Definitions, Resolution
 from .deployment import Deployment, at_work
 from .exceptions import ManagerClosedError, UndeployError, WorkflowExecutionException, describe
 from .fleet import Fleet
@@ -72,13 +75,13 @@ class DefaultDeploymentManager(DeploymentManager):
     :param connector_types: connector classes by type string, in addition to those that are installed
     :param config_dir: what relative paths in connector settings are relative to; default: the current directory
     :param max_concurrent: how many connector ``deploy`` and ``undeploy`` calls may run at once (rule K1)
-    :param deploy_timeout: seconds for one connector ``deploy``; None: no limit (rule K2)
-    :param undeploy_timeout: seconds for one connector ``undeploy``; None: no limit
-    :param shutdown_timeout: seconds for :meth:`close`
+    :param deploy_timeout: seconds for one connector ``deploy``, or a string such as ``2m``; None: no limit (rule K2)
+    :param undeploy_timeout: likewise for one connector ``undeploy``
+    :param shutdown_timeout: likewise for :meth:`close`
     :param on_event: called with a :class:`DeploymentEvent` after every change of state, when everything that follows
         from it at once has been decided (so :meth:`status` may be ahead of the event). It is not a coroutine, must
         neither block nor raise, and may start tasks that use the manager.
-    :raises WorkflowDefinitionException: if two different definitions have the same name
+    :raises WorkflowDefinitionException: if a parameter is wrong, or two different definitions have the same name
     """
 
     def __init__(
@@ -88,26 +91,29 @@ class DefaultDeploymentManager(DeploymentManager):
         connector_types: Mapping[str, type[Connector]] | None = None,
         config_dir: str | Path | None = None,
         max_concurrent: int | None = None,
-        deploy_timeout: float | None = None,
-        undeploy_timeout: float | None = DEFAULT_UNDEPLOY_TIMEOUT,
-        shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT,
+        deploy_timeout: float | str | None = None,
+        undeploy_timeout: float | str | None = DEFAULT_UNDEPLOY_TIMEOUT,
+        shutdown_timeout: float | str | None = DEFAULT_SHUTDOWN_TIMEOUT,
         on_event: Callable[[DeploymentEvent], None] | None = None,
     ) -> None:
-        if max_concurrent is not None and max_concurrent < 1:
-            raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
-        directory = Path.cwd() if config_dir is None else Path(config_dir)
-        self._definitions = Definitions(connector_types or {}, directory, deploy_timeout, undeploy_timeout)
-        known = (
-            cast("Mapping[str, DeploymentConfig]", deployments).values()
-            if isinstance(deployments, Mapping)
-            else deployments
+        given = check_parameters(
+            deployments,
+            connector_types=connector_types,
+            config_dir=config_dir,
+            max_concurrent=max_concurrent,
+            deploy_timeout=deploy_timeout,
+            undeploy_timeout=undeploy_timeout,
+            shutdown_timeout=shutdown_timeout,
+            on_event=on_event,
         )
-        for config in known:
-            self._definitions.add(config, in_use=True)
-        self._fleet = Fleet(self._spawn, self._report, self._heard, self._crash, Slots(max_concurrent))
+        self._definitions = Definitions(
+            given.connector_types, given.config_dir, given.deploy_timeout, given.undeploy_timeout
+        )
+        self._definitions.add_all(given.deployments)
+        self._fleet = Fleet(self._spawn, self._report, self._heard, self._crash, Slots(given.max_concurrent))
         self._futures: dict[str, FutureConnector] = {}
-        self._shutdown_timeout = shutdown_timeout
-        self._on_event = on_event
+        self._shutdown_timeout = math.inf if given.shutdown_timeout is None else given.shutdown_timeout
+        self._on_event = given.on_event
         self._tasks: TaskGroup | None = None
         #: What the manager was entered in. Connectors run in copies of it, and listeners in it, whoever it was whose
         #: call was the reason.
@@ -161,12 +167,7 @@ class DefaultDeploymentManager(DeploymentManager):
         for others who want it.
         """
         self._check_open()
-        if isinstance(deployment_config, str):
-            config = self._definitions[deployment_config]
-        else:
-            config = deployment_config
-            self._definitions.add_checked(config, in_use=self._is_in_use(config.name), is_met=self._is_met)
-        await self._deploy([config.name])
+        await self._deploy([deployment_config])
 
     async def deploy_all(self, names: Iterable[str] | None = None) -> None:
         """:meth:`deploy` several names at once, by default all that are known: all of them come up, or none.
@@ -288,23 +289,27 @@ class DefaultDeploymentManager(DeploymentManager):
         deployment = self._fleet.deployments.get(name)
         return deployment is not None and deployment.joinable
 
-    async def _deploy(self, names: list[str]) -> None:
-        lazy = [name for name in names if self._definitions[name].lazy]
-        eager = [name for name in names if not self._definitions[name].lazy]
-        if lazy:
-            self._definitions.closure(lazy, is_met=self._is_met)
+    def _resolve(self, wanted: Sequence[str | DeploymentConfig]) -> Resolution:
+        resolution = self._definitions.resolve(wanted, present=_Names(self._is_met), in_use=_Names(self._is_in_use))
+        self._definitions.commit(resolution)
+        return resolution
+
+    async def _deploy(self, wanted: Sequence[str | DeploymentConfig]) -> None:
+        resolution = self._resolve(wanted)
+        lazy = [name for name in resolution.names if self._definitions[name].lazy]
+        eager = [name for name in resolution.names if not self._definitions[name].lazy]
         if eager:
-            await self._bring_up(eager)
+            await self._bring_up(self._resolve(eager) if lazy else resolution)
         else:
             await checkpoint()
         self._check_open()
         for name in lazy:
             self._future(name, self._fleet.deployments.get(name)).armed = True
 
-    async def _bring_up(self, names: list[str]) -> None:
-        if not all(map(self._is_live, names)):
+    async def _bring_up(self, resolution: Resolution) -> None:
+        if not all(map(self._is_live, resolution.names)):
             self._check_may_wait()
-        claim = self._fleet.claim(names, self._definitions.closure(names, is_met=self._is_met))
+        claim = self._fleet.claim(resolution.names, resolution.missing)
         granted = False
         try:
             await claim.wait()
@@ -316,10 +321,10 @@ class DefaultDeploymentManager(DeploymentManager):
         """The lazy connector of a name: the one that was given out, for as long as that is good."""
         future = self._futures.get(name)
         if future is None or not (future.armed or future.live):
-            blueprint = self._definitions.blueprint(name)
+            definition = self._definitions.resolved(name)
 
             async def bring_up() -> Connector:
-                await self._bring_up([name])
+                await self._bring_up(self._resolve([name]))
                 live = self._future(name, self._fleet.deployments[name]).live
                 assert live is not None  # noqa: S101 - it has just been granted
                 assert live.connector is not None  # noqa: S101 - likewise
@@ -327,8 +332,8 @@ class DefaultDeploymentManager(DeploymentManager):
 
             future = self._futures[name] = FutureConnector(
                 deployment_name=name,
-                config_dir=blueprint.config_dir,
-                real_type=blueprint.connector_type,
+                config_dir=definition.config_dir,
+                real_type=definition.connector_type,
                 bring_up=bring_up,
             )
         if deployment is not None and deployment.state is DeploymentState.LIVE:
@@ -382,6 +387,16 @@ class DefaultDeploymentManager(DeploymentManager):
             logger.log(level, "deployment '%s' is %s%s", event.name, event.state, why)
         if self._on_event is not None:
             self._on_event(event)
+
+
+@frozen
+class _Names:
+    """The names for which a predicate holds."""
+
+    holds: Callable[[str], bool]
+
+    def __contains__(self, name: object) -> bool:
+        return self.holds(cast("str", name))
 
 
 def _level(error: BaseException | None) -> int:
