@@ -34,7 +34,7 @@ LAYERS = (
     ("manager",),
     ("",),
     ("connectors.*",),
-    ("_*", "file"),
+    ("file", "file.*"),
     ("streamflow", "streamflow.*"),
     ("testing", "testing.*"),
     ("streamflow.adapter",),
@@ -122,7 +122,7 @@ def test_modules_import_only_from_those_above(module: str):
 
 
 def package_of(module: str) -> str:
-    return module.partition(".")[0] if "." in module or module in {"cli", "testing", "streamflow"} else ""
+    return module.partition(".")[0] if "." in module or module in {"cli", "file", "testing", "streamflow"} else ""
 
 
 def imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
