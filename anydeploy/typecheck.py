@@ -151,7 +151,7 @@ def _check_union(value: object, members: tuple[Any, ...]) -> Iterator[Problem]:
     if len(inside) == 1:
         yield from inside[0]
     else:
-        yield (), expected(" or ".join(map(_name, members)), value)
+        yield (), expected(" or ".join(dict.fromkeys(map(_name, members))), value)
 
 
 def _check_mapping(value: object, key_type: Any, value_type: Any) -> Iterator[Problem]:
