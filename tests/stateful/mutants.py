@@ -40,8 +40,8 @@ def mutant(function: Callable[[], None]) -> Callable[[], None]:
 
 @mutant
 def cancellation_is_not_noticed() -> None:
-    async def bring_up(self: Any, names: list[str]) -> None:
-        claim = self._fleet.claim(names, self._definitions.closure(names, is_met=self._is_met))
+    async def bring_up(self: Any, resolution: Any) -> None:
+        claim = self._fleet.claim(resolution.names, resolution.missing)
         await claim.wait()
         self._fleet.leave(claim, granted=True)
 
@@ -235,7 +235,7 @@ def a_failed_lazy_deployment_is_not_tried_again() -> None:
 def lazy_is_eager() -> None:
     async def deploy(self: Any, names: list[str]) -> None:
         await original(self, names)
-        await self._bring_up(names)
+        await self._bring_up(self._resolve(names))
 
     original, DefaultDeploymentManager._deploy = DefaultDeploymentManager._deploy, deploy
 

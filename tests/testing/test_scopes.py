@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anydeploy import DefaultDeploymentManager, DeploymentState
+from anydeploy.definitions import Resolution
 from anydeploy.deployment import Deployment
 from anydeploy.fleet import Fleet
 from anydeploy.testing import AnydeploySubject, ExplorationFailure, Scope, every_scope, explore, replay
@@ -102,8 +103,8 @@ def test_who_waits_for_ever_is_found(backend: str, monkeypatch: pytest.MonkeyPat
 def test_a_cancellation_that_takes_others_with_it_is_found(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """D6: only a cancellation at the right await shows it, and it is found with nobody saying which."""
 
-    async def bring_up(self: DefaultDeploymentManager, names: list[str]) -> None:
-        claim = self._fleet.claim(names, self._definitions.closure(names, is_met=self._is_met))
+    async def bring_up(self: DefaultDeploymentManager, resolution: Resolution) -> None:
+        claim = self._fleet.claim(resolution.names, resolution.missing)
         try:
             await claim.wait()
         except BaseException:
