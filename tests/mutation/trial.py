@@ -30,7 +30,7 @@ from mutation.mutants import PACKAGE, Mutant, unchanged
 _TESTS = PACKAGE.parent / "tests"
 _FILES = (
     "lifecycle", "graph", "status", "deploy", "undeploy", "reading", "context", "limits", "lazy", "makespan",
-    "definitions", "manager_stateful", "cost",
+    "duration", "frozen", "typecheck", "config", "checking", "definitions", "manager_stateful", "cost",
 )  # fmt: skip
 #: The tests that take longest, in this order after the others; the very slow ones however many mutants they find.
 _SLOW = ("test_long_chain", "test_graph.py")
