@@ -352,6 +352,7 @@ def test_right_parameters():
     assert given.config_dir == Path("/x")
     limits = given.max_concurrent, given.deploy_timeout, given.undeploy_timeout, given.shutdown_timeout, given.on_event
     assert limits == (2, 0.5, 5, 120, print)
+    assert check_parameters((), **NOTHING | {"max_concurrent": 1}).max_concurrent == 1
     assert check_parameters((unit(name) for name in "ab"), **NOTHING).deployments == (unit("a"), unit("b"))
     lazy_types = Types(dict)
     assert check_parameters((), **NOTHING | {"connector_types": lazy_types}).connector_types is lazy_types

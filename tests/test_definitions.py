@@ -118,6 +118,7 @@ def test_nothing_is_changed_before_the_commit() -> None:
     resolution = definitions.resolve([new], present=())
     assert state(definitions) == before
     assert resolution.added == (new,)
+    assert len({resolution, definitions}) == 2, "they are compared by identity"
     definitions.commit(resolution)
     assert definitions.names == ["a", "b"]
     assert definitions.resolved("b") is resolution.missing[1]
