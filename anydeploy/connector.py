@@ -11,6 +11,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from shlex import join
 from typing import IO, Any, ClassVar, TypeAlias
@@ -44,6 +45,9 @@ mv -f -- "$new/$2" "$1"
 """
 
 Stdio: TypeAlias = int | IO[Any] | None
+
+#: The connectors that the current task may use although they are invalid: those below a wrapper, for its teardown.
+admitted: ContextVar[frozenset[Connector]] = ContextVar("anydeploy_admitted", default=frozenset())
 
 
 def _to_argv(value: Sequence[str]) -> tuple[str, ...]:
@@ -123,6 +127,8 @@ class Connector(ABC):
     _invalid: str | None = field(init=False, default=None, repr=False)
     #: Set by the manager, to be told by :meth:`report_lost`.
     on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False)
+
+    # -- For authors: the contract ---------------------------------------------------------------------------------------
 
     @classmethod
     def check_config(cls, config: Mapping[str, Any]) -> Iterable[tuple[Sequence[Any], str]] | None:  # noqa: ARG003
@@ -285,15 +291,28 @@ class Connector(ABC):
         if unpacked:
             raise CommandError(unpack, unpacked, last_lines(unpacking.data))
 
+    async def reattach(self) -> None:
+        """Open a fresh way into an environment whose connection was lost, for the teardown of what stands on it.
+
+        Called at most once, when this connector has reported a :class:`ConnectionLostError`, and only while wrappers of
+        it are torn down: it creates nothing, and waits for nothing but the connection. Users' operations stay refused.
+        It may raise, and may be cancelled by the ``undeploy_timeout`` of the wrapper; the wrapper's ``undeploy`` is
+        then called all the same. The default does nothing (rule X3).
+        """
+
     def hurry(self) -> None:
         """Cut short every grace period that is running, and every later one. May be called more than once."""
         return
 
     def report_lost(self, error: Exception) -> None:
-        """To be called by the connector itself, when its environment has ended without being asked to.
+        """Report that the environment has ended without being asked to. To be called by the connector itself.
 
-        The manager reports a ``lost`` event, and from now on every operation raises :class:`InvalidConnectorError`
-        with ``error`` as its reason. The environment is still torn down with ``undeploy`` in its turn.
+        From now on every operation raises :class:`InvalidConnectorError` with ``error`` as its reason, and so do those
+        of all wrappers. The deployment is *lost* until it is deployed, restarted or undeployed; ``undeploy`` is called
+        in its turn. Before ``deploy`` has returned, this makes the attempt fail (rule X1).
+
+        :param error: what happened; a :class:`ConnectionLostError` says that only the way in was lost, and the
+            environment may still be there
         """
         self.invalidate(str(error))
         if self.on_lost is not None:
@@ -305,7 +324,7 @@ class Connector(ABC):
             self._invalid = reason
 
     def _check_valid(self) -> None:
-        if self._invalid is not None:
+        if self._invalid is not None and self not in admitted.get():
             raise InvalidConnectorError(self.deployment_name, self._invalid)
 
 

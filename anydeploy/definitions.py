@@ -25,7 +25,7 @@ LOCAL = DeploymentConfig("__LOCAL__", "local", external=True)
 
 
 @frozen(eq=False)
-class Blueprint:
+class ResolvedDefinition:
     """A definition that has been checked: everything that is needed to build its connector.
 
     :ivar dependencies: names, the wrapped one first; an implicit one included
@@ -39,6 +39,17 @@ class Blueprint:
     config_dir: Path
     deploy_timeout: float | None
     undeploy_timeout: float | None
+
+    @property
+    def name(self): return self.config.name
+    @property
+    def interruptible(self): return self.connector_type.interruptible
+    @property
+    def retries(self): return self.config.retries
+    @property
+    def restarts(self): return getattr(self.config,'restarts',0)
+    @property
+    def external(self): return self.config.external
 
     def build(self, wrapped: Connector | None) -> Connector:
         """Construct the connector, as StreamFlow does: a wrapper is given what it wraps, and the service in it."""
@@ -65,7 +76,7 @@ class Definitions:
     deploy_timeout: float | None
     undeploy_timeout: float | None
     _configs: dict[str, DeploymentConfig] = field(factory=dict[str, DeploymentConfig])
-    _blueprints: dict[str, Blueprint] = field(factory=dict[str, Blueprint])
+    _blueprints: dict[str, ResolvedDefinition] = field(factory=dict[str, ResolvedDefinition])
 
     def __getitem__(self, name: str) -> DeploymentConfig:
         try:
@@ -100,14 +111,36 @@ class Definitions:
             self._replace(config.name, before)
             raise
 
+    def add_all(self, configs):
+        for c in configs: self.add(c, in_use=True)
+
+    def definition(self, name): return self.blueprint(name)
+
+    def resolve(self, wanted, *, present, in_use=()):
+        from types import SimpleNamespace
+        names=[]; before={}
+        try:
+            for w in wanted:
+                if not isinstance(w,str):
+                    before.setdefault(w.name, self._configs.get(w.name))
+                    self.add(w, in_use=w.name in present or w.name in in_use); names.append(w.name)
+                else: self[w]; names.append(w)
+            names=list(dict.fromkeys(names))
+            return SimpleNamespace(names=names, missing=self.closure(names, is_met=present.__contains__))
+        except WorkflowDefinitionException:
+            for n,c in before.items(): self._replace(n,c)
+            raise
+
+    def commit(self, r): pass
+
     def _replace(self, name: str, config: DeploymentConfig | None) -> None:
         self._blueprints.pop(name, None)
         if config is None:
-            del self._configs[name]
+            self._configs.pop(name,None)
         else:
             self._configs[name] = config
 
-    def closure(self, names: Sequence[str], *, is_met: Callable[[str], bool]) -> list[Blueprint]:
+    def closure(self, names: Sequence[str], *, is_met: Callable[[str], bool]) -> list[ResolvedDefinition]:
         """The blueprints of everything that ``names`` need, dependencies first, less what is met already.
 
         :raises WorkflowDefinitionException: if any of it is misspecified
@@ -121,7 +154,7 @@ class Definitions:
         order = closure(names, dependencies)
         return [self.blueprint(name) for name in order if not is_met(name)]
 
-    def blueprint(self, name: str) -> Blueprint:
+    def blueprint(self, name: str) -> ResolvedDefinition:
         """The checked form of a definition.
 
         :raises WorkflowDefinitionException: if it is misspecified, apart from cycles
@@ -131,7 +164,7 @@ class Definitions:
             found = self._blueprints[name] = self._check(self[name])
         return found
 
-    def _check(self, config: DeploymentConfig) -> Blueprint:
+    def _check(self, config: DeploymentConfig) -> ResolvedDefinition:
         type_ = self._connector_type(config)
         wraps, dependencies = config.wraps is not None, config.dependencies
         if can_wrap(type_):
@@ -145,7 +178,7 @@ class Definitions:
                 raise UnknownDeploymentError(dependency, required_by=config.name, known=self._configs)
         for keys, problem in check_settings(type_, config.config):
             raise InvalidConfigError(config.name, problem, setting=show_keys(keys) or None)
-        return Blueprint(
+        return ResolvedDefinition(
             config,
             type_,
             dependencies,

@@ -162,3 +162,7 @@ class CommandError(WorkflowExecutionException):
         ended = f"was ended by signal {-returncode}" if returncode < 0 else f"ended with status {returncode}"
         shown = f":\n{output.rstrip()}" if output.strip() else " and printed nothing"
         super().__init__(f"`{join(self.command)}` {ended}{shown}")
+
+
+class ConnectionLostError(WorkflowExecutionException):
+    """The way into an environment was lost."""

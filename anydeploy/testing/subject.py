@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..exceptions import WorkflowDefinitionException, WorkflowExecutionException
 from ..manager import DefaultDeploymentManager
-from ..slots import Slots
+from ..engine.slots import Slots
 
 if TYPE_CHECKING:
     from .scripted import Script
