@@ -128,7 +128,7 @@ class Connector(ABC):
     #: Set by the manager, to be told by :meth:`report_lost`.
     on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False)
 
-    # -- For authors: the contract ---------------------------------------------------------------------------------------
+    # -- For authors: the contract -------------------------------------------------------------------------------------
 
     @classmethod
     def check_config(cls, config: Mapping[str, Any]) -> Iterable[tuple[Sequence[Any], str]] | None:  # noqa: ARG003
@@ -299,6 +299,7 @@ class Connector(ABC):
         It may raise, and may be cancelled by the ``undeploy_timeout`` of the wrapper; the wrapper's ``undeploy`` is
         then called all the same. The default does nothing (rule X3).
         """
+        return
 
     def hurry(self) -> None:
         """Cut short every grace period that is running, and every later one. May be called more than once."""

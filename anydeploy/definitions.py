@@ -41,15 +41,24 @@ class ResolvedDefinition:
     undeploy_timeout: float | None
 
     @property
-    def name(self): return self.config.name
+    def name(self):
+        return self.config.name
+
     @property
-    def interruptible(self): return self.connector_type.interruptible
+    def interruptible(self):
+        return self.connector_type.interruptible
+
     @property
-    def retries(self): return self.config.retries
+    def retries(self):
+        return self.config.retries
+
     @property
-    def restarts(self): return getattr(self.config,'restarts',0)
+    def restarts(self):
+        return getattr(self.config, "restarts", 0)
+
     @property
-    def external(self): return self.config.external
+    def external(self):
+        return self.config.external
 
     def build(self, wrapped: Connector | None) -> Connector:
         """Construct the connector, as StreamFlow does: a wrapper is given what it wraps, and the service in it."""
@@ -112,31 +121,40 @@ class Definitions:
             raise
 
     def add_all(self, configs):
-        for c in configs: self.add(c, in_use=True)
+        for c in configs:
+            self.add(c, in_use=True)
 
-    def definition(self, name): return self.blueprint(name)
+    def definition(self, name):
+        return self.blueprint(name)
 
     def resolve(self, wanted, *, present, in_use=()):
         from types import SimpleNamespace
-        names=[]; before={}
+
+        names = []
+        before = {}
         try:
             for w in wanted:
-                if not isinstance(w,str):
+                if not isinstance(w, str):
                     before.setdefault(w.name, self._configs.get(w.name))
-                    self.add(w, in_use=w.name in present or w.name in in_use); names.append(w.name)
-                else: self[w]; names.append(w)
-            names=list(dict.fromkeys(names))
+                    self.add(w, in_use=w.name in present or w.name in in_use)
+                    names.append(w.name)
+                else:
+                    self[w]
+                    names.append(w)
+            names = list(dict.fromkeys(names))
             return SimpleNamespace(names=names, missing=self.closure(names, is_met=present.__contains__))
         except WorkflowDefinitionException:
-            for n,c in before.items(): self._replace(n,c)
+            for n, c in before.items():
+                self._replace(n, c)
             raise
 
-    def commit(self, r): pass
+    def commit(self, r):
+        pass
 
     def _replace(self, name: str, config: DeploymentConfig | None) -> None:
         self._blueprints.pop(name, None)
         if config is None:
-            self._configs.pop(name,None)
+            self._configs.pop(name, None)
         else:
             self._configs[name] = config
 

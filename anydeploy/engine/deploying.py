@@ -25,7 +25,7 @@ class Deploying(Waiting):
         for dependency in dependencies:
             depth = max(depth, dependency.depth + 1)
             missing += dependency.phase is not Phase.LIVE
-        deployment = Deployment(definition, dependencies, depth, missing)
+        deployment = Deployment(definition.name, definition, dependencies, depth, missing)
         for dependency in dependencies:
             if dependency.dependents is None:
                 dependency.dependents = {}

@@ -113,6 +113,7 @@ class Deployment:
     Every field is changed by the engine alone, except for ``task``, which is the shell's.
     """
 
+    name: str
     definition: Definition
     #: Linked for as long as the record is kept; each of them has this one among its dependents.
     dependencies: tuple[Deployment, ...] = field(repr=False)
@@ -181,10 +182,6 @@ class Deployment:
     task: object = field(default=None, repr=False)
 
     @property
-    def name(self) -> str:
-        return self.definition.name
-
-    @property
     def demanded(self) -> bool:
         """An environment exists while it is demanded, and no longer."""
         return self.explicit or self.holders > 0 or bool(self.claims)
@@ -243,7 +240,7 @@ class Deployment:
         if self.phase is not Phase.LIVE:
             return []
         found: dict[Deployment, None] = {}
-        stack = [self]
+        stack: list[Deployment] = [self]
         while stack:
             for below in stack.pop().dependencies:
                 if below not in found:

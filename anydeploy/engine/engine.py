@@ -11,7 +11,7 @@ place where a record is moved to where demand wants it: it looks at the record a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..lifecycle import Phase, Step
 from .deployment import Claim, Definition, Deployment, TeardownWait
@@ -278,7 +278,7 @@ class Engine(Undeploying):
             self._retry(deployment)
 
     #: What follows from demand in each phase. What is on its way down is considered when it has arrived.
-    _CONSIDERED: ClassVar[Mapping[Phase, Callable[[Engine, Deployment], None]]] = {
+    _CONSIDERED: ClassVar[Mapping[Phase, Callable[[Any, Deployment], None]]] = {
         Phase.ABSENT: _consider_absent,
         Phase.WAITING: _consider_waiting,
         Phase.READY: _consider_ready,
