@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from .connector import Command, Connector, ConnectorWrapper
     from .exceptions import (
         CommandError,
+        ConnectionLostError,
         DependencyCycleError,
         DeployError,
         DifferentDefinitionError,
         InvalidConfigError,
         InvalidConnectorError,
+        InvalidParameterError,
         ManagerClosedError,
         UndeployError,
         UnknownDeploymentError,
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Command",
     "CommandError",
+    "ConnectionLostError",
     "Connector",
     "ConnectorWrapper",
     "DefaultDeploymentManager",
@@ -49,6 +52,7 @@ __all__ = [
     "FutureConnector",
     "InvalidConfigError",
     "InvalidConnectorError",
+    "InvalidParameterError",
     "ManagerClosedError",
     "UndeployError",
     "UnknownDeploymentError",

@@ -148,7 +148,7 @@ class Document:
     """The values of the nodes of one document.
 
     Each node is built once, however many aliases lead to it, and with a stack instead of recursion: the graph of
-    nodes may be deeper than the file is nested, and may have circles.
+    nodes may be deeper than the file is nested, and may have cycles.
 
     :ivar report: takes the problems found while building; the owner may exchange it between two calls of ``build``
     """
@@ -292,7 +292,7 @@ class Document:
 
     def _merge(self, node: Node, merged: dict[Any, tuple[Node, Node]]) -> None:
         """Add what ``<<`` brings in; of several mappings that have a key, the first one wins."""
-        # Building comes first: it is what finds circles, and it goes through chains of merges without recursion.
+        # Building comes first: it is what finds cycles, and it goes through chains of merges without recursion.
         self._build(node)
         for source in _items(node) if isinstance(node, SequenceNode) else [node]:
             if not isinstance(source, MappingNode):

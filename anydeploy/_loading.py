@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 import attrs
 from attrs import define, field, frozen
@@ -12,12 +12,11 @@ from attrs import define, field, frozen
 from . import graph
 from ._definition import KEYS, mentions, structure
 from ._document import BROKEN, Document, MappingNode, Node, Position, compose, position_of, read_text
-from ._strict import Path, check_type, is_mapping, shorten, show, strict_converter, suggest
-from .checking import can_wrap, check_settings, settings_of, show_keys
+from .checking import check_settings, check_wraps, find_connector_type
 from .config import DeploymentConfig
 from .connector import Connector
-from .connectors import connector_type
-from .exceptions import DependencyCycleError, WorkflowDefinitionException
+from .exceptions import DependencyCycleError, WorkflowDefinitionException, did_you_mean
+from .typecheck import Path, is_mapping, shorten, show, show_keys
 
 _VERSION: Final = "v1.0"
 _NAME: Final = re.compile(r"[a-z][a-zA-Z0-9._-]*")
@@ -25,12 +24,11 @@ _SECTIONS: Final = (
     *("version", "workflows", "deployments", "models", "bindingFilters", "scheduling", "database"),
     *("checkpointManager", "dataManager", "deploymentManager", "failureManager"),
 )
-#: Each search for circles, and each for the nearest name, is a pass over the file: bounded, to stay linear.
+#: Each search for cycles, and each for the nearest name, is a pass over the file: bounded, to stay linear.
 _MOST_CYCLES: Final = 10
 _MOST_SUGGESTIONS: Final = 20
 
 _Entries = dict[str, tuple[Node, Node]]
-_converter = strict_converter()
 
 
 @frozen
@@ -78,7 +76,6 @@ class Loader:
     # Where values are that could not be read: they are wrong for whatever they are used as, which is not said again.
     _broken: set[Position | None] = field(factory=set[Position | None])
     _classes: dict[str, type[Connector] | str] = field(factory=dict[str, type[Connector] | str])
-    _annotations: dict[type[Connector], Mapping[str, Any]] = field(factory=dict[type[Connector], Mapping[str, Any]])
     _edges: dict[str, dict[str, Position]] = field(factory=dict[str, dict[str, Position]])
     _suggested: int = 0
 
@@ -116,7 +113,7 @@ class Loader:
 
     def _suggest(self, word: str, known: Iterable[str]) -> str:
         self._suggested += 1
-        return suggest(word, known) if self._suggested <= _MOST_SUGGESTIONS else ""
+        return did_you_mean(word, known) if self._suggested <= _MOST_SUGGESTIONS else ""
 
     def _entries(self, document: Document, node: Node) -> _Entries:
         """The entries of a mapping whose keys have to be strings."""
@@ -213,9 +210,8 @@ class Loader:
         if isinstance(class_, str):
             problems.append((("type",), class_))
             return
-        if "wraps" in value and not can_wrap(class_):
-            expected = "expected no 'wraps', or the type of a connector that wraps another one"
-            problems.append((("wraps",), f"type '{type_}' cannot wrap another deployment; {expected}"))
+        if "wraps" in value:
+            problems += check_wraps(type_, class_)
         if config is None or is_mapping(config):
             self._check_settings(class_, config or {}, problems)
 
@@ -223,10 +219,9 @@ class Loader:
         """The class of a type, or the problem with it."""
         if type_ not in self._classes:
             try:
-                self._classes[type_] = self.connector_types.get(type_) or connector_type(type_)
+                self._classes[type_] = find_connector_type(type_, self.connector_types)
             except WorkflowDefinitionException as exc:
-                added = f"; added by the caller: {', '.join(self.connector_types)}" if self.connector_types else ""
-                self._classes[type_] = f"{exc}{added}"
+                self._classes[type_] = str(exc)
         return self._classes[type_]
 
     def _check_settings(
@@ -234,25 +229,12 @@ class Loader:
     ) -> None:
         settings = {name: value for name, value in config.items() if isinstance(name, str)}
         problems += [
-            (("config", name), f"the key is {show(name)}; expected a string") for name in set(config) - set(settings)
-        ]
-        problems += [
             (("config", *keys), f"setting '{shorten(show_keys(keys))}': {what}" if keys else what)
             for keys, what in check_settings(class_, settings)
         ]
-        for name, annotation in self._unchecked(class_).items():
-            if name in settings:
-                for path, problem in check_type(_converter, settings[name], annotation):
-                    problems.append((("config", name, *path), f"setting '{name}': {problem}"))
-
-    def _unchecked(self, class_: type[Connector]) -> Mapping[str, Any]:
-        """The annotations of the settings that have nothing but those to be checked by."""
-        if class_ not in self._annotations:
-            self._annotations[class_] = _find_unchecked(class_)
-        return self._annotations[class_]
 
     def _check_edges(self, deployments: _Entries) -> None:
-        """Every dependency exists, and there are no circles."""
+        """Every dependency exists, and there are no cycles."""
         graph_: dict[str, list[str]] = {name: [] for name in deployments}
         for name, edges in self._edges.items():
             self._current = name
@@ -275,30 +257,12 @@ class Loader:
             except DependencyCycleError as exc:
                 first, second = exc.cycle[:2]
                 self._current = first
-                self._report(self._edges[first][second], f"{exc}; expected no circles")
-                # The members of a reported circle lead nowhere now; what is left may have circles of its own.
+                self._report(self._edges[first][second], f"{exc}; expected no cycles")
+                # The members of a reported cycle lead nowhere now; what is left may have cycles of its own.
                 graph_ |= {name: [] for name in exc.cycle}
             else:
                 break
         self._current = None
-
-
-def _find_unchecked(class_: type[Connector]) -> Mapping[str, Any]:
-    if "__attrs_attrs__" not in vars(class_):
-        return {}
-    try:
-        hints = get_type_hints(class_)
-    except Exception:  # noqa: BLE001 - an annotation may be any code; one that cannot be evaluated checks nothing
-        return {}
-    return {
-        name: hints[attribute.name]
-        for name, attribute in settings_of(class_).items()
-        if _is_plain(attribute) and attribute.name in hints
-    }
-
-
-def _is_plain(attribute: Any) -> bool:
-    return attribute.converter is None and attribute.validator is None
 
 
 def _inherit_workdirs(definitions: dict[str, DeploymentConfig]) -> dict[str, DeploymentConfig]:

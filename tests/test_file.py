@@ -235,7 +235,7 @@ def test_all_problems_come_at_once_each_with_its_place() -> None:
         (9, 65, "third", "type 'host' cannot wrap another deployment; expected"),
         (9, 81, "third", "'retries': expected a whole number, 0 or more, found the string 'yes'"),
         (9, 92, "third", "'lazy': expected true or false, found the number 1"),
-        (10, 46, "fourth", "deployments depend on each other in a circle: fourth -> fifth -> fourth"),
+        (10, 46, "fourth", "deployments depend on each other in a cycle: fourth -> fifth -> fourth"),
         (10, 53, "fourth", "depends on 'forth', which is not defined; did you mean 'fourth'?; expected"),
         (10, 60, "fourth", "'dependsOn': expected a string, found the number 5"),
         (10, 79, "fourth", "'deployTimeout': expected a duration"),
@@ -403,13 +403,13 @@ def test_what_is_wrong_with_a_deployment_is_said_in_one_line(file: Path, lines: 
         assert line.startswith(start)
 
 
-def test_every_separate_circle_is_shown(file: Path) -> None:
+def test_every_separate_cycle_is_shown(file: Path) -> None:
     """Rule D4: the path, with the position of one of its edges."""
     pairs = [(0, 1), (1, 0), (2, 3), (3, 4), (4, 2)]
     lines = [f"d{a}: {{type: host, config: {{}}, dependsOn: d{b}}}" for a, b in pairs]
     assert [p.partition("; expected")[0] for p in problems_in(file, *lines)] == [
-        "3:43: deployment 'd0': deployments depend on each other in a circle: d0 -> d1 -> d0",
-        "5:43: deployment 'd2': deployments depend on each other in a circle: d2 -> d3 -> d4 -> d2",
+        "3:43: deployment 'd0': deployments depend on each other in a cycle: d0 -> d1 -> d0",
+        "5:43: deployment 'd2': deployments depend on each other in a cycle: d2 -> d3 -> d4 -> d2",
     ]
 
 

@@ -18,14 +18,16 @@ import anydeploy
 PACKAGE = Path(anydeploy.__file__).parent
 #: Whatever stands in one line may import what stands in the lines above. The last line that matches counts.
 LAYERS = (
-    ("exceptions", "duration"),
+    ("exceptions",),
+    ("typecheck",),
+    ("duration", "frozen"),
     ("config",),
     ("graph",),
     ("lifecycle",),
     ("streams",),
     ("connector",),
-    ("checking",),
     ("connectors",),
+    ("checking",),
     ("definitions",),
     ("slots", "deployment", "fleet"),
     ("lazy",),

@@ -12,12 +12,12 @@ import click
 from attrs import frozen
 
 from ..config import DeploymentConfig
-from ..exceptions import WorkflowDefinitionException, did_you_mean
+from ..exceptions import Picklable, WorkflowDefinitionException, did_you_mean
 from ..graph import closure
 from .output import clean, stderr
 
 
-class Misuse(click.ClickException):
+class Misuse(Picklable, click.ClickException):
     """Ends the command with status 2.
 
     :ivar problems: one line or more for each thing that is wrong

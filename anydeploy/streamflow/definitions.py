@@ -15,11 +15,11 @@ from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 from streamflow.log_handler import logger
 
 from .._definition import structure
-from .._strict import Path
 from ..config import DeploymentConfig, WrapsConfig
 from ..connector import Connector
 from ..connectors import UnknownConnectorTypeError
 from ..exceptions import InvalidConfigError, WorkflowDefinitionException, did_you_mean
+from ..typecheck import Path
 from .hosted import host, plain
 
 #: The keys of a definition that are anydeploy's own: StreamFlow does not know them, and leaves them in the file.
@@ -48,8 +48,8 @@ class Translator:
             self._own(config.name),
             type=config.type,
             config=cast("dict[str, Any]", plain(config.config)),
-            external=config.external,
-            lazy=config.lazy,
+            external=bool(config.external),
+            lazy=bool(config.lazy),
             wraps=self._wraps(config),
         )
 

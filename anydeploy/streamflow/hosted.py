@@ -18,8 +18,8 @@ from anyio import current_effective_deadline, current_time, move_on_after
 from streamflow.core.deployment import Connector as StreamFlowConnector
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
-from .._strict import is_list, is_mapping
 from ..connector import Connector, ConnectorWrapper
+from ..typecheck import is_list, is_mapping
 
 #: What StreamFlow gives a lazy connector.
 DEFAULTS: Final[Mapping[str, Any]] = {"transferBufferSize": 2**16}

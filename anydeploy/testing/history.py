@@ -10,6 +10,7 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from ..config import DeploymentConfig
+from ..exceptions import Picklable
 from . import choices
 from .picture import Call, Picture
 from .premises import Premises
@@ -95,7 +96,7 @@ _TOLD: Mapping[What, str] = {
 }
 
 
-class Violation(AssertionError):
+class Violation(Picklable, AssertionError):
     """A rule was broken.
 
     :ivar rule: its number, as in ``docs/rules.md``

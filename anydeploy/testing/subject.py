@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ..engine.slots import Slots
 from ..exceptions import WorkflowDefinitionException, WorkflowExecutionException
 from ..manager import DefaultDeploymentManager
-from ..engine.slots import Slots
 
 if TYPE_CHECKING:
     from .scripted import Script

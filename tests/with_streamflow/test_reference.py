@@ -23,7 +23,7 @@ class TestReference(ManagerSuite):
     known_failures: ClassVar[Mapping[str, str]] = {
         "D1-a_wrapper_waits_for_what_another_caller_brings_up": "the wrapper is deployed upon what is still coming up",
         "D3-a_new_deploy_waits_for_the_teardown": "the new one comes up beside the old one that goes down",
-        "D4-a_circle_is_refused": "the caller waits for ever",
+        "D4-a_cycle_is_refused": "the caller waits for ever",
         "D4-a_deployment_that_wraps_itself_is_refused": "the caller waits for ever",
         "D4-an_unknown_dependency_is_refused": "it is refused once, and then the callers wait for ever",
         "D4-an_unknown_type_is_refused": "it raises a KeyError",

@@ -97,8 +97,8 @@ async def a_new_deploy_waits_for_the_teardown(stage: Stage) -> None:
 
 
 @scenario("D4", wrapper("a", "b"), wrapper("b", "a"))
-async def a_circle_is_refused(stage: Stage) -> None:
-    """Dependencies in a circle are refused, again and again, with an error that shows the way round."""
+async def a_cycle_is_refused(stage: Stage) -> None:
+    """Dependencies in a cycle are refused, again and again, with an error that shows the way round."""
     for _ in range(2):
         stage.says_misspecified(await stage.refused("deploy", "a"), "a -> b -> a")
     _nothing_was_touched(stage)
