@@ -33,7 +33,7 @@ def to_positive_seconds(value: object) -> float:
     """Like :func:`to_seconds`, for what cannot be zero."""
     seconds = to_seconds(value)
     if seconds == 0:
-        raise ValueError(expected(f"{_DURATION}, and more than 0", value))
+        raise ValueError(expected(f"{_DURATION}; it must be more than 0", value))
     return seconds
 
 

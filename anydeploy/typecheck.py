@@ -102,7 +102,13 @@ def shorten(text: str) -> str:
 
 def show_keys(keys: Sequence[Any]) -> str:
     """Return where in a value a problem is: ``services.web.ports[0]``."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+    return "".join(map(_show_key, keys)).removeprefix(".")
+
+
+def _show_key(key: object) -> str:
+    if is_number(key, int):
+        return f"[{show(key).removeprefix('the number ')}]"
+    return f".{key}"
 
 
 def check_type(value: Any, annotation: Any) -> Iterator[Problem]:
@@ -145,7 +151,7 @@ def _check_union(value: object, members: tuple[Any, ...]) -> Iterator[Problem]:
     if len(inside) == 1:
         yield from inside[0]
     else:
-        yield (), expected(" or ".join(map(_name, members)), value)
+        yield (), expected(" or ".join(dict.fromkeys(map(_name, members))), value)
 
 
 def _check_mapping(value: object, key_type: Any, value_type: Any) -> Iterator[Problem]:

@@ -79,7 +79,7 @@ def load(path: str, *, quiet: bool = False) -> Mapping[str, DeploymentConfig]:
 
     :raises Misuse: for everything that is wrong with the file
     """
-    require("ruamel.yaml", "cattrs")
+    require("ruamel.yaml")
     from ..file import FileError, FileWarning, load_file  # noqa: PLC0415 - an extra, and slow to import
 
     with warnings.catch_warnings(record=True) as caught:

@@ -14,11 +14,11 @@ from streamflow.deployment.utils import get_wraps_config
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 from streamflow.log_handler import logger
 
-from .._definition import structure
 from ..config import DeploymentConfig, WrapsConfig
 from ..connector import Connector
 from ..connectors import UnknownConnectorTypeError
 from ..exceptions import InvalidConfigError, WorkflowDefinitionException, did_you_mean
+from ..file.structure import structure
 from ..typecheck import Path
 from .hosted import host, plain
 

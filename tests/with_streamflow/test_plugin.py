@@ -51,7 +51,7 @@ def test_it_is_found_by_its_entry_point():
 
 
 @needs_streamflow
-@pytest.mark.parametrize("broken", ["anydeploy.streamflow.manager", "anydeploy.manager", "cattrs"])
+@pytest.mark.parametrize("broken", ["anydeploy.streamflow.manager", "anydeploy.manager", "anydeploy.file"])
 def test_a_broken_installation_does_not_break_streamflow(broken: str):
     program = f"""
 import sys

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from os import PathLike, fsdecode
 from warnings import warn
 
-from ._document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Position
-from ._loading import Loader, Problem
-from .config import DeploymentConfig
-from .connector import Connector
-from .exceptions import WorkflowDefinitionException
+from ..config import DeploymentConfig
+from ..connector import Connector
+from ..exceptions import WorkflowDefinitionException
+from .structure import Loader, Problem
+from .yaml import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Position
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "FileError", "FileWarning", "Position", "Problem", "load_file"]
 
@@ -40,12 +40,16 @@ class FileWarning(UserWarning):
 def load_file(
     path: str | PathLike[str], *, connector_types: Mapping[str, type[Connector]] | None = None
 ) -> Mapping[str, DeploymentConfig]:
-    """The definitions in a StreamFlow v1.0 file, by name, in the order of the file.
+    """Return the definitions in a StreamFlow v1.0 file by name, in the order of the file.
 
     A definition without a ``workdir`` has that of the one it wraps. Unknown keys, and the deprecated section
     ``models``, give a :class:`FileWarning` each. A file may have 10 MiB, 64 levels of nesting, and a million values
-    with aliases written out.
+    with aliases written out::
 
+        async with DefaultDeploymentManager(load_file("stack.yml"), config_dir=".") as manager:
+            await manager.deploy_all()
+
+    :param path: the file
     :param connector_types: connector classes by type string, looked at before those that are installed
     :raises FileError: with everything that is wrong with the file
     """

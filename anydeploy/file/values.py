@@ -1,36 +1,31 @@
-"""A YAML file as a tree of values that know where they stand.
+"""The values of YAML nodes, and where they stand.
 
-The reader for :mod:`anydeploy.file`. It is written for files from anywhere: whatever the input, it reports problems
-with their positions and raises nothing, and the time and memory it takes are linear in the size of the file. Values
-are read as StreamFlow reads them, with the safe loader of ruamel.yaml (YAML 1.2: ``yes`` is a string, ``010`` is ten).
+Values are read as StreamFlow reads them, with the safe loader of ruamel.yaml (YAML 1.2: ``yes`` is a string, ``010`` is
+ten). Aliases and merge keys are followed within limits.
 """
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable, Iterator
-from os import PathLike
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Iterator
+from typing import Any, Final, cast
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-try:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.composer import MaxDepthExceededError
-    from ruamel.yaml.error import MarkedYAMLError
-    from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-    from ruamel.yaml.reader import ReaderError
-except ImportError as missing:
-    raise ImportError("reading files needs ruamel.yaml and cattrs: pip install 'anydeploy[file]'") from missing
-
-__all__ = ["BROKEN", "MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Document", "MappingNode", "Node", "Position", "Report"]
-__all__ += ["compose", "position_of", "read_text"]
-
-#: The limits: bytes of a file, levels of nesting, and values once every alias and merge key is written out in full.
-MAX_BYTES: Final = 10 * 2**20
-MAX_DEPTH: Final = 64
-MAX_VALUES: Final = 1_000_000
+from .yaml import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    MappingNode,
+    MarkedYAMLError,
+    Node,
+    Position,
+    Report,
+    ScalarNode,
+    SequenceNode,
+    items_of,
+    pairs_of,
+    position_of,
+    tag_of,
+)
 
 #: Stands for a value that could not be read; the problem with it has been reported.
 BROKEN: Final = object()
@@ -38,18 +33,6 @@ BROKEN: Final = object()
 _CORE = "tag:yaml.org,2002:"
 _MERGE, _STR, _VALUE, _SEQ, _MAP = (f"{_CORE}{name}" for name in ("merge", "str", "value", "seq", "map"))
 _SCALARS = frozenset(f"{_CORE}{name}" for name in ("null", "bool", "int", "float", "timestamp", "binary"))
-
-
-@frozen
-class Position:
-    """A place in a file, counted from 1 as editors do."""
-
-    line: int
-    column: int
-
-
-#: Takes a position, where there is one, and what is wrong there.
-Report: TypeAlias = Callable[[Position | None, str], None]
 
 
 class _RefusedError(Exception):
@@ -60,89 +43,6 @@ class _RefusedError(Exception):
         self.node = node
 
 
-def read_text(path: str | PathLike[str], report: Report) -> str | None:
-    """The text of a regular file in UTF-8; None after a report.
-
-    Nothing else is opened: a FIFO would block, and a device may do anything.
-    """
-    try:
-        data = _read_bytes(path)
-    except (OSError, ValueError) as exc:
-        report(None, f"cannot be read: {exc.strerror if isinstance(exc, OSError) and exc.strerror else exc}")
-        return None
-    if len(data) > MAX_BYTES:
-        report(None, f"is larger than the limit; expected at most {MAX_BYTES // 2**20} MiB")
-        return None
-    try:
-        return data.decode()
-    except UnicodeDecodeError as exc:
-        before = data[: exc.start].decode()
-        report(_position_at(before, len(before)), f"the byte 0x{data[exc.start]:02x} is not UTF-8; expected UTF-8 text")
-        return None
-
-
-def _read_bytes(path: str | PathLike[str]) -> bytes:
-    _check_regular(os.stat(path).st_mode)  # noqa: PTH116 - Path() would refuse what os.stat explains
-    # It may have been replaced since: O_NONBLOCK keeps a FIFO from blocking, and the second look is at what was opened.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        _check_regular(os.fstat(descriptor).st_mode)
-        return file.read(MAX_BYTES + 1)
-
-
-def _check_regular(mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise ValueError("it is a directory; expected a file")
-    if not stat.S_ISREG(mode):
-        raise ValueError("it is not a regular file")
-
-
-def _position_at(text: str, index: int) -> Position:
-    before = text[:index].replace("\r\n", "\n").replace("\r", "\n")
-    return Position(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
-
-
-def position_of(node: Node) -> Position:
-    mark = cast("Any", node).start_mark
-    return Position(mark.line + 1, mark.column + 1)
-
-
-def compose(text: str, report: Report) -> tuple[Node, Document] | None:
-    """The root node of the only YAML document in a text, and what gives its values; None after a report."""
-    # The C parser, where it is installed, has no limit to its recursion; so the pure one is used everywhere.
-    yaml: Any = YAML(typ="safe", pure=True)
-    yaml.max_depth = MAX_DEPTH
-    yaml.composer.warn_double_anchors = False  # YAML allows the same anchor twice
-    try:
-        constructor, _ = yaml.get_constructor_parser(text)
-        root = yaml.composer.get_single_node()
-    except ReaderError as exc:
-        position = cast("int", cast("Any", exc).position)
-        problem = f"the character U+{ord(text[position]):04X} is not allowed in YAML"
-        report(_position_at(text, position), problem)
-    except MaxDepthExceededError as exc:
-        report(_position_of_error(exc), f"nested too deeply; expected at most {MAX_DEPTH} levels")
-    except MarkedYAMLError as exc:
-        report(_position_of_error(exc), _describe_error(exc))
-    except Exception as exc:  # noqa: BLE001 - the parser fails with all kinds of them on what nobody would write
-        report(Position(yaml.reader.line + 1, yaml.reader.column + 1), f"not valid YAML ({type(exc).__name__}: {exc})")
-    else:
-        if root is not None:
-            return root, Document(constructor, report)
-        report(None, "is empty; expected a mapping with 'version' and 'deployments'")
-    return None
-
-
-def _position_of_error(exc: MarkedYAMLError) -> Position | None:
-    mark = cast("Any", exc).problem_mark or cast("Any", exc).context_mark
-    return Position(mark.line + 1, mark.column + 1) if mark is not None else None
-
-
-def _describe_error(exc: MarkedYAMLError) -> str:
-    parts = [str(part) for part in (cast("Any", exc).context, cast("Any", exc).problem) if part]
-    return f"not valid YAML: {', '.join(parts)}"
-
-
 @define(eq=False)
 class Document:
     """The values of the nodes of one document.
@@ -150,7 +50,7 @@ class Document:
     Each node is built once, however many aliases lead to it, and with a stack instead of recursion: the graph of
     nodes may be deeper than the file is nested, and may have cycles.
 
-    :ivar report: takes the problems found while building; the owner may exchange it between two calls of ``build``
+    :ivar report: takes the problems found while building
     """
 
     _constructor: Any
@@ -165,7 +65,7 @@ class Document:
 
     def is_empty(self, node: Node) -> bool:
         """Whether a node is an empty mapping or list."""
-        return not isinstance(node, ScalarNode) and not _items(node)
+        return not isinstance(node, ScalarNode) and not items_of(node)
 
     def build(self, node: Node) -> Any:
         """The value of a node; :data:`BROKEN`, after a report, where there is none. It may have such inside, too."""
@@ -190,8 +90,8 @@ class Document:
         for step in path:
             if isinstance(node, MappingNode) and step in (entries := self.entries(node)):
                 node = entries[step][1]
-            elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(_items(node)):
-                node = _items(node)[step]
+            elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(items_of(node)):
+                node = items_of(node)[step]
             else:
                 break
         return position_of(node)
@@ -221,11 +121,11 @@ class Document:
                 self._values[node] = self._collection(node)
 
     def _scalar(self, node: Node) -> Any:
-        tag = _tag(node)
+        tag = tag_of(node)
         if tag in {_STR, _VALUE, _MERGE}:
             return cast("Any", node).value
         if tag not in _SCALARS:
-            return self._refuse_tag(node)
+            return self._refusetag_of(node)
         try:
             return self._constructor.construct_non_recursive_object(node)
         except Exception as exc:  # noqa: BLE001 - a thirteenth month, an explicit tag on the wrong text
@@ -233,8 +133,8 @@ class Document:
             self.report(position_of(node), f"this cannot be read as a YAML {tag.removeprefix(_CORE)}: {detail}")
             return BROKEN
 
-    def _refuse_tag(self, node: Node) -> Any:
-        tag = _tag(node)
+    def _refusetag_of(self, node: Node) -> Any:
+        tag = tag_of(node)
         shown = f"!!{tag.removeprefix(_CORE)}" if tag.startswith(_CORE) else tag
         self.report(position_of(node), f"the tag {shown} is not supported here; expected plain YAML values")
         return BROKEN
@@ -242,15 +142,15 @@ class Document:
     def _collection(self, node: Node) -> Any:
         value: Any
         children: list[Node]
-        if _tag(node) != (_MAP if isinstance(node, MappingNode) else _SEQ):
-            return self._refuse_tag(node)
+        if tag_of(node) != (_MAP if isinstance(node, MappingNode) else _SEQ):
+            return self._refusetag_of(node)
         if isinstance(node, MappingNode):
             entries = self._find_entries(node)
             children = [child for _, child in entries.values()]
             value = {key: self._values[child] for key, (_, child) in entries.items()}
             self._count(node, len(children))
         else:
-            children = _items(node)
+            children = items_of(node)
             value = [self._values[child] for child in children]
         extents = [self._extent.get(child, (1, 1)) for child in children]
         count = 1 + sum(size for size, _ in extents)
@@ -270,8 +170,8 @@ class Document:
             return self._entries[node]
         own: dict[Any, tuple[Node, Node]] = {}
         merged: dict[Any, tuple[Node, Node]] = {}
-        for key_node, value_node in _pairs(node):
-            if _tag(key_node) == _MERGE:
+        for key_node, value_node in pairs_of(node):
+            if tag_of(key_node) == _MERGE:
                 self._merge(value_node, merged)
             elif not isinstance(key_node, ScalarNode):
                 self.report(position_of(key_node), "a list or mapping is used as a key; expected a plain key")
@@ -294,7 +194,7 @@ class Document:
         """Add what ``<<`` brings in; of several mappings that have a key, the first one wins."""
         # Building comes first: it is what finds cycles, and it goes through chains of merges without recursion.
         self._build(node)
-        for source in _items(node) if isinstance(node, SequenceNode) else [node]:
+        for source in items_of(node) if isinstance(node, SequenceNode) else [node]:
             if not isinstance(source, MappingNode):
                 self.report(position_of(source), "expected a mapping, or a list of mappings, to merge with <<")
                 continue
@@ -306,9 +206,9 @@ class Document:
 
 def _children(node: Node) -> Iterator[Node]:
     if isinstance(node, SequenceNode):
-        yield from _items(node)
+        yield from items_of(node)
     else:
-        for pair in _pairs(node):
+        for pair in pairs_of(node):
             yield from pair
 
 
@@ -318,16 +218,3 @@ def _at_key_if_empty(key: Node, value: Node) -> Node:
     if isinstance(value, ScalarNode) and start.index == end.index:
         cast("Any", value).start_mark = cast("Any", key).start_mark
     return value
-
-
-# ruamel.yaml leaves the attributes of its nodes without types.
-def _tag(node: Node) -> str:
-    return cast("str", cast("Any", node).tag)
-
-
-def _items(node: Node) -> list[Node]:
-    return cast("list[Node]", cast("Any", node).value)
-
-
-def _pairs(node: Node) -> list[tuple[Node, Node]]:
-    return cast("list[tuple[Node, Node]]", cast("Any", node).value)

@@ -1,29 +1,40 @@
-"""One file on its way to definitions: everything that is checked, and where each problem stands."""
+"""A document structured into definitions: everything that is wrong, each problem with its place.
+
+The checks are those of :mod:`anydeploy.config` and :mod:`anydeploy.checking`, so that a file is told what Python is.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
 from attrs import define, field, frozen
 
-from . import graph
-from ._definition import KEYS, mentions, structure
-from ._document import BROKEN, Document, MappingNode, Node, Position, compose, position_of, read_text
-from .checking import check_settings, check_wraps, find_connector_type
-from .config import DeploymentConfig
-from .connector import Connector
-from .exceptions import DependencyCycleError, WorkflowDefinitionException, did_you_mean
-from .typecheck import Path, is_mapping, shorten, show, show_keys
+from .. import graph
+from ..checking import check_settings, check_wraps, find_connector_type
+from ..config import DeploymentConfig, check_field
+from ..connector import Connector
+from ..exceptions import DependencyCycleError, WorkflowDefinitionException, did_you_mean
+from ..typecheck import Path, is_list, is_mapping, shorten, show, show_keys
+from ..typecheck import Problem as Wrong
+from .values import BROKEN, Document
+from .yaml import MappingNode, Node, Position, compose, position_of, read_text
 
+#: The fields of a definition by the keys that they have in a file.
+KEYS: Final[Mapping[str, str]] = {
+    {"depends_on": "dependsOn", "deploy_timeout": "deployTimeout", "undeploy_timeout": "undeployTimeout"}.get(f, f): f
+    for f in attrs.fields_dict(DeploymentConfig)
+    if f != "name"
+}
 _VERSION: Final = "v1.0"
 _NAME: Final = re.compile(r"[a-z][a-zA-Z0-9._-]*")
 _SECTIONS: Final = (
     *("version", "workflows", "deployments", "models", "bindingFilters", "scheduling", "database"),
     *("checkpointManager", "dataManager", "deploymentManager", "failureManager"),
 )
+_WRAPS_KEYS: Final = ("deployment", "service")
 #: Each search for cycles, and each for the nearest name, is a pass over the file: bounded, to stay linear.
 _MOST_CYCLES: Final = 10
 _MOST_SUGGESTIONS: Final = 20
@@ -85,7 +96,7 @@ class Loader:
         composed = compose(text, self._report_broken) if text is not None else None
         if composed is None:
             return {}
-        root, document = composed
+        root, document = composed[0], Document(composed[1], self._report_broken)
         if not isinstance(root, MappingNode):
             found = show(document.build(root))
             self._report(position_of(root), f"expected a mapping with 'version' and 'deployments', found {found}")
@@ -112,6 +123,7 @@ class Loader:
         self.warnings.append(Problem(self.path, position_of(node), self._current, message))
 
     def _suggest(self, word: str, known: Iterable[str]) -> str:
+        """Return a suggestion for one of the first unknown words."""
         self._suggested += 1
         return did_you_mean(word, known) if self._suggested <= _MOST_SUGGESTIONS else ""
 
@@ -187,13 +199,11 @@ class Loader:
         entries = self._entries(document, node)
         self._warn_of_unknown(entries, KEYS, "key")
         if is_mapping(value.get("wraps")):
-            self._warn_of_unknown(
-                self._entries(document, entries["wraps"][1]), ("deployment", "service"), "key of 'wraps'"
-            )
+            self._warn_of_unknown(self._entries(document, entries["wraps"][1]), _WRAPS_KEYS, "key of 'wraps'")
         for required, expected in (("type", "the type of a connector"), ("config", "a mapping of its settings")):
             if required not in entries:
                 self._report(position_of(key), f"the key '{required}' is missing; expected {expected}")
-        problems: list[tuple[Path, str]] = []
+        problems: list[Wrong] = []
         definition = structure(name, value, problems)
         self._check_connector(value, problems)
         for path, problem in problems:
@@ -201,7 +211,7 @@ class Loader:
         self._edges[name] = {other: document.position(node, path) for other, path in mentions(value)}
         return definition
 
-    def _check_connector(self, value: Mapping[Any, Any], problems: list[tuple[Path, str]]) -> None:
+    def _check_connector(self, value: Mapping[Any, Any], problems: list[Wrong]) -> None:
         """The type of a deployment, and its settings as far as they can be checked without constructing anything."""
         type_, config = value.get("type"), value.get("config")
         if not isinstance(type_, str):
@@ -213,7 +223,11 @@ class Loader:
         if "wraps" in value:
             problems += check_wraps(type_, class_)
         if config is None or is_mapping(config):
-            self._check_settings(class_, config or {}, problems)
+            settings = {name: value for name, value in (config or {}).items() if isinstance(name, str)}
+            problems += [
+                (("config", *keys), f"setting '{shorten(show_keys(keys))}': {what}" if keys else what)
+                for keys, what in check_settings(class_, settings)
+            ]
 
     def _class(self, type_: str) -> type[Connector] | str:
         """The class of a type, or the problem with it."""
@@ -223,15 +237,6 @@ class Loader:
             except WorkflowDefinitionException as exc:
                 self._classes[type_] = str(exc)
         return self._classes[type_]
-
-    def _check_settings(
-        self, class_: type[Connector], config: Mapping[Any, Any], problems: list[tuple[Path, str]]
-    ) -> None:
-        settings = {name: value for name, value in config.items() if isinstance(name, str)}
-        problems += [
-            (("config", *keys), f"setting '{shorten(show_keys(keys))}': {what}" if keys else what)
-            for keys, what in check_settings(class_, settings)
-        ]
 
     def _check_edges(self, deployments: _Entries) -> None:
         """Every dependency exists, and there are no cycles."""
@@ -263,6 +268,42 @@ class Loader:
             else:
                 break
         self._current = None
+
+
+def structure(name: str, value: Mapping[str, Any], problems: list[Wrong]) -> DeploymentConfig | None:
+    """Return the definition that a mapping stands for, or None after its problems have been added.
+
+    StreamFlow takes a ``config`` without a value for an empty one. Unknown keys are ignored, and the type may be left
+    out.
+    """
+    given: dict[str, Any] = {KEYS[key]: item for key, item in value.items() if key in KEYS}
+    if given.get("config") is None:
+        given["config"] = {}
+    if is_mapping(wraps := given.get("wraps")):
+        given["wraps"] = {key: wraps[key] for key in _WRAPS_KEYS if key in wraps}
+    found: list[Wrong] = []
+    for key, attribute in KEYS.items():
+        if attribute in given:
+            wrong: list[Wrong] = []
+            check_field(attribute, given[attribute], wrong)
+            found += [((key, *path), f"'{shorten(show_keys((key, *path)))}': {problem}") for path, problem in wrong]
+    problems += found
+    return None if found else DeploymentConfig(name, given.pop("type", ""), **given)
+
+
+def mentions(value: Mapping[Any, Any]) -> Iterator[tuple[str, Path]]:
+    """Yield the names of the deployments that a mapping depends on, each with its path, as far as they are names."""
+    wraps, names = value.get("wraps"), value.get("dependsOn")
+    if isinstance(wraps, str):
+        yield wraps, ("wraps",)
+    elif is_mapping(wraps) and isinstance(inner := wraps.get("deployment"), str):
+        yield inner, ("wraps", "deployment")
+    if isinstance(names, str):
+        yield names, ("dependsOn",)
+    elif is_list(names):
+        for index, name in enumerate(names):
+            if isinstance(name, str):
+                yield name, ("dependsOn", index)
 
 
 def _inherit_workdirs(definitions: dict[str, DeploymentConfig]) -> dict[str, DeploymentConfig]:
