@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import groupby
 from typing import Any, ClassVar
 
 import anyio
@@ -16,6 +17,7 @@ from anyio.lowlevel import checkpoint
 from attrs import define, field
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, DeploymentEvent
+from anydeploy.lifecycle import Step
 from anydeploy.testing import Rule, Script, What
 from anydeploy.testing.invariants import NoOverlap, OneInstance, OneTeardown, Order, Support, Teardown
 
@@ -87,7 +89,13 @@ class World(Script):
         assert self.operations == []
 
     def states(self, name: str) -> list[str]:
-        return [event.state.value for event in self.events if event.name == name]
+        """The states that a deployment came to, in this order."""
+        told = [event.state.value for event in self.events if event.name == name]
+        return [state for state, _ in groupby(told)]
+
+    def steps(self, name: str) -> list[Step]:
+        """The steps that were told of a deployment, in this order."""
+        return [event.step for event in self.events if event.name == name]
 
 
 @define(eq=False)

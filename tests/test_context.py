@@ -476,7 +476,7 @@ async def test_failing_listener(caplog: pytest.LogCaptureFixture) -> None:
         await manager.undeploy("b")
     assert world.told[-1] == "undeployed a"
     failures = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(failures) == 8
+    assert len(failures) == 10
     assert failures[0].exc_info is not None
     assert isinstance(failures[0].exc_info[1], ScriptedError)
 
@@ -532,7 +532,7 @@ async def test_listeners_and_connectors_run_in_the_context_of_the_manager() -> N
     async with world.manager(unit("a"), unit("b", "a"), on_event=lambda _: seen.append(variable.get())) as manager:
         variable.set("caller's")
         await manager.deploy("b")
-    assert seen == ["manager's"] * 9
+    assert seen == ["manager's"] * 11
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks since Python 3.12")

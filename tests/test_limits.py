@@ -276,7 +276,8 @@ def test_cleanup_that_fails_before_a_retry(backend: str, late: bool) -> None:
         async with world.manager(unit("a", retries=3, deploy_timeout=1)) as manager:
             with pytest.raises(DeployError) as caught:
                 await manager.deploy("a")
-            assert ("undeploy a" if late else "deploy a") in str(caught.value)
+            assert ("did not end within 1 s" if late else "deploy a: as told") in str(caught.value)
+            assert "undeploy a: as told" in caught.value.__notes__[0]
             assert manager.status()["a"].state == "stuck"
             assert len(world.connectors["a"]) == 1
 
