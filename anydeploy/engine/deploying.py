@@ -137,7 +137,7 @@ class Deploying(Waiting):
         self._end_demand(deployment)
         because = deployment.blamed.name if deployment.blamed is not None else None
         self._step(deployment, Step.FAILED, error, because)
-        self._fail_claims(deployment, deployment.why(), later=True)
+        self._fail_claims(deployment, later=True)
         self._fail_above(deployment)
 
     def _fail_above(self, deployment: Deployment) -> None:
@@ -153,7 +153,7 @@ class Deploying(Waiting):
                 if dependent.phase in NOT_BEGUN:
                     dependent.blamed = failed
                     self._end_demand(dependent)
-                    self._fail_claims(dependent, dependent.why())
+                    self._fail_claims(dependent)
                     stack.append(dependent)
                     self._drop(dependent, Step.FAILED_BELOW, error, culprit.name)
 

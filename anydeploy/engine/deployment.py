@@ -144,7 +144,10 @@ class Deployment:
     shared: Claim | None = field(default=None, repr=False)
     #: Claims that have failed with the deploy; their callers are told when it has been cleaned up.
     disappointed: list[Claim] | None = field(default=None, repr=False)
+    #: The calls that wait for its end, and for that of what follows it.
     waits: list[TeardownWait] | None = field(default=None, repr=False)
+    #: The one of them, present or past, that began with this deployment: newcomers share it.
+    teardown: TeardownWait | None = field(default=None, repr=False)
 
     #: The number of the attempt that is under way or was made last, from 1.
     attempt: int = 0

@@ -83,8 +83,11 @@ class Engine(Undeploying):
         self._withdraw(deployment, "was undeployed before it was up")
         wait = None
         if not deployment.demanded:
-            wait = TeardownWait()
-            self._follow(deployment, [wait])
+            # Callers that come while it goes down share what they wait for, as those of a claim do.
+            wait = deployment.teardown
+            if wait is None or wait not in (deployment.waits or ()):
+                wait = deployment.teardown = TeardownWait()
+                self._follow(deployment, [wait])
         self._mark(deployment)
         self._settle()
         return wait

@@ -73,9 +73,15 @@ class Waiting(State):
         if claim.missing == 0:
             self._wake(claim)
 
-    def _fail_claims(self, deployment: Deployment, failure: Failure, *, later: bool = False) -> None:
-        """Disappoint the callers that wait for a deployment, at once or when it has been cleaned up."""
-        for claim in list(deployment.claims or ()):
+    def _fail_claims(self, deployment: Deployment, withdrawn: str | None = None, *, later: bool = False) -> None:
+        """Disappoint the callers that wait for a deployment, at once or when it has been cleaned up.
+
+        :param withdrawn: what happened to their demand; None: the deployment itself tells why it failed
+        """
+        if not deployment.claims:
+            return
+        failure = deployment.why() if withdrawn is None else Failure((deployment.name,), withdrawn)
+        for claim in list(deployment.claims):
             claim.failure = claim.failure or _seen_by(claim, deployment, failure)
             self._detach(claim)
             if not claim.settled and later:
