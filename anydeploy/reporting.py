@@ -43,8 +43,6 @@ class Reporter:
             self.context.run(self._tell, event)
         except KeyboardInterrupt as exc:
             self.interrupted(exc)
-        except GeneratorExit:
-            raise
         except BaseException as exc:  # noqa: BLE001 - no await inside: a cancellation in here is the listener's own
             self.failed(f"telling of {event}", exc)
 
