@@ -14,14 +14,14 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from shlex import join
-from typing import IO, Any, ClassVar, TypeAlias
+from typing import IO, Any, ClassVar, TypeAlias, cast
 
 import attrs
 from anyio import create_task_group, move_on_after
 from anyio.abc import Process
 from attrs import define, field, frozen
 
-from .exceptions import CommandError, InvalidConnectorError
+from .exceptions import CommandError, InvalidConnectorError, WorkflowExecutionException, describe
 from .streams import Collector, communicate, hand_over, last_lines
 
 #: Seconds between the polite request to end and the kill, where nothing else is said.
@@ -127,6 +127,8 @@ class Connector(ABC):
     _invalid: str | None = field(init=False, default=None, repr=False)
     #: Set by the manager, to be told by :meth:`report_lost`.
     on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False)
+    #: The first loss that was reported, for a manager that does not listen yet.
+    reported_loss: Exception | None = field(init=False, default=None, repr=False)
 
     # -- For authors: the contract -------------------------------------------------------------------------------------
 
@@ -315,9 +317,12 @@ class Connector(ABC):
         :param error: what happened; a :class:`ConnectionLostError` says that only the way in was lost, and the
             environment may still be there
         """
-        self.invalidate(str(error))
+        # An author's slip is no reason not to believe that it is lost.
+        loss = error if isinstance(cast("object", error), Exception) else WorkflowExecutionException(repr(error))
+        self.reported_loss = self.reported_loss or loss
+        self.invalidate(describe(loss))
         if self.on_lost is not None:
-            self.on_lost(error)
+            self.on_lost(loss)
 
     def invalidate(self, reason: str) -> None:
         """Make every further operation raise :class:`InvalidConnectorError` (rule R4). Called by the manager."""

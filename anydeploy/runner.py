@@ -181,13 +181,15 @@ class Runner:
         inside the same two scopes.
         """
         engine, deployment, definition = self.shell.engine, self.deployment, self.definition
+        # There before the listener hears of the attempt, for that may be the reason to give it up.
+        attempt = self._attempt = CancelScope(shield=True)
         self._begin()
+        attempt.deadline = self._limit
         returned, error, raised = False, None, None
         try:
             self.connector = self._build()
-            with CancelScope(deadline=self._limit, shield=True) as attempt, CancelScope() as stay:
+            with attempt, CancelScope() as stay:
                 try:
-                    self._attempt = attempt
                     await self.connector.deploy(definition.external)
                     returned = True
                     # A cancellation of the attempt that comes too late must not reach `undeploy`.
@@ -237,6 +239,8 @@ class Runner:
         if not hasattr(connector, "deployment_name"):
             problem = f"the constructor of {type(connector).__name__} has not called super().__init__()"
             raise WorkflowExecutionException(problem)
+        if connector.reported_loss is not None:
+            raise connector.reported_loss
         connector.on_lost = self._lost
         return connector
 
