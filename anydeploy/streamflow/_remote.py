@@ -25,7 +25,8 @@ from attrs import define, field
 from streamflow.core.deployment import Connector, ExecutionLocation
 
 from ..connector import Command
-from ..connectors.local import StartError, UnstoppableError
+from ..connectors.local import StartError
+from ..connectors.termination import UnstoppableError
 from ..exceptions import WorkflowExecutionException
 from ..streams import DRAIN
 from ._ends import Inlet, Outlet
