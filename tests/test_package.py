@@ -35,7 +35,6 @@ LAYERS = (
     ("_*", "file"),
     ("streamflow", "streamflow.*"),
     ("testing", "testing.*"),
-    ("streamflow.adapter",),
     ("cli", "cli.*"),
     ("__main__",),
 )
