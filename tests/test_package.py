@@ -47,10 +47,6 @@ ROOMS = (
 )
 #: Imports that go up, or round in a cycle, and are yet to be removed. Nothing is added here.
 ALLOWED = {
-    ("streamflow._process", "streamflow._remote"),
-    ("streamflow._remote", "streamflow._process"),
-    ("streamflow.adapter", "testing.scripted"),
-    ("streamflow.adapter", "testing.subject"),
     ("testing.callers", "testing.scripted"),
     ("testing.callers", "testing.subject"),
     ("testing.history", "testing.picture"),

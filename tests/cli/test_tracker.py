@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from anydeploy import DeploymentConfig, DeploymentEvent, DeploymentState
 from anydeploy.cli.board import Board, enumerate_names
+
+from anydeploy import DeploymentConfig, DeploymentEvent, DeploymentState
 from anydeploy.cli.loading import select
 from anydeploy.cli.output import clean, seconds
 

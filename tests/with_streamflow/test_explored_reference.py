@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("streamflow")
 
-from anydeploy.streamflow.adapter import ReferenceSubject
 from anydeploy.testing import Exploration, Rule, Violation, every_rule, every_scope, explore
 from anydeploy.testing.survey import FAULTS
+
+from .subjects import ReferenceSubject
 
 SUBJECT = ReferenceSubject()
 SCOPES = sorted(every_scope(SUBJECT), key=lambda scope: (len(scope.calls), len(scope.dependencies)))

@@ -15,7 +15,7 @@ from streamflow.deployment.connector.container import DockerConnector, Singulari
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError
 from anydeploy.checking import can_wrap, check_settings, show_keys
-from anydeploy.streamflow.hosted import Hosted, host, plain
+from anydeploy.streamflow.hosting import Hosted, host, plain
 
 from .recorded import Plain, Wrapper, built, scripts, stay
 

@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("streamflow")
 
-from anydeploy.streamflow.adapter import ReferenceSubject
 from anydeploy.testing.__main__ import main
 from anydeploy.testing.conformance import ManagerSuite
+
+from .subjects import ReferenceSubject
 
 ROOT = Path(__file__).parents[2]
 REPORT = "docs/reference-report.md"
@@ -72,5 +73,5 @@ def test_the_report_is_that_of_the_command(tmp_path: Path, monkeypatch: pytest.M
     """`python -m anydeploy.testing report ... --output FILE` writes the page that is checked in."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
-    assert main(["report", "anydeploy.streamflow.adapter:ReferenceSubject", "--output", REPORT]) == 0
+    assert main(["report", "with_streamflow.subjects:ReferenceSubject", "--output", REPORT]) == 0
     assert (tmp_path / REPORT).read_text() == (ROOT / REPORT).read_text()

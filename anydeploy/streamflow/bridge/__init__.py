@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..connector import Connector
-from ..exceptions import WorkflowDefinitionException
+from ...connector import Connector
+from ...exceptions import WorkflowDefinitionException
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def types() -> Iterable[str]:
 
 def connector_type(type_: str) -> type[Connector]:
     """The class of one of them."""
-    from ._bridged import bridge  # noqa: PLC0415 - streamflow may be missing
+    from .connector import bridge  # noqa: PLC0415 - streamflow may be missing
 
     return bridge(_classes()[type_])
 

@@ -10,9 +10,9 @@ from typing import Final
 from attrs import define, field
 from streamflow.log_handler import logger
 
-from ..config import DeploymentConfig
-from ..exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowExecutionException
-from ..manager import DefaultDeploymentManager
+from ...config import DeploymentConfig
+from ...exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowExecutionException
+from ...manager import DefaultDeploymentManager
 from .signals import Hold, hold
 
 #: Asyncio keeps no task alive, and a context that is never closed may be forgotten while its environments are up.

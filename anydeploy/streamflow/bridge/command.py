@@ -24,14 +24,15 @@ from anyio.abc import Process
 from attrs import define, field
 from streamflow.core.deployment import Connector, ExecutionLocation
 
-from ..connector import Command
-from ..connectors.local import StartError, UnstoppableError
-from ..exceptions import WorkflowExecutionException
-from ..streams import DRAIN
-from ._ends import Inlet, Outlet
-from ._process import RemoteProcess
-from ._script import set_up
-from ._tasks import Tasks
+from ...connector import Command
+from ...connectors.local import StartError
+from ...connectors.termination import UnstoppableError
+from ...exceptions import WorkflowExecutionException
+from ...streams import DRAIN
+from .process import RemoteProcess
+from .pumps import Inlet, Outlet
+from .script import set_up
+from .tasks import Tasks
 
 _STDERR = 2
 _FIRST_LOOK, _LONGEST_PAUSE = 0.02, 0.5

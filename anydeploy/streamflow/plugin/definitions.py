@@ -14,13 +14,13 @@ from streamflow.deployment.utils import get_wraps_config
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 from streamflow.log_handler import logger
 
-from ..config import DeploymentConfig, WrapsConfig
-from ..connector import Connector
-from ..connectors import UnknownConnectorTypeError
-from ..exceptions import InvalidConfigError, WorkflowDefinitionException, did_you_mean
-from ..file.structure import structure
-from ..typecheck import Path
-from .hosted import host, plain
+from ...config import DeploymentConfig, WrapsConfig
+from ...connector import Connector
+from ...connectors import UnknownConnectorTypeError
+from ...exceptions import InvalidConfigError, WorkflowDefinitionException, did_you_mean
+from ...file.structure import structure
+from ...typecheck import Path
+from ..hosting import host, plain
 
 #: The keys of a definition that are anydeploy's own: StreamFlow does not know them, and leaves them in the file.
 _OWN = ("dependsOn", "deployTimeout", "undeployTimeout", "retries")

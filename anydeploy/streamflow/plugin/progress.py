@@ -9,9 +9,9 @@ from typing import Final
 from attrs import define, field
 from streamflow.log_handler import logger
 
-from ..config import DeploymentConfig
-from ..exceptions import describe
-from ..lifecycle import DeploymentEvent, DeploymentState
+from ...config import DeploymentConfig
+from ...exceptions import describe
+from ...lifecycle import DeploymentEvent, DeploymentState
 
 _SAID: Final[Mapping[DeploymentState, str]] = {
     DeploymentState.DEPLOYING: "DEPLOYING {}",

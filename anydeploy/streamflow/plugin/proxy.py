@@ -11,10 +11,10 @@ from streamflow.core.deployment import ExecutionLocation
 from streamflow.core.exception import WorkflowExecutionException as StreamFlowExecutionException
 from streamflow.deployment.future import FutureConnector as StreamFlowFuture
 
-from ..connector import Connector
-from ..lazy import FutureConnector
+from ...connector import Connector
+from ...lazy import FutureConnector
+from ..hosting import DEFAULTS, Hosted
 from .errors import translated
-from .hosted import DEFAULTS, Hosted
 
 
 class Handle(StreamFlowFuture):

@@ -13,7 +13,7 @@ from jsonschema.validators import validator_for
 from streamflow.config.schema import SfSchema
 from streamflow.core.deployment import Connector
 
-from ..exceptions import did_you_mean
+from ...exceptions import did_you_mean
 
 _LONGEST_SHOWN = 60
 _NAMES = {"object": "a mapping", "array": "a list", "boolean": "true or false", "null": "null", "integer": "an integer"}

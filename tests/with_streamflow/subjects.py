@@ -19,9 +19,9 @@ from streamflow.deployment.future import FutureAware
 from streamflow.deployment.manager import DefaultDeploymentManager
 from streamflow.deployment.wrapper import ConnectorWrapper
 
-from ..config import DeploymentConfig
-from ..testing.scripted import Script
-from ..testing.subject import Feature, Subject
+from anydeploy.config import DeploymentConfig
+from anydeploy.testing.scripted import Script
+from anydeploy.testing.subject import Feature, Subject
 
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
@@ -62,7 +62,7 @@ class ReferenceSubject(StreamFlowSubject):
 
     name = f"the DefaultDeploymentManager of StreamFlow {version('streamflow')}"
 
-    def build(self, context: StreamFlowContext, script: Script) -> DeploymentManager:  # noqa: ARG002
+    def build(self, context: StreamFlowContext, script: Script) -> DeploymentManager:
         return DefaultDeploymentManager(context)
 
 

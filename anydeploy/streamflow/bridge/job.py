@@ -17,8 +17,8 @@ from anyio import move_on_after
 from attrs import define, field
 from streamflow.deployment.connector.queue_manager import QueueManagerConnector
 
-from ..exceptions import WorkflowExecutionException
-from ._remote import Keeper
+from ...exceptions import WorkflowExecutionException
+from .command import Keeper
 
 #: Seconds until a running job has certainly looked for signals.
 _LISTENING = 2.0

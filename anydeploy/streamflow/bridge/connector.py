@@ -15,14 +15,14 @@ from streamflow.core.deployment import ExecutionLocation
 from streamflow.deployment.connector.base import BatchConnector
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
-from ..connector import Command, Connector, ConnectorWrapper
-from ..exceptions import WorkflowExecutionException, describe
-from . import _schema
-from ._job import JobKeeper
-from ._remote import Keeper
-from ._tasks import Tasks
-from ._underlying import Underlying
-from .hosted import Hosted, HostedWrapper, host
+from ...connector import Command, Connector, ConnectorWrapper
+from ...exceptions import WorkflowExecutionException, describe
+from ..hosting import Hosted, HostedWrapper, host
+from .command import Keeper
+from .inner import Underlying
+from .job import JobKeeper
+from .settings import check
+from .tasks import Tasks
 
 
 class Bridged(Hosted):
@@ -40,7 +40,7 @@ class Bridged(Hosted):
     @classmethod
     def check_config(cls, config: Mapping[str, Any]) -> Iterable[tuple[tuple[Any, ...], str]]:
         """What the JSON schema of StreamFlow's class says."""
-        return cast("Iterable[tuple[tuple[Any, ...], str]]", _schema.check(cls.real_type, config))
+        return cast("Iterable[tuple[tuple[Any, ...], str]]", check(cls.real_type, config))
 
     async def undeploy(self, external: bool) -> None:
         """Wait for the end of what was started here, and undeploy StreamFlow's connector."""

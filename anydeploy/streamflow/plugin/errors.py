@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from streamflow.core.exception import WorkflowDefinitionException as StreamFlowDefinitionException
 from streamflow.core.exception import WorkflowExecutionException as StreamFlowExecutionException
 
-from ..exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowException
+from ...exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowException
 
 #: The class that stands for each of anydeploy's.
 _classes: Final[dict[type[WorkflowException], type[WorkflowException]]] = {}

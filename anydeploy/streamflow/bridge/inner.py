@@ -24,10 +24,10 @@ from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.connector.base import BaseConnector
 from streamflow.deployment.shell import BaseShell
 
-from ..connector import Command, Connector
-from ..connectors.local import LocalConnector
-from ._ends import CHUNK
-from ._tasks import Tasks
+from ...connector import Command, Connector
+from ...connectors.local import LocalConnector
+from .pumps import CHUNK
+from .tasks import Tasks
 
 #: Seconds that a shell has to end by itself.
 _GRACE = 5.0

@@ -9,7 +9,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from attrs import define
 
 if TYPE_CHECKING:
-    from ._remote import Keeper
+    from .command import Keeper
 
 
 @define(eq=False)

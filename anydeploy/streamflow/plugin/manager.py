@@ -11,15 +11,15 @@ from streamflow.core.deployment import DeploymentConfig as StreamFlowConfig
 from streamflow.core.deployment import DeploymentManager
 from streamflow.log_handler import logger
 
-from ..connector import Connector
-from ..duration import to_positive_seconds
-from ..exceptions import DifferentDefinitionError, ManagerClosedError, WorkflowDefinitionException
-from ..manager import DEFAULT_UNDEPLOY_TIMEOUT, DefaultDeploymentManager
+from ...connector import Connector
+from ...duration import to_positive_seconds
+from ...exceptions import DifferentDefinitionError, ManagerClosedError, WorkflowDefinitionException
+from ...manager import DEFAULT_UNDEPLOY_TIMEOUT, DefaultDeploymentManager
+from .background import Host
 from .definitions import HostedTypes, Translator
 from .errors import translated
-from .handle import Handle
-from .host import Host
 from .progress import Progress
+from .proxy import Handle
 
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
@@ -60,7 +60,7 @@ class AnydeployDeploymentManager(DeploymentManager):
     @classmethod
     def get_schema(cls) -> str:
         """The JSON schema of the settings."""
-        return files("anydeploy.streamflow").joinpath("schema.json").read_text("utf-8")
+        return files("anydeploy.streamflow.plugin").joinpath("schema.json").read_text("utf-8")
 
     async def deploy(self, deployment_config: StreamFlowConfig) -> None:
         """Bring up a deployment and what it wraps or depends on; return when it is live (rules D1 to D6).

@@ -18,8 +18,8 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
-from ..connector import Command, Stdio
-from ..connectors.local import LocalConnector
+from ...connector import Command, Stdio
+from ...connectors.local import LocalConnector
 
 CHUNK = 65536
 
