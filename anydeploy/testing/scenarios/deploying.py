@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...config import DeploymentConfig
-from ..history import What
+from ..entries import EntryKind
 from ..scripted import unit, wrapper
 from ..subject import Feature
 from .stage import Stage, scenario
@@ -151,5 +151,5 @@ async def wrong_settings_are_refused(stage: Stage) -> None:
 
 
 def _nothing_was_touched(stage: Stage) -> None:
-    touched = [entry for entry in stage.script.history.entries if entry.what in {What.BUILT, What.BEGAN}]
+    touched = [entry for entry in stage.script.history.entries if entry.kind in {EntryKind.BUILT, EntryKind.BEGAN}]
     stage.expect(not touched, f"{', '.join(map(str, touched))}, although it was refused")
