@@ -14,9 +14,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: the arguments; None: those of this program
     """
     try:
-        from .signals import leave_when_told  # noqa: PLC0415 - a Ctrl-C until here is caught below
+        from .signals import exit_on_signals  # noqa: PLC0415 - a Ctrl-C until here is caught below
 
-        leave_when_told()
+        exit_on_signals()
         try:
             from .arguments import command  # noqa: PLC0415 - click may be missing
         except ModuleNotFoundError as exc:

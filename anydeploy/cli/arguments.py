@@ -162,14 +162,14 @@ def run(ctx: click.Context, /, file: str, names: Sequence[str], *, on: str | Non
     end by itself; the second kills it. A deployment that is lost meanwhile is reported, and COMMAND goes on.
     """
     from .running import Options, bring_up  # noqa: PLC0415 - not needed for --help
-    from .session import Guest  # noqa: PLC0415 - likewise
+    from .user_command import UserCommand  # noqa: PLC0415 - likewise
 
     argv: Sequence[str] = ctx.meta.get(__name__, ())
     if not argv:
         raise click.UsageError("COMMAND is missing; write it behind `--`", ctx)
     chosen = Options(file=file, **options)
     selection = select(chosen.load(), names if on is None else [*names, on])
-    raise SystemExit(bring_up(chosen, selection, Guest(argv, on)))
+    raise SystemExit(bring_up(chosen, selection, UserCommand(argv, on)))
 
 
 @command.command()

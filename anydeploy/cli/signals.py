@@ -12,7 +12,7 @@ from types import FrameType
 from attrs import define, field
 
 #: Seconds that saying what is left behind may take.
-LAST_WORDS = 1.0
+REPORT_TIMEOUT = 1.0
 
 #: Those that this program handles: none of them when the commands are called from another program.
 _owned: list[Signals] = []
@@ -24,7 +24,7 @@ def ending_signals() -> list[Signals]:
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def leave_when_told() -> None:
+def exit_on_signals() -> None:
     """Until something has been started, a signal just ends the program, with its exit status and no traceback.
 
     With a handler of its own for SIGINT, neither asyncio nor trio turns it into a KeyboardInterrupt.
@@ -38,7 +38,7 @@ def _leave(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def ignore_from_now_on(numbers: Iterable[Signals]) -> None:
+def ignore_signals(numbers: Iterable[Signals]) -> None:
     """When everything is down and the exit status is known, a late signal must not change it.
 
     :param numbers: those that :meth:`Interrupts.counting` holds back
@@ -85,7 +85,7 @@ class Interrupts:
             elif self._count == 3:
                 # Nobody may be reading what is still to be said.
                 signal.signal(Signals.SIGALRM, end)
-                signal.setitimer(signal.ITIMER_REAL, LAST_WORDS)
+                signal.setitimer(signal.ITIMER_REAL, REPORT_TIMEOUT)
                 try:
                     self.leave()
                 finally:
