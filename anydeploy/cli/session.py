@@ -224,7 +224,7 @@ class Session:
 
     def _is_restarted(self, lost: DeploymentEvent) -> bool:
         """Tell whether a restart was used up for a loss, by the lost deployment or by one that was lost with it."""
-        if not any(getattr(config, "restarts", 0) for config in self.selection.configs.values()):
+        if not any(config.restarts for config in self.selection.configs.values()):
             return False
         restarted = False
         status = self._manager.status()
