@@ -81,15 +81,19 @@ class Engine(Undeploying):
         if deployment is None:
             return None
         self._withdraw(deployment, "was undeployed before it was up")
-        wait = None
-        if not deployment.demanded:
-            # Callers that come while it goes down share what they wait for, as those of a claim do.
-            wait = deployment.teardown
-            if wait is None or wait not in (deployment.waits or ()):
-                wait = deployment.teardown = TeardownWait()
-                self._follow(deployment, [wait])
+        # Callers that come while it goes down share what they wait for, as those of a claim do.
+        known = deployment.teardown
+        wait = known if known is not None and known in (deployment.waits or ()) else TeardownWait()
+        if wait is not known:
+            self._follow(deployment, [wait])
         self._mark(deployment)
         self._settle()
+        # Not before: what held it may have been demanded only by a call that this one has made fail.
+        if deployment.demanded or not (wait.pending or wait.settled):
+            if wait is not known:
+                deployment.waits = [each for each in deployment.waits or () if each is not wait]
+            return None
+        deployment.teardown = wait
         return wait
 
     def withdraw_all(self, now: float) -> TeardownWait:
