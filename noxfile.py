@@ -27,7 +27,7 @@ ABOUT_THE_PACKAGE = tuple(
     f"--ignore=tests/{name}.py" for name in ("proofs/test_defects", "test_benchmarks", "test_cost")
 )
 #: The pages that sessions write; they are no part of the documentation.
-REPORTS = ROOT / ".nox" / "reports"
+REPORTS = Path(".nox", "reports")
 
 
 @nox.session
@@ -134,7 +134,7 @@ def explore(session: nox.Session) -> None:
 
 
 @nox.session
-def reports(session: nox.Session) -> None:
+def report(session: nox.Session) -> None:
     """The rules that StreamFlow's own manager breaks, what the explorer finds in it, and the tests of each rule."""
     session.install("-e", ".[testing,streamflow]")
     reference = "with_streamflow.subjects:ReferenceSubject"
