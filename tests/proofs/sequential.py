@@ -332,8 +332,12 @@ class _Draft:
         """Whether everything that it depends on is live."""
         return all(self.standings[below].state is State.LIVE for below in self.model.below[name])
 
-    def follow_demand(self) -> None:
-        """Bring every state in line with the demand. Dependents come first: what they stand on depends on them."""
+    def follow_demand(self) -> list[str]:
+        """Bring every state in line with the demand; return the names that begin to go down.
+
+        Dependents come first: what they stand on depends on them.
+        """
+        before = dict(self.standings)
         for name in self.model.names:
             state, demanded = self.standings[name].state, self.demanded(name)
             if state is State.ABSENT and demanded:
@@ -346,6 +350,11 @@ class _Draft:
                 # What its number was, is told by the connectors if they are witnessed.
                 number = 0 if self.model.witnessed else self.standings[name].number
                 self.set(name, state=State.UNDEPLOYING, number=number, seen=False)
+        return [
+            name
+            for name, standing in self.standings.items()
+            if standing.state is State.UNDEPLOYING and before[name].state in {State.DEPLOYING, State.LIVE}
+        ]
 
     # -- Steps of environments ---------------------------------------------------------------------------------------
 
@@ -362,9 +371,16 @@ class _Draft:
 
     def end_teardown(self, name: str, state: State) -> None:
         self.set(name, state=state)
+        followers = self.follow_demand()
+        for below in self.model.below[name]:
+            going = self.standings[below].state is State.UNDEPLOYING and not self.demanded(below)
+            followers += [below] if going and below not in followers else []
         for call in self.waiting():
             if call.operation == "undeploy" and name in call.awaits:
-                self.change(call, awaits=(), failed=state is State.STUCK)
+                awaits = dict.fromkeys(other for other in call.awaits if other != name)
+                if state is State.ABSENT:
+                    awaits |= dict.fromkeys(followers)
+                self.change(call, awaits=tuple(awaits), failed=call.failed or state is State.STUCK)
         if state is State.STUCK:
             self.doom(name)
 
@@ -406,8 +422,11 @@ class _Draft:
             for waiting in self.waiting():
                 if waiting.operation == "deploy" and waiting.name == name:
                     self.change(waiting, phase=Phase.DOOMED)
-        self.follow_demand()
+        followers = self.follow_demand()
         awaits = tuple(name for name in names if self._is_awaited(name, by=call))
+        if call.operation == "undeploy" and self.standings[call.name].state is State.ABSENT:
+            # It had not begun to come up: its dependencies are what follows it at once.
+            awaits = tuple(followers)
         self.change(call, phase=Phase.WAITING, awaits=awaits)
 
     def _is_awaited(self, name: str, by: Call) -> bool:
