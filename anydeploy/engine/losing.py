@@ -111,7 +111,7 @@ class Losing(Deploying):
                 retiring = deployment.phase in {Phase.RETIRING, Phase.RETIRING_LOST}
                 if not (retiring or (deployment.phase is Phase.RENEWING and wraps)):
                     continue
-                self._step(deployment, Step.KEPT)
+                self._step(deployment, Step.KEPT, because=above.name)
                 stack.append(deployment)
                 if deployment.phase is Phase.LIVE:
                     self._rise(deployment)
