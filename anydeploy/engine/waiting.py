@@ -75,15 +75,21 @@ class Waiting(State):
         if claim.missing == 0:
             self._wake(claim)
 
-    def _fail_claims(self, deployment: Deployment, withdrawn: str | None = None, *, later: bool = False) -> None:
-        """Disappoint the callers that wait for a deployment, at once or when it has been cleaned up.
+    def _fail_claims(
+        self, deployment: Deployment, failure: Failure | None = None, *, later: bool = False, restarts: bool = False
+    ) -> None:
+        """Disappoint the callers that wait for a deployment.
 
-        :param withdrawn: what happened to their demand; None: the deployment itself tells why it failed
+        :param failure: the reason; None: the deployment itself tells why it failed
+        :param later: not at once, but when it has been cleaned up
+        :param restarts: only those that wait for a restart
         """
         if not deployment.claims:
             return
-        failure = deployment.why() if withdrawn is None else Failure((deployment.name,), withdrawn)
+        failure = failure or deployment.why()
         for claim in list(deployment.claims):
+            if restarts and claim.grants:
+                continue
             claim.failure = claim.failure or _seen_by(claim, deployment, failure)
             self._detach(claim)
             if not claim.settled and later:
