@@ -55,12 +55,6 @@ class World(Script):
         return {instance.name: self.connectors[instance.name][instance.number - 1] for instance in present}
 
     @property
-    def external(self) -> dict[str, bool]:
-        """What `external` was, by operation."""
-        began = [entry for entry in self.history.entries if entry.kind is EntryKind.BEGAN]
-        return {f"{entry.operation} {entry.name}": entry.external for entry in began}
-
-    @property
     def most_running(self) -> int:
         """How many operations ran at once, at most."""
         running = most = 0
