@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
@@ -34,33 +33,6 @@ class DeadlockError(AssertionError):
 
 class EndlessRunError(AssertionError):
     """A run has not ended within the number of steps that it was given."""
-
-
-class LivelockError(AssertionError):
-    """Some tasks can run round and round without end, although everybody gets a turn.
-
-    :ivar tasks: which
-    """
-
-    def __init__(self, tasks: Sequence[str]) -> None:
-        self.tasks = tuple(tasks)
-        super().__init__(f"livelock: {', '.join(tasks)} can run for ever without getting anywhere")
-
-
-class UnreadableStateError(Exception):
-    """Something was met in a state whose inside cannot be seen: explore without merging, or keep it out of the state.
-
-    :ivar kind: of what class it is
-    """
-
-    def __init__(self, found: object, *, why: BaseException | None = None) -> None:
-        kind = self.kind = type(found)
-        because = "" if why is None else f" ({why!r})"
-        super().__init__(
-            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read{because}: "
-            f"{reprlib.repr(found)}; "
-            f"explore with merge=False, or name the attribute that holds it in `not_state`"
-        )
 
 
 class UnreproducibleError(Exception):
@@ -127,10 +99,6 @@ class Limits:
 class Backend(Protocol):
     """The event loop of one run, as a play sees it."""
 
-    def state(self, *, ordered: bool) -> object:
-        """Everything that belongs to the loop's state. ``ordered``: the order counts in which things became ready."""
-        ...
-
     def label(self, ready: Any) -> str:
         """What something that is ready is called."""
         ...
@@ -179,13 +147,11 @@ class Play(ABC):
 
         The scripted world may ask deep inside a scenario, which may catch what comes out: give up instead.
 
-        :raises Abandoned: if there is nothing new on any of them; not where the scripted world asks
         """
 
     def play(self, scenario: Callable[[], Awaitable[object]], runner: Callable[..., None]) -> None:
         """Have it played, to its end or as far as it is of interest. What is found is in ``failure``.
 
-        :raises UnreadableStateError: if states are to be read and cannot be
         :raises UnreproducibleError: if it does not begin as it did before
         :raises ThreadError: if the scenario wants a thread
         """
@@ -194,7 +160,7 @@ class Play(ABC):
                 runner(scenario, self)
         except Abandoned:
             pass
-        except (UnreadableStateError, KeyboardInterrupt, SystemExit) as exc:
+        except (KeyboardInterrupt, SystemExit) as exc:
             _let_go(exc)
             raise
         except BaseExceptionGroup as exc:
@@ -296,12 +262,6 @@ class Play(ABC):
         if self.broken is None:
             self.broken = reason
 
-    # -- What can be read of it --------------------------------------------------------------------------------------
-
-    def state(self, *, ordered: bool) -> object:
-        """Everything that the rest of the run depends on, this play's own decisions left aside."""
-        return self.backend.state(ordered=ordered), list(self.offers), self.watchers, self.at_rest
-
 
 @define(eq=False)
 class Replay(Play):
@@ -312,8 +272,6 @@ class Replay(Play):
 
     tape: Sequence[int] = ()
     story: list[str] | None = None
-    #: How much of the story the tape tells; what follows is the ordinary way.
-    told: int = 0
 
     def play(self, scenario: Callable[[], Awaitable[object]], runner: Callable[..., None]) -> None:
         """As every run.
@@ -339,8 +297,6 @@ class Replay(Play):
     def next(self, ready: Sequence[Any]) -> int | None:
         names = [self.backend.label(each) for each in ready]
         offers = list(self.offers)
-        if self.story is not None and len(self.taken) < len(self.tape):
-            self.told = len(self.story) + 1
         way = super().next(ready)
         if self.story is not None:
             others = [name for index, name in enumerate(names) if index != way]

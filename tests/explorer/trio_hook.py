@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -19,12 +19,10 @@ from typing import Any, NoReturn
 from unittest.mock import patch
 
 import trio
-from anyio.lowlevel import _run_vars
 from trio.testing import MockClock
 
 from . import choices
 from .play import Play, ThreadError, close
-from .state import LeftOut, Reading, no_state
 from .stories import where
 
 _threads: Any = import_module("trio._threads")
@@ -98,18 +96,6 @@ class ExploredRunner:
         if not runner.runq and runner.deadlines.next_deadline() == math.inf:
             self._play.deadlock([where(self.label(task), task.coro) for task in self._explored()])
 
-    def state(self, *, ordered: bool) -> tuple[object, ...]:
-        """What everything else in the state can be reached from."""
-        tasks, ready = self._explored(), list(self._ready)
-        if not ordered:
-            tasks.sort(key=_rank)
-            ready.sort(key=_rank)
-        runner = self._runner
-        queue = runner.entry_queue
-        token = runner.trio_token
-        variables = runner._locals, None if token is None else _run_vars.get(token)
-        return self._clock.current_time(), tasks, ready, variables, queue.queue, queue.idempotent_queue
-
     def _explored(self) -> list[Any]:
         """All tasks but trio's own, in the order in which they were created."""
         tasks = [task for task in self._runner.tasks if not _is_trios(task, self._runner)]
@@ -159,10 +145,6 @@ _TRIO = str(Path(trio.__file__).parent)
 
 def _number(task: Any) -> int:
     return int(task._counter)
-
-
-def _rank(task: Any) -> tuple[str, int]:
-    return task.name, _number(task)
 
 
 def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
@@ -218,73 +200,3 @@ def _install_hooks(generators: Any, runner: Any) -> None:
     explored, finalizer = _internals._r, sys.get_asyncgen_hooks().finalizer
     assert finalizer is not None
     sys.set_asyncgen_hooks(finalizer=lambda generator: None if explored.over else finalizer(generator))
-
-
-# -- How its objects are read ----------------------------------------------------------------------------------------
-
-
-def _read_task(found: Any) -> tuple[Any, ...] | None:
-    if found.parent_nursery is None:
-        # The task that all others stand on is trio's own, and holds the event loop.
-        return None
-    return (
-        found.parent_nursery,
-        found.coro,
-        found.context,
-        found._next_send_fn,
-        found._next_send,
-        found._abort_func,
-        found.custom_sleep_data,
-        found.child_nurseries,
-        found._eventual_parent_nursery,
-        found._cancel_status,
-    )
-
-
-def _read_nursery(found: Any) -> tuple[Any, ...]:
-    return (
-        found._parent_task,
-        sorted(found._children, key=_rank),
-        found.cancel_scope,
-        # It is removed when it has been raised.
-        getattr(found, "_pending_excs", None),
-        found._nested_child_running,
-        found._parent_waiting_in_aexit,
-        found._pending_starts,
-        found._closed,
-    )
-
-
-def _read_cancelled(found: Any) -> tuple[Any, ...]:
-    return found.__cause__, found.__context__, found.__suppress_context__
-
-
-def _read_limiter(found: Any) -> tuple[Any, ...]:
-    tasks = sorted((each for each in found._borrowers if isinstance(each, trio.lowlevel.Task)), key=_rank)
-    others = [each for each in found._borrowers if not isinstance(each, trio.lowlevel.Task)]
-    return tasks, others, found._lot, found._total_tokens, found._pending_borrowers
-
-
-def _read_event(found: Any) -> tuple[Any, ...]:
-    return found.is_set(), sorted(found._tasks, key=_rank)
-
-
-def readings(*, ordered: bool) -> Mapping[type, Reading]:
-    """How the objects of trio are read."""
-    return {
-        trio.lowlevel.Task: _read_task,
-        trio.Nursery: _read_nursery,
-        trio.Event: _read_event,
-        trio.Cancelled: _read_cancelled,
-        trio.CapacityLimiter: _read_limiter,
-        _internals.Runner: no_state,
-        MockClock: no_state,
-    }
-
-
-def left_out(*, ordered: bool) -> LeftOut:
-    """What says the same the other way round, and reasons that are made of addresses."""
-    return {
-        _internals.CancelStatus: frozenset({"_children", "_tasks"}),
-        trio.CancelScope: frozenset({"_cancel_reason"}),
-    }

@@ -7,12 +7,11 @@ import platform
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
-from explorer import Exploration, ExplorationFailure, UnreadableStateError
+from explorer import Exploration, ExplorationFailure
 
 from anydeploy.testing import RULES, Rule, Subject, Violation
 
@@ -37,8 +36,8 @@ Every dependency graph of up to {deployments} deployments, with every choice of 
 where that is not enough, with every order that deviates from the default one at most {bound} times. Python {python},
 {jobs} at a time.
 
-| event loop | what goes wrong | scopes | complete | up to {bound} deviations | given up | schedules | states | broken |
-|---|---|--:|--:|--:|--:|--:|--:|--:|
+| event loop | what goes wrong | scopes | complete | up to {bound} deviations | given up | schedules | broken |
+|---|---|--:|--:|--:|--:|--:|--:|
 {table}
 
 {total}
@@ -78,21 +77,16 @@ class Task:
 
     def _explore(self, *, bound: int | None, most: int) -> Exploration:
         cancellations, failures = FAULTS[self.fault]
-        run = partial(
-            self.scope.explore,
+        return self.scope.explore(
             self.subject,
             self._rules,
             backend=self.backend,
             cancellations=cancellations,
             failures=failures,
+            bound=bound,
             most=most,
             callbacks=self.callbacks and self.backend == "asyncio",
         )
-        try:
-            return run(bound=bound)
-        except UnreadableStateError:
-            # Without merging hardly anything is small enough to be complete.
-            return run(bound=self.bound, merge=False)
 
     def _rules(self) -> Iterable[Rule]:
         return [rule() for rule in _WATCHED if rule.number not in self.unwatched]
@@ -110,7 +104,6 @@ class Result:
     complete: bool
     bounded: bool
     schedules: int
-    states: int
     broken: str | None = None
     story: str = ""
 
@@ -119,7 +112,7 @@ class Result:
         bounded = found.limits.bound is not None
         failure = found.failure
         kind = None if failure is None else _kind(failure)
-        return cls(task, found.complete, bounded, schedules, found.states, kind, str(failure or ""))
+        return cls(task, found.complete, bounded, schedules, kind, str(failure or ""))
 
 
 def _kind(failure: ExplorationFailure) -> str:
@@ -166,7 +159,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         "--bound", type=at_least(0), default=3, metavar="N", help="deviations in what is too large; default: 3"
     )
     parser.add_argument(
-        "--most", type=at_least(1), default=5_000, metavar="N", help="schedules until it is; default: 5000"
+        "--most", type=at_least(1), default=20_000, metavar="N", help="schedules until it is; default: 20000"
     )
     parser.add_argument(
         "--last", type=at_least(1), default=50_000, metavar="N", help="of what is given up; default: 50000"
@@ -252,7 +245,6 @@ def _row(results: Sequence[Result]) -> str:
         len(results),
         *(sum(map(count, results)) for count in counts),
         sum(result.schedules for result in results),
-        sum(result.states for result in results),
         sum(result.broken is not None for result in results),
     ]
     return f"| {task.backend} | {task.fault} | " + " | ".join(f"{figure:,}" for figure in figures) + " |"
