@@ -1,6 +1,6 @@
 """Asyncio, one chosen callback after the other, in virtual time."""
 
-# The insides of asyncio and anyio are what is to be seen here, and there is no public way to see them.
+# The inside of asyncio and anyio is driven here, and there is no public way to do so.
 # pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
@@ -115,7 +115,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
                 ready.extend(waiting)
             steps = waiting if play.limits.callbacks else [handle for handle in waiting if _is_step(handle)]
             if waiting and not steps:
-                # Callbacks that have made others ready: they are next, and count, or some would go on for ever.
+                # Callbacks that have made others ready are next, and count as steps, or some would go on for ever.
                 play.next(waiting[:1])
             elif waiting:
                 chosen = play.next(steps)
@@ -132,7 +132,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
         self.stop()
 
     def _call_back(self) -> None:
-        """Run what is no step of a task. What becomes ready thereby waits until a task has run, or it could go on."""
+        """Run the callbacks that are no step of a task. Those that they make ready wait until a task has run."""
         ready: Any = self._ready
         callbacks = [handle for handle in ready if not _is_step(handle)]
         for handle in callbacks:
@@ -164,7 +164,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
         pass
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
-        """As the loop it extends; but what is dropped with its run is not to be finished in another."""
+        """As the loop it extends; but a generator that is dropped with its run is not to be finished in another."""
         if self.is_running():
             self.call_soon(self.create_task, agen.aclose())
 
@@ -172,8 +172,8 @@ class ExploredLoop(asyncio.BaseEventLoop):
 def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
     """Play one run of a scenario.
 
-    :raises Exception: what comes out of the scenario, or what the play has found
-    :raises Abandoned: if the play does not want to know how it ends
+    :raises Exception: the one that comes out of the scenario, or that the play has found
+    :raises Abandoned: if the play has left the run
     """
     loop = ExploredLoop(play)
     loop.set_exception_handler(play.callback_failed)
@@ -197,14 +197,14 @@ async def _call(scenario: Callable[[], Awaitable[object]]) -> None:
 
 
 def _look_for_what_is_left(tasks: Sequence[_Task]) -> None:
-    """What a scenario that has returned has started, and not waited for.
+    """Look for tasks that a scenario that has returned has started, and not waited for.
 
-    :raises UnhandledError: if a task has failed and nobody knows
+    :raises UnhandledError: if a task has failed and its exception was not asked for
     :raises LeftOverError: if a task is still there
     """
     for task in tasks:
         if task.done() and _is_unheard(task):
-            raise UnhandledError(f"nobody has waited for {task.title}, which failed") from task.exception()
+            raise UnhandledError(f"{task.title} has failed, and no task has waited for it") from task.exception()
     # The end of a generator that was dropped is the event loop's own task.
     left = [task for task in tasks if not task.done() and not isinstance(task.get_coro(), _closing_type())]
     if left:
@@ -212,12 +212,12 @@ def _look_for_what_is_left(tasks: Sequence[_Task]) -> None:
 
 
 def _is_unheard(task: Any) -> bool:
-    """Whether it has failed, and nobody has asked for its exception."""
+    """Return whether it has failed, and its exception was not asked for."""
     return bool(task._log_traceback)
 
 
 def _abandon(loop: ExploredLoop) -> None:
-    """Take what is left of a run apart, now: what the collector would run later would run in the middle of another."""
+    """Take the rest of a run apart now: the collector would do it in the middle of another run."""
     for task in reversed(loop.tasks):
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         coroutine = task.get_coro()
@@ -257,7 +257,7 @@ def _is_step(handle: events.Handle) -> bool:
 
 
 def label(handle: events.Handle) -> str:
-    """What a callback is called in stories and tapes: a step of a task has the name of the task."""
+    """Return the name of a callback in stories and tapes: a step of a task has the name of the task."""
     callback: Any = handle._callback  # type: ignore[attr-defined]
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, _Task):
@@ -269,7 +269,7 @@ def label(handle: events.Handle) -> str:
     return name
 
 
-# -- What has no order of its own ------------------------------------------------------------------------------------
+# -- Sets of cancel scopes -------------------------------------------------------------------------------------------
 
 #: By address, the cancel scopes of the run, with their numbers. Keeping them is what keeps their addresses.
 _scopes: dict[int, tuple[int, Any]] = {}

@@ -1,4 +1,4 @@
-"""Explores a scenario: what a test calls."""
+"""Explores scenarios, and plays their runs again: the functions that tests call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LONGEST_STORY = 200
 
 
 class ExplorationFailure(AssertionError):
-    """A run of a scenario went wrong. Its ``__cause__`` is what came out, or what was found.
+    """A run of a scenario went wrong. Its ``__cause__`` is the exception that came out of it.
 
     :ivar tape: plays the run again
     :ivar story: the run, step by step
@@ -50,15 +50,15 @@ class ExplorationFailure(AssertionError):
 
 @frozen
 class Exploration:
-    """What an exploration has done and found.
+    """The result of an exploration.
 
     :ivar backend: ``asyncio`` or ``trio``
-    :ivar limits: what it was allowed to do in a run
+    :ivar limits: of its runs
     :ivar complete: whether every run within the limits has been played
     :ivar schedules: the number of runs that were begun
     :ivar steps: the number of steps of all runs
-    :ivar seconds: how long it took
-    :ivar failure: what went wrong, if anything did; the exploration ended with it
+    :ivar seconds: the time that it took
+    :ivar failure: of the run that ended it, if one failed
     """
 
     backend: str
@@ -70,9 +70,9 @@ class Exploration:
     failure: ExplorationFailure | None = None
 
     def check(self) -> None:
-        """Raise what was found.
+        """Return if no run failed.
 
-        :raises ExplorationFailure: if something was
+        :raises ExplorationFailure: if one did
         """
         if self.failure is not None:
             raise self.failure
@@ -100,7 +100,7 @@ def explore(
     steps: int = Limits().steps,
     callbacks: bool = False,
 ) -> Exploration:
-    """Run a scenario under every order in which the event loop could run the tasks that are ready, and look for errors.
+    """Run a scenario under every order in which the event loop could run the tasks that are ready.
 
     A scenario is an async function without arguments that starts everything afresh. It fails by raising an exception,
     by not ending (a deadlock, or more than ``steps`` steps), by an exception in a callback of the event loop, or by an
@@ -108,10 +108,10 @@ def explore(
     run. Threads, processes and sockets cannot be explored.
 
     :param backend: ``asyncio`` or ``trio``
-    :param cancellations: how many of those on offer may be cancelled in one run, each between any two steps
-    :param failures: how many choices of the scripted world may go another way than the ordinary one, in one run
-    :param bound: how many steps of a run may be other ones than the default, which is that of the task that has been
-        ready for the longest time; None: any number
+    :param cancellations: the number of offers that may be cancelled in one run, each between any two steps
+    :param failures: the number of choices that may go another way than the ordinary one in one run
+    :param bound: the number of steps of a run that may be other ones than the default, which is that of the task that
+        has been ready for the longest time; None: any number
     :param most: begin no more runs than this; the exploration is then not complete
     :param callbacks: on asyncio, choose as well when callbacks run that are no step of a task: those of a future or a
         task that is done, and the delivery of a cancellation by anyio. By default they run before the next task does.
@@ -133,7 +133,7 @@ def explore(
 
 
 def replay(scenario: Scenario, tape: Tape | str) -> list[str]:
-    """Play one run of a scenario again. Returns what happened, step by step.
+    """Play one run of a scenario again, and return its story, step by step.
 
     :param tape: of the run, as a failure shows it
     :raises ExplorationFailure: if it goes wrong, as it did before
@@ -179,7 +179,7 @@ def undisturbed(backend: str) -> Generator[None, None, None]:
     _, module = _backend(backend)
     enabled, hook = gc.isenabled(), sys.unraisablehook
     gc.disable()
-    # What there is already is none of the runs', and looking through it each time would take longer than they do.
+    # Objects from before are none of the runs', and looking through them each time would take longer than the runs.
     gc.freeze()
     sys.unraisablehook = _ignore
     try:
@@ -188,8 +188,8 @@ def undisturbed(backend: str) -> Generator[None, None, None]:
             try:
                 yield
             finally:
-                # What the runs have left would complain later, where nobody knows of them any more. Generators may be
-                # revived by it, to be finished by an event loop that is gone.
+                # Objects that the runs have left would complain later. Generators may be revived by the collection, to
+                # be finished by an event loop that is gone.
                 for _ in range(_COLLECTIONS):
                     if not gc.collect():
                         break

@@ -1,4 +1,4 @@
-"""What a user relies on: what an exploration finds, what it does not, and what it says of itself."""
+"""The failures that an exploration finds, the limits that it keeps, and its account of itself."""
 
 from __future__ import annotations
 

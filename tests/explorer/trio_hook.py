@@ -1,10 +1,10 @@
-"""Trio, one chosen task after the other, through the hook for those who want its schedule to be deterministic.
+"""Trio, one chosen task after the other, through its hook for deterministic schedules.
 
 Where trio shuffles the tasks that can run, all but the chosen one are put back. Its clock is a
 :class:`trio.testing.MockClock` that jumps to the next deadline when nothing can run.
 """
 
-# The insides of trio are what is to be seen here, and there is no public way to see them.
+# The inside of trio is driven here, and there is no public way to do so.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _install: Any = _asyncgens.AsyncGenerators.install_hooks
 
 
 class _Stop(BaseException):
-    """Carries out of the event loop what ends a run: trio lets nothing else through."""
+    """Carries the exception that ends a run out of the event loop: trio lets no other one through."""
 
     def __init__(self, reason: BaseException) -> None:
         self.reason = reason
@@ -47,7 +47,7 @@ class ExploredRunner:
         self._clock = clock
         self._running = False
         self.over = False
-        #: Who can run, in the order in which they became ready.
+        #: The tasks that can run, in the order in which they became ready.
         self._ready: dict[Any, None] = {}
         self._titles: dict[Any, str] = {}
         self._used: dict[str, int] = {}
@@ -74,7 +74,7 @@ class ExploredRunner:
         for task in batch:
             if task not in self._ready and not _is_trios(task, runner):
                 self._ready[task] = None
-                # Whoever is ready for the first time gets its number now, whether or not anybody asks for its label.
+                # A task that is ready for the first time gets its number now, even if its label is not asked for.
                 self.label(task)
         if own:
             runner.runq.extend(self._ready)
@@ -115,7 +115,7 @@ class ExploredRunner:
         self._play.give_up(reason)
 
     def abandon(self) -> None:
-        """Take what is left of the run apart, now: the collector would do it in the middle of another."""
+        """Take the rest of the run apart now: the collector would do it in the middle of another run."""
         tasks = [] if self._runner is None else list(self._runner.tasks)
         for task in tasks:
             for nursery in task.child_nurseries:
@@ -181,7 +181,7 @@ def _hooked(explored: ExploredRunner) -> Generator[None, None, None]:
         raise error
 
     try:
-        # Its threads are kept for the next who wants one.
+        # Trio keeps its threads for the next call that wants one.
         with patch.object(_threads, "start_thread_soon", refuse):
             yield
     finally:

@@ -17,7 +17,7 @@ from .explored import FallibleScript, Onlooker, start
 
 #: By name, the names that a deployment depends on: the first is wrapped.
 Dependencies: TypeAlias = Mapping[str, tuple[str, ...]]
-#: What a caller calls, and with which name; empty for ``undeploy_all``.
+#: The operation that a caller calls, and the name; empty for ``undeploy_all``.
 Call: TypeAlias = tuple[str, str]
 
 _NAMES = "abcdefgh"

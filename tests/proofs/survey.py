@@ -1,4 +1,4 @@
-"""Explores all small scopes of a deployment manager, and tells what came out."""
+"""Explores all small scopes of a deployment manager, and tells the result."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .scopes import Scope, every_scope
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # pyright: ignore[reportPrivateUsage] - it has no public name
 
-#: What may go wrong in a run: the number of callers that may be cancelled, and of operations that may fail.
+#: The faults of a run: the number of callers that may be cancelled, and of operations that may fail.
 FAULTS = {"nothing": (0, 0), "a cancellation": (1, 0), "a failure": (0, 1)}
 _WATCHED: tuple[type[Rule], ...] = (*RULES, Linearizability)
 
 _PAGE = """\
-# What was explored of {name}
+# The explored scopes of {name}
 
 <!-- Written by `{command}`. -->
 
@@ -36,7 +36,7 @@ Every dependency graph of up to {deployments} deployments, with every choice of 
 where that is not enough, with every order that deviates from the default one at most {bound} times. Python {python},
 {jobs} at a time.
 
-| event loop | what goes wrong | scopes | complete | up to {bound} deviations | given up | schedules | broken |
+| event loop | fault | scopes | complete | up to {bound} deviations | given up | schedules | broken |
 |---|---|--:|--:|--:|--:|--:|--:|
 {table}
 
@@ -94,10 +94,10 @@ class Task:
 
 @frozen
 class Result:
-    """What came out of a task.
+    """The result of a task.
 
-    :ivar broken: the number of the rule that was broken, or the kind of what went wrong otherwise; None if nothing did
-    :ivar story: what happened
+    :ivar broken: the number of the rule that was broken, or the kind of another failure; None without one
+    :ivar story: of the failed run, step by step
     """
 
     task: Task
@@ -130,9 +130,9 @@ def survey(tasks: Sequence[Task], *, jobs: int) -> Iterator[Result]:
 
 
 def kinds(broken: Iterable[Result]) -> Iterator[Result]:
-    """Of scopes in which something is broken, one of every kind: each rule is watched until it has been seen broken.
+    """Yield of the broken scopes one of every kind: each rule is watched until it has been seen broken.
 
-    What is broken most often would otherwise be all that is seen. With each kind of fault all are looked for anew.
+    Otherwise only the rule that is broken most often would be seen. With each kind of fault all are looked for anew.
     """
     seen: dict[str, set[str]] = {fault: set() for fault in FAULTS}
     for result in broken:
@@ -170,7 +170,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
-    """What an argument has to be: a whole number, not too low."""
+    """Make a parser of arguments that are whole numbers, not too low."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < lowest:

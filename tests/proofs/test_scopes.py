@@ -98,7 +98,7 @@ def test_what_is_broken_is_found(backend: str, monkeypatch: pytest.MonkeyPatch) 
 def test_what_only_a_fault_shows_is_found(
     defect: str, fault: str, says: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D5, D6: a failure or a cancellation at the right moment, found with nobody saying which."""
+    """D5, D6: a failure or a cancellation at the right moment, and not told which."""
     DEFECTS[defect](monkeypatch)
     scope = Scope({"a": ()}, (("deploy", "a"), ("deploy", "a")))
     assert scope.explore(SUBJECT, backend=backend).failure is None
