@@ -6,6 +6,7 @@ import os
 import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import nox
 from packaging.requirements import Requirement
@@ -22,7 +23,11 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 TESTED = ("tests", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml")
 #: Whether the state machine finds the seeded defects says something about the machine, and whether the benchmarks run,
 #: about the benchmarks; what a deployment costs is counted on every Python. Elsewhere these are left out.
-ABOUT_THE_PACKAGE = tuple(f"--ignore=tests/test_{what}.py" for what in ("mutants", "benchmarks", "cost"))
+ABOUT_THE_PACKAGE = tuple(
+    f"--ignore=tests/{name}.py" for name in ("proofs/test_defects", "test_benchmarks", "test_cost")
+)
+#: The pages that sessions write; they are no part of the documentation.
+REPORTS = Path(".nox", "reports")
 
 
 @nox.session
@@ -125,7 +130,26 @@ def explore(session: nox.Session) -> None:
     ``-- --deployments 2 --callers 2`` for a small part; ``-- --help`` for the rest.
     """
     session.install("-e", ".[testing]")
-    session.run("python", "-m", "anydeploy.testing", "explore", "--jobs", str(os.cpu_count()), *session.posargs)
+    prove(session, "exploration.md", "explore", "--jobs", str(os.cpu_count()), *session.posargs)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """The rules that StreamFlow's own manager breaks, what the explorer finds in it, and the tests of each rule."""
+    session.install("-e", ".[testing,streamflow]")
+    reference = "with_streamflow.subjects:ReferenceSubject"
+    prove(session, "rules.md", "rules", silent=True)
+    prove(session, "reference-report.md", "report", reference, silent=True)
+    limits = ("--most", "200", "--last", "400", "--bound", "2")
+    # That something is broken is what it is to find.
+    prove(session, "reference-exploration.md", "explore", reference, *limits, silent=True, success_codes=[1])
+
+
+def prove(session: nox.Session, page: str, *arguments: str, **options: Any) -> None:
+    """Run a command of ``tests/proofs`` that writes a page."""
+    REPORTS.mkdir(exist_ok=True)
+    command = ("python", "-m", "proofs", arguments[0], "--output", str(REPORTS / page), *arguments[1:])
+    session.run(*command, env={"PYTHONPATH": str(ROOT / "tests")}, **options)
 
 
 @nox.session

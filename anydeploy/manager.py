@@ -14,6 +14,7 @@ from anyio import CancelScope, create_task_group, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from .checking import check_parameters
 from .config import DeploymentConfig
 from .connector import Connector
 from .definitions import Definitions, ResolvedDefinition
@@ -97,21 +98,25 @@ class DefaultDeploymentManager(DeploymentManager):
         shutdown_timeout: float | str | None = DEFAULT_SHUTDOWN_TIMEOUT,
         on_event: Callable[[DeploymentEvent], None] | None = None,
     ) -> None:
-        if max_concurrent is not None and max_concurrent < 1:
-            raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
-        directory = Path.cwd() if config_dir is None else Path(config_dir)
-        self._definitions = Definitions(connector_types or {}, directory, deploy_timeout, undeploy_timeout)
-        known = (
-            cast("Mapping[str, DeploymentConfig]", deployments).values()
-            if isinstance(deployments, Mapping)
-            else deployments
+        given = check_parameters(
+            deployments,
+            connector_types=connector_types,
+            config_dir=config_dir,
+            max_concurrent=max_concurrent,
+            deploy_timeout=deploy_timeout,
+            undeploy_timeout=undeploy_timeout,
+            shutdown_timeout=shutdown_timeout,
+            on_event=on_event,
         )
-        self._definitions.add_all(known)
-        self._engine = Engine(max_concurrent)
-        self._reporter = Reporter(on_event)
+        self._definitions = Definitions(
+            given.connector_types, given.config_dir, given.deploy_timeout, given.undeploy_timeout
+        )
+        self._definitions.add_all(given.deployments)
+        self._engine = Engine(given.max_concurrent)
+        self._reporter = Reporter(given.on_event)
         self._shell = Shell(self._engine, self._reporter, self._present)
         self._lazy = LazyConnectors(self._is_current, self._use)
-        self._shutdown_timeout = shutdown_timeout
+        self._shutdown_timeout = math.inf if given.shutdown_timeout is None else given.shutdown_timeout
         self._tasks: TaskGroup | None = None
         #: `close` has said what may be left, so that leaving the block need not.
         self._reported = False
@@ -332,7 +337,7 @@ class DefaultDeploymentManager(DeploymentManager):
             await checkpoint()
         self._check_open()
         for name in lazy:
-            definition = definitions.definition(name)
+            definition = definitions.resolved(name)
             self._lazy.arm(name, definition.connector_type, definition.config_dir)
 
     async def _bring_up(self, names: Sequence[str], missing: Sequence[ResolvedDefinition]) -> None:
@@ -365,10 +370,9 @@ class DefaultDeploymentManager(DeploymentManager):
         if self._engine.closing:
             return
         self._lazy.disarm_all()
-        timeout = math.inf if self._shutdown_timeout is None else self._shutdown_timeout
-        self._engine.close(self._shell.now(), timeout)
+        self._engine.close(self._shell.now(), self._shutdown_timeout)
         self._shell.perform()
-        if self._engine.deployments and timeout < math.inf:
+        if self._engine.deployments and self._shutdown_timeout < math.inf:
             assert self._tasks is not None  # noqa: S101 - for the type checker
             self._tasks.start_soon(self._report_overrun, name="anydeploy: shutdown timeout")
 

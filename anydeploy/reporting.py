@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
+from typing import cast
 
 from anyio import get_cancelled_exc_class
 from anyio.abc import TaskGroup
@@ -39,23 +40,28 @@ class Reporter:
         return self.on_event is not None or logger.isEnabledFor(logging.INFO)
 
     def report(self, event: DeploymentEvent) -> None:
+        """Tell of an event. Never raises."""
         try:
             self.context.run(self._tell, event)
-        except KeyboardInterrupt as exc:
-            self.interrupted(exc)
         except BaseException as exc:  # noqa: BLE001 - no await inside: a cancellation in here is the listener's own
             self.failed(f"telling of {event}", exc)
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> None:
-        """End the block, which raises the interrupt when everything is down."""
+    def failed(self, doing: str, error: BaseException) -> None:
+        """Log an error of foreign code that has no other place; an interrupt ends the block. Never raises."""
+        if not self.notice_interrupt(error):
+            # Logging itself may be what has failed.
+            with suppress(Exception, get_cancelled_exc_class()):
+                logger.error("%s failed: %s", doing, describe(error), exc_info=error)
+
+    def notice_interrupt(self, error: BaseException) -> bool:
+        """End the block if an error is a KeyboardInterrupt, to be raised when everything is down."""
+        interrupt = _interrupt_in(error)
+        if interrupt is None:
+            return False
         self.interrupt = self.interrupt or interrupt
         if self.tasks is not None:
             self.tasks.cancel_scope.cancel()
-
-    def failed(self, doing: str, error: BaseException) -> None:
-        # Logging itself may be what has failed.
-        with suppress(Exception, get_cancelled_exc_class()):
-            logger.error("%s failed: %s", doing, describe(error), exc_info=error)
+        return True
 
     def _tell(self, event: DeploymentEvent) -> None:
         level = logging.INFO if event.error is None else logging.WARNING
@@ -63,3 +69,15 @@ class Reporter:
             logger.log(level, "deployment '%s' %s", event.name, event.told)
         if self.on_event is not None:
             self.on_event(event)
+
+
+def _interrupt_in(exc: BaseException) -> KeyboardInterrupt | None:
+    """Return the KeyboardInterrupt that an exception is, or that a group of exceptions contains."""
+    stack = [exc]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, KeyboardInterrupt):
+            return each
+        if isinstance(each, BaseExceptionGroup):
+            stack.extend(cast("BaseExceptionGroup[BaseException]", each).exceptions)
+    return None

@@ -8,8 +8,8 @@ every other environment.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, Protocol, cast
@@ -116,28 +116,6 @@ class Shell:
             runner.dismissed = True
             runner.wake()
 
-    @contextmanager
-    def guarded(self, doing: str) -> Iterator[None]:
-        """Turn whatever foreign code raises into a logged error (rule D7)."""
-        try:
-            yield
-        except KeyboardInterrupt as exc:
-            self.reporter.interrupted(exc)
-        except BaseException as exc:  # noqa: BLE001 - no await inside: a cancellation in here is the foreign code's own
-            self.reporter.failed(doing, exc)
-
-
-def interrupt_in(exc: BaseException) -> KeyboardInterrupt | None:
-    """Return the KeyboardInterrupt that an exception is, or that a group of exceptions contains."""
-    stack = [exc]
-    while stack:
-        each = stack.pop()
-        if isinstance(each, KeyboardInterrupt):
-            return each
-        if isinstance(each, BaseExceptionGroup):
-            stack.extend(cast("BaseExceptionGroup[BaseException]", each).exceptions)
-    return None
-
 
 def worker(engine: Engine) -> Deployment | None:
     """Return the deployment of an engine whose connector code is calling, or None."""
@@ -216,7 +194,8 @@ class Runner:
                     returned = True
                     # A cancellation of the attempt that comes too late must not reach `undeploy`.
                     stay.shield = True
-                    attempt.deadline = math.inf
+                    if self._limit < math.inf:
+                        attempt.deadline = math.inf
                     self._attempt = None
                     # An attempt that came back in spite of its timeout has failed: what it holds open was cancelled.
                     late = self._timed_out("deploy") if attempt.cancel_called else None
@@ -294,7 +273,9 @@ class Runner:
 
     async def _undeploy(self, scope: CancelScope) -> None:
         assert self.connector is not None  # noqa: S101 - for the type checker
-        self.invalidate("its environment is being undeployed")
+        if self.deployment.connector is None:
+            # It was never given out; any other one has been invalidated before.
+            self.invalidate("its environment is being undeployed")
         self._set_limit(current_time(), self.definition.undeploy_timeout)
         scope.deadline = self._limit
         self._ending = scope
@@ -346,8 +327,7 @@ class Runner:
         :param exc: the exception that came out of the scopes around the operation
         :param raised: the one that came out of the operation itself
         """
-        if (interrupt := interrupt_in(exc)) is not None:
-            self.shell.reporter.interrupted(interrupt)
+        self.shell.reporter.notice_interrupt(exc)
         if isinstance(exc, RuntimeError) and exc is not raised:
             # The scopes complain that the connector has left one of its own open inside of them.
             self._corrupted = True
@@ -399,9 +379,9 @@ class Runner:
             try:
                 await self.connector.reattach()
                 self._reattached = True
-            except KeyboardInterrupt as exc:
-                self.shell.reporter.interrupted(exc)
-            except Exception as exc:  # noqa: BLE001 - foreign code
+            except (GeneratorExit, get_cancelled_exc_class()):
+                raise
+            except BaseException as exc:  # noqa: BLE001 - foreign code
                 doing = f"reattaching deployment '{self.deployment.name}' for the teardown of '{wrapper}'"
                 self.shell.reporter.failed(doing, exc)
 
@@ -425,13 +405,17 @@ class Runner:
 
     def invalidate(self, reason: str) -> None:
         if self.connector is not None:
-            with self.shell.guarded(f"invalidating the connector of deployment '{self.deployment.name}'"):
+            try:
                 self.connector.invalidate(reason)
+            except BaseException as exc:  # noqa: BLE001 - foreign code, with no await inside
+                self.shell.reporter.failed(f"invalidating the connector of deployment '{self.deployment.name}'", exc)
 
     def hurry(self) -> None:
         if self.connector is not None:
-            with self.shell.guarded(f"hurrying the connector of deployment '{self.deployment.name}'"):
+            try:
                 self.connector.hurry()
+            except BaseException as exc:  # noqa: BLE001 - as in invalidate
+                self.shell.reporter.failed(f"hurrying the connector of deployment '{self.deployment.name}'", exc)
 
     def _lost(self, error: Exception) -> None:
         if self.deployment.task is self:

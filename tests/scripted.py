@@ -18,11 +18,17 @@ from attrs import define, field
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, DeploymentEvent
 from anydeploy.lifecycle import Step
-from anydeploy.testing import Rule, Script, What
-from anydeploy.testing.invariants import NoOverlap, OneInstance, OneTeardown, Order, Support, Teardown
+from anydeploy.testing import EntryKind, Rule, Script
+from anydeploy.testing.rules_deploy import NoOverlap, OneInstance, Order, Support
+from anydeploy.testing.rules_undeploy import OneTeardown, Teardown
 
 #: How an entry reads that tells of an operation of a connector: "deploy a", then "deployed a" or "deploy failed a".
-_READS = {What.BEGAN: "{} {}", What.ENDED: "{}ed {}", What.FAILED: "{} failed {}", What.CANCELLED: "{} cancelled {}"}
+_READS = {
+    EntryKind.BEGAN: "{} {}",
+    EntryKind.ENDED: "{}ed {}",
+    EntryKind.FAILED: "{} failed {}",
+    EntryKind.CANCELLED: "{} cancelled {}",
+}
 
 
 def _watching() -> list[Rule]:
@@ -40,7 +46,7 @@ class World(Script):
     def told(self) -> list[str]:
         """What the connectors did, each entry in a few words."""
         entries = [entry for entry in self.history.entries if entry.operation in ("deploy", "undeploy")]
-        return [_READS[entry.what].format(entry.operation, entry.name) for entry in entries]
+        return [_READS[entry.kind].format(entry.operation, entry.name) for entry in entries]
 
     @property
     def existing(self) -> dict[str, Any]:
@@ -51,7 +57,7 @@ class World(Script):
     @property
     def external(self) -> dict[str, bool]:
         """What `external` was, by operation."""
-        began = [entry for entry in self.history.entries if entry.what is What.BEGAN]
+        began = [entry for entry in self.history.entries if entry.kind is EntryKind.BEGAN]
         return {f"{entry.operation} {entry.name}": entry.external for entry in began}
 
     @property
@@ -59,7 +65,7 @@ class World(Script):
         """How many operations ran at once, at most."""
         running = most = 0
         for entry in self.history.entries:
-            running += 1 if entry.what is What.BEGAN else -(entry.what in _READS)
+            running += 1 if entry.kind is EntryKind.BEGAN else -(entry.kind in _READS)
             most = max(most, running)
         return most
 

@@ -20,6 +20,7 @@ from anydeploy import (
     DefaultDeploymentManager,
     DeployError,
     DeploymentManager,
+    InvalidParameterError,
     ManagerClosedError,
     UndeployError,
     WorkflowExecutionException,
@@ -79,7 +80,7 @@ async def test_options_are_named() -> None:
 @pytest.mark.parametrize("limit", [0, -1])
 async def test_limit_that_lets_nothing_run(limit: int) -> None:
     """K1: is refused at once."""
-    with pytest.raises(ValueError, match=f"at least 1, not {limit}"):
+    with pytest.raises(InvalidParameterError, match=f"1 or more, .* found the number {limit}$"):
         World().build(max_concurrent=limit)
     World().build(max_concurrent=1)
 

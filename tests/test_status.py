@@ -8,10 +8,9 @@ import anyio
 import pytest
 from scripted import World, settle, start
 
-from anydeploy import DeployError, DeploymentState, InvalidConnectorError
+from anydeploy import DeployError, InvalidConnectorError
 from anydeploy.exceptions import describe
-from anydeploy.lifecycle import Step
-from anydeploy.testing import ScriptedError, unit
+from anydeploy.testing import unit
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 
 

@@ -25,7 +25,7 @@ class Deploying(Waiting):
         for dependency in dependencies:
             depth = max(depth, dependency.depth + 1)
             missing += dependency.phase is not Phase.LIVE
-        deployment = Deployment(definition, dependencies, depth, missing)
+        deployment = Deployment(definition.name, definition, dependencies, depth, missing)
         for dependency in dependencies:
             if dependency.dependents is None:
                 dependency.dependents = {}
@@ -133,12 +133,12 @@ class Deploying(Waiting):
     def _fail(self, deployment: Deployment, error: BaseException | None) -> None:
         """End the attempts of a deployment, and fail all that waits for it (rule D5)."""
         deployment.failure = error
-        deployment.withdrawn = False
         self._end_demand(deployment)
         because = deployment.blamed.name if deployment.blamed is not None else None
         self._step(deployment, Step.FAILED, error, because)
-        self._fail_claims(deployment, deployment.why(), later=True)
+        self._fail_claims(deployment, later=True)
         self._fail_above(deployment)
+        deployment.withdrawn = deployment.withdrawn and deployment.demanded
 
     def _fail_above(self, deployment: Deployment) -> None:
         """Fail whatever waits for a deployment that is not going to come up: nothing of it exists yet."""
@@ -153,7 +153,7 @@ class Deploying(Waiting):
                 if dependent.phase in NOT_BEGUN:
                     dependent.blamed = failed
                     self._end_demand(dependent)
-                    self._fail_claims(dependent, dependent.why())
+                    self._fail_claims(dependent)
                     stack.append(dependent)
                     self._drop(dependent, Step.FAILED_BELOW, error, culprit.name)
 

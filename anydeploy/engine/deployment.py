@@ -113,6 +113,7 @@ class Deployment:
     Every field is changed by the engine alone, except for ``task``, which is the shell's.
     """
 
+    name: str
     definition: Definition
     #: Linked for as long as the record is kept; each of them has this one among its dependents.
     dependencies: tuple[Deployment, ...] = field(repr=False)
@@ -143,7 +144,10 @@ class Deployment:
     shared: Claim | None = field(default=None, repr=False)
     #: Claims that have failed with the deploy; their callers are told when it has been cleaned up.
     disappointed: list[Claim] | None = field(default=None, repr=False)
+    #: The calls that wait for its end, and for that of what follows it.
     waits: list[TeardownWait] | None = field(default=None, repr=False)
+    #: The one of them, present or past, that began with this deployment: newcomers share it.
+    teardown: TeardownWait | None = field(default=None, repr=False)
 
     #: The number of the attempt that is under way or was made last, from 1.
     attempt: int = 0
@@ -179,10 +183,6 @@ class Deployment:
     request: int = 0
     has_slot: bool = False
     task: object = field(default=None, repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.definition.name
 
     @property
     def demanded(self) -> bool:
@@ -243,7 +243,7 @@ class Deployment:
         if self.phase is not Phase.LIVE:
             return []
         found: dict[Deployment, None] = {}
-        stack = [self]
+        stack: list[Deployment] = [self]
         while stack:
             for below in stack.pop().dependencies:
                 if below not in found:

@@ -11,7 +11,7 @@ place where a record is moved to where demand wants it: it looks at the record a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..lifecycle import Phase, Step
 from .deployment import Claim, Definition, Deployment, TeardownWait
@@ -81,12 +81,19 @@ class Engine(Undeploying):
         if deployment is None:
             return None
         self._withdraw(deployment, "was undeployed before it was up")
-        wait = None
-        if not deployment.demanded:
-            wait = TeardownWait()
+        # Callers that come while it goes down share what they wait for, as those of a claim do.
+        known = deployment.teardown
+        wait = known if known is not None and known in (deployment.waits or ()) else TeardownWait()
+        if wait is not known:
             self._follow(deployment, [wait])
         self._mark(deployment)
         self._settle()
+        # Not before: what held it may have been demanded only by a call that this one has made fail.
+        if deployment.demanded or not (wait.pending or wait.settled):
+            if wait is not known:
+                deployment.waits = [each for each in deployment.waits or () if each is not wait]
+            return None
+        deployment.teardown = wait
         return wait
 
     def withdraw_all(self, now: float) -> TeardownWait:
@@ -224,11 +231,11 @@ class Engine(Undeploying):
             consider(self, deployment)
 
     def _consider_absent(self, deployment: Deployment) -> None:
-        if deployment.pulled:
+        if deployment.pulled and not self.closing:
             self._demand(deployment)
 
     def _consider_waiting(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
         elif deployment.missing == 0:
             self._step(deployment, Step.READIED)
@@ -238,21 +245,21 @@ class Engine(Undeploying):
             self._marked.extend([each for each in deployment.dependencies if each.phase in CALLED])
 
     def _consider_ready(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
         elif deployment.missing:
             self._block(deployment)
 
     def _consider_paused(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
 
     def _consider_attempting(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._give_up(deployment)
 
     def _consider_cleaning(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._step(deployment, Step.GIVEN_UP)
 
     def _consider_live(self, deployment: Deployment) -> None:
@@ -278,7 +285,7 @@ class Engine(Undeploying):
             self._retry(deployment)
 
     #: What follows from demand in each phase. What is on its way down is considered when it has arrived.
-    _CONSIDERED: ClassVar[Mapping[Phase, Callable[[Engine, Deployment], None]]] = {
+    _CONSIDERED: ClassVar[Mapping[Phase, Callable[[Any, Deployment], None]]] = {
         Phase.ABSENT: _consider_absent,
         Phase.WAITING: _consider_waiting,
         Phase.READY: _consider_ready,

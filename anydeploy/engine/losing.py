@@ -39,7 +39,7 @@ class Losing(Deploying):
         for deployment in lost:
             renewable = may_come or deployment.phase is Phase.RETIRING_LOST or self._schedule(deployment)
             if not renewable:
-                self._fail_claims(deployment, deployment.why())
+                self._fail_claims(deployment)
                 self._fail_above(deployment)
             self._mark(deployment)
 
@@ -117,7 +117,7 @@ class Losing(Deploying):
                     self._rise(deployment)
                 elif not self._schedule(deployment):
                     deployment.blamed = above
-                    self._fail_claims(deployment, deployment.why())
+                    self._fail_claims(deployment)
                     self._fail_above(deployment)
                 self._mark(deployment)
 

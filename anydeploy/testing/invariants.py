@@ -1,14 +1,16 @@
 """The rules of ``docs/rules.md`` that can be seen from outside, each as a monitor of the history.
 
-They never look into a manager. What they know comes from the calls that were made, from what the connectors saw, and
-from what ``get_connector`` gave.
+They never look into a manager: they know the calls that were made, the operations of connectors, and the readings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .coming_up import (
+from .entries import Entry
+from .history import Rule
+from .picture import STAND_IN
+from .rules_deploy import (
     Cancellation,
     Failure,
     Identity,
@@ -19,7 +21,7 @@ from .coming_up import (
     Support,
     Validity,
 )
-from .going_down import (
+from .rules_undeploy import (
     Closing,
     Everything,
     Needed,
@@ -29,8 +31,6 @@ from .going_down import (
     Teardown,
     Withdrawal,
 )
-from .history import Entry, Rule
-from .picture import STAND_IN
 
 
 class Limit(Rule):

@@ -1,4 +1,4 @@
-"""Random graphs, random interleavings of calls, cancellations, failures and completions, checked after every step.
+"""Random graphs, and random interleavings of calls, cancellations, failures and completions, checked at every step.
 
 class MyMachine(ManagerMachine):
     subject = MySubject()
@@ -9,7 +9,7 @@ def test_my_manager():
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Thread
@@ -24,7 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from ..config import DeploymentConfig
 from .callers import Caller, Recorded, recorded
-from .history import Violation
+from .history import Rule, Violation
+from .invariants import every_rule
 from .rest import settle
 from .scripted import STUBBORN, Operation, Script
 from .subject import AnydeploySubject, Feature, Subject
@@ -61,13 +62,18 @@ class ManagerMachine(RuleBasedStateMachine):
     portal: ClassVar[BlockingPortal]
     world: World | None = None
 
+    @staticmethod
+    def watching() -> Iterable[Rule]:
+        """Make the rules that are watched; a subclass may add its own."""
+        return every_rule()
+
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         features = self.subject.features
         configs = data.draw(graphs(features), label="configs")
-        limits = [None, None, 1, 2] if Feature.LIMITS in features else [None]
+        limits = [None, 1, 2] if Feature.LIMITS in features else [None]
         limit = data.draw(st.sampled_from(limits), label="max_concurrent")
-        script = self.portal.call(lambda: Script(*configs, max_concurrent=limit, holding=True))
+        script = self.portal.call(lambda: Script(*configs, max_concurrent=limit, rules=self.watching, holding=True))
         self.world = World(self.portal, self.subject, script)
 
     @rule(data=st.data())
@@ -165,7 +171,7 @@ class World:
     async def _host(self, *, task_status: TaskStatus[None]) -> None:
         async with anyio.create_task_group() as self._tasks:
             try:
-                async with recorded(self._subject, self.script) as self._manager:
+                async with recorded(self.script, self._subject) as self._manager:
                     task_status.started()
                     await self._stop.wait()
             except (Violation, BaseExceptionGroup) as exc:

@@ -6,14 +6,11 @@ Nothing here is ever asked of the manager. The rules share one picture, and see 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar
 
 from attrs import define, field
 
+from .entries import Entry
 from .premises import Premises
-
-if TYPE_CHECKING:
-    from .history import Entry
 
 #: In place of the number of an instance: the connector of a lazy deployment that stands for it.
 STAND_IN = -1
@@ -97,8 +94,6 @@ class Picture:
     :ivar closing: ``close`` was called
     :ivar resting: nothing has happened since everything was blocked
     """
-
-    not_state: ClassVar[frozenset[str]] = frozenset({"premises"})
 
     premises: Premises
     instances: dict[str, list[Instance]] = field(factory=dict[str, list[Instance]])
@@ -204,7 +199,7 @@ class Picture:
     def update(self, entry: Entry) -> None:
         """Take an entry into account; readings change nothing."""
         self.resting = False
-        getattr(self, f"_{entry.what}")(entry)
+        getattr(self, f"_{entry.kind}")(entry)
 
     def _built(self, entry: Entry) -> None:
         self.instances.setdefault(entry.name, []).append(Instance(entry.name, entry.instance))

@@ -15,7 +15,7 @@ from anyio import BrokenResourceError, ClosedResourceError
 
 from anydeploy import CommandError, Connector, DefaultDeploymentManager, DeploymentConfig, InvalidConnectorError
 from anydeploy.connectors.local import StartError
-from anydeploy.streamflow import _remote
+from anydeploy.streamflow.bridge import command as remote
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("directories")]
 
@@ -233,7 +233,7 @@ async def test_what_outlives_its_leader_is_killed_too(place: Place):
 
 async def test_output_to_a_file_is_waited_for(place: Place, monkeypatch: pytest.MonkeyPatch):
     """However long nobody reads it."""
-    monkeypatch.setattr(_remote, "_CLOSING", 0.5)
+    monkeypatch.setattr(remote, "_CLOSING", 0.5)
     reading, writing = os.pipe()
     async with place() as connector:
         async with anyio.create_task_group() as tasks:

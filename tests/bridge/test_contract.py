@@ -8,7 +8,7 @@ from typing import ClassVar
 from streamflow.deployment.connector.local import LocalConnector
 
 from anydeploy import Connector
-from anydeploy.streamflow._bridged import bridge
+from anydeploy.streamflow.bridge.connector import bridge
 from anydeploy.testing.conformance import ConnectorSuite
 
 from .rooms import Room

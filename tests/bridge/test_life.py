@@ -20,7 +20,7 @@ from anydeploy import (
     WorkflowExecutionException,
     WrapsConfig,
 )
-from anydeploy.streamflow import _remote
+from anydeploy.streamflow.bridge import command as remote
 
 from .rooms import Room
 
@@ -247,7 +247,7 @@ async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, 
         return await get_stream_reader(self, command, location)
 
     monkeypatch.setattr(Room, "get_stream_reader", stuck)
-    monkeypatch.setattr(_remote, "_CLOSING", 2.0)
+    monkeypatch.setattr(remote, "_CLOSING", 2.0)
     async with manage([room("on")], log) as manager:
         await manager.deploy("on")
         connector = manager.get_connector("on")

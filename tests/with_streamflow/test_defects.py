@@ -75,7 +75,7 @@ async def test_a_cancelled_caller_does_not_make_others_hang(make: Make):
 
 
 @pytest.mark.parametrize("wrapped", ["b", "a"], ids=["unknown", "circular"])
-@managers("the second call for a misspecified deployment hangs; a circle hangs at once")
+@managers("the second call for a misspecified deployment hangs; a cycle hangs at once")
 async def test_a_misspecification_never_hangs(make: Make, wrapped: str):
     """D4"""
     sut = make({"a": {"type": "wrapper", "config": {}, "wraps": wrapped, "scheduling_policy": None}})

@@ -13,9 +13,9 @@ from streamflow.core.exception import WorkflowExecutionException
 from streamflow.deployment.connector import connector_classes
 from streamflow.deployment.connector.container import DockerConnector, SingularityConnector
 
-from anydeploy import DefaultDeploymentManager, DeployError, DeploymentConfig, InvalidConfigError
+from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError
 from anydeploy.checking import can_wrap, check_settings, show_keys
-from anydeploy.streamflow.hosted import Hosted, host, plain
+from anydeploy.streamflow.hosting import Hosted, host, plain
 
 from .recorded import Plain, Wrapper, built, scripts, stay
 
@@ -169,6 +169,6 @@ async def test_in_anydeploy_s_own_manager(happened: list[str]):
         assert built["b"][0].connector is built["a"][0]
         with pytest.raises(InvalidConfigError, match="setting 'siz': unknown setting; did you mean 'size'"):
             await manager.deploy(DeploymentConfig("c", "wrapper", {"siz": 1}))
-        with pytest.raises(DeployError, match="'d' failed to deploy: TypeError"):
+        with pytest.raises(InvalidConfigError, match="setting 'deployment_name': unknown setting"):
             await manager.deploy(DeploymentConfig("d", "plain", {"deployment_name": "x"}))
     assert happened[4:] == ["undeploy b", "undeployed b", "undeploy a", "undeployed a"]

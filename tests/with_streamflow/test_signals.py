@@ -12,7 +12,7 @@ from signal import Signals
 
 import pytest
 
-from anydeploy.streamflow.signals import hold
+from anydeploy.streamflow.plugin.signals import hold
 
 from .recorded import config, manager
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...config import DeploymentConfig
-from ..history import What
+from ..entries import EntryKind
 from ..scripted import unit, wrapper
 from ..subject import Feature
 from .stage import Stage, scenario
@@ -97,8 +97,8 @@ async def a_new_deploy_waits_for_the_teardown(stage: Stage) -> None:
 
 
 @scenario("D4", wrapper("a", "b"), wrapper("b", "a"))
-async def a_circle_is_refused(stage: Stage) -> None:
-    """Dependencies in a circle are refused, again and again, with an error that shows the way round."""
+async def a_cycle_is_refused(stage: Stage) -> None:
+    """Dependencies in a cycle are refused, again and again, with an error that shows the way round."""
     for _ in range(2):
         stage.says_misspecified(await stage.refused("deploy", "a"), "a -> b -> a")
     _nothing_was_touched(stage)
@@ -151,5 +151,5 @@ async def wrong_settings_are_refused(stage: Stage) -> None:
 
 
 def _nothing_was_touched(stage: Stage) -> None:
-    touched = [entry for entry in stage.script.history.entries if entry.what in {What.BUILT, What.BEGAN}]
+    touched = [entry for entry in stage.script.history.entries if entry.kind in {EntryKind.BUILT, EntryKind.BEGAN}]
     stage.expect(not touched, f"{', '.join(map(str, touched))}, although it was refused")

@@ -13,7 +13,8 @@ from attrs import field, frozen
 
 from ...config import DeploymentConfig
 from ..callers import Caller, Recorded
-from ..history import Rule, Violation, What
+from ..entries import EntryKind
+from ..history import Rule, Violation
 from ..invariants import RULES
 from ..rest import settle
 from ..scripted import Script
@@ -169,7 +170,7 @@ class Stage:
         """Cancel a caller, which has to go at once."""
         caller.cancel(how)
         await self.rest()
-        self._ended(caller, What.GAVE_UP)
+        self._ended(caller, EntryKind.GAVE_UP)
 
     async def release(self, plan: Any, error: BaseException | None = None) -> None:
         """Let a connector go on that is held, and everything else that can."""
@@ -190,10 +191,10 @@ class Stage:
 
     def returned(self, *callers: Caller) -> None:
         for caller in callers:
-            self._ended(caller, What.RETURNED)
+            self._ended(caller, EntryKind.RETURNED)
 
     def raised(self, caller: Caller) -> BaseException:
-        self._ended(caller, What.RAISED)
+        self._ended(caller, EntryKind.RAISED)
         assert caller.error is not None  # noqa: S101 - for the type checker
         return caller.error
 
@@ -201,7 +202,7 @@ class Stage:
         for caller in callers:
             self.expect(caller.outcome is None, f"{caller} has to wait, but {caller.outcome}")
 
-    def _ended(self, caller: Caller, outcome: What) -> None:
+    def _ended(self, caller: Caller, outcome: EntryKind) -> None:
         became = "still waits" if caller.outcome is None else caller.outcome.replace("_", " ")
         if caller.error is not None:
             became += f" {caller.error!r}"

@@ -1,0 +1,126 @@
+"""StreamFlow's definitions of deployments as anydeploy's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import attrs
+from attrs import define, field
+from streamflow.core.deployment import DeploymentConfig as StreamFlowConfig
+from streamflow.core.deployment import LocalTarget
+from streamflow.deployment.connector import connector_classes
+from streamflow.deployment.utils import get_wraps_config
+from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
+from streamflow.log_handler import logger
+
+from ...config import DeploymentConfig, WrapsConfig
+from ...connector import Connector
+from ...connectors import UnknownConnectorTypeError
+from ...exceptions import InvalidConfigError, WorkflowDefinitionException, did_you_mean
+from ...file.structure import structure
+from ...typecheck import Path
+from ..hosting import host, plain
+
+#: The keys of a definition that are anydeploy's own: StreamFlow does not know them, and leaves them in the file.
+_OWN = ("dependsOn", "deployTimeout", "undeployTimeout", "retries")
+
+
+@define
+class Translator:
+    """Translates definitions, without changing them.
+
+    :ivar config: that of the StreamFlow context: the file
+    :ivar retries: for those that do not say
+    """
+
+    config: Mapping[str, Any]
+    retries: int
+    #: The names for which it was said that their ``wraps`` has no effect.
+    _warned: set[str] = field(factory=set[str])
+
+    def translate(self, config: StreamFlowConfig) -> DeploymentConfig:
+        """A definition that StreamFlow asks to be deployed; what is anydeploy's own is in the file.
+
+        :raises InvalidConfigError: if that is wrong
+        """
+        return attrs.evolve(
+            self._own(config.name),
+            type=config.type,
+            config=cast("dict[str, Any]", plain(config.config)),
+            external=bool(config.external),
+            lazy=bool(config.lazy),
+            wraps=self._wraps(config),
+        )
+
+    def known(self) -> Iterator[DeploymentConfig]:
+        """Those that others may wrap: all that are in the file, and the one that StreamFlow has by itself.
+
+        :raises InvalidConfigError: if one of them is wrong
+        """
+        yield self.translate(LocalTarget().deployment)
+        for name, given in self._in_file().items():
+            yield self.translate(
+                StreamFlowConfig(
+                    name=name,
+                    type=given["type"],
+                    config=given["config"],
+                    external=given.get("external", False),
+                    lazy=given.get("lazy", True),
+                    wraps=get_wraps_config(given.get("wraps")),
+                )
+            )
+
+    def _in_file(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.config.get("deployments") or self.config.get("models") or {}
+
+    def _own(self, name: str) -> DeploymentConfig:
+        given = self._in_file().get(name, {})
+        own = {key: given[key] for key in _OWN if key in given}
+        if not own:
+            return DeploymentConfig(name, "", retries=self.retries)
+        problems: list[tuple[Path, str]] = []
+        found = structure(name, {"retries": self.retries} | own, problems)
+        if found is None:
+            raise InvalidConfigError(name, "; ".join(problem for _, problem in problems))
+        return found
+
+    def _wraps(self, config: StreamFlowConfig) -> WrapsConfig | None:
+        if config.wraps is None:
+            return None
+        real_type = connector_classes.get(config.type)
+        if real_type is not None and not issubclass(real_type, StreamFlowWrapper):
+            if config.name not in self._warned:
+                self._warned.add(config.name)
+                logger.warning(
+                    f"The `wraps` directive has no effect on deployment {config.name}, as the `{config.type}` "
+                    f"connector does not inherit from the ConnectorWrapper class."
+                )
+            return None
+        return WrapsConfig(config.wraps.deployment, config.wraps.service)
+
+
+class HostedTypes(Mapping[str, type[Connector]]):
+    """The classes that host StreamFlow's connectors, by their types: those that are registered at the moment."""
+
+    def __getitem__(self, type_: str) -> type[Connector]:
+        if type_ not in connector_classes:
+            raise UnknownTypeError(type_)
+        return host(connector_classes[type_])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(connector_classes)
+
+    def __len__(self) -> int:
+        return len(connector_classes)
+
+
+class UnknownTypeError(UnknownConnectorTypeError):
+    """StreamFlow has no connector class of this type."""
+
+    def __init__(self, type_: str) -> None:
+        self.type = type_
+        known = sorted(connector_classes)
+        WorkflowDefinitionException.__init__(
+            self, f"unknown type '{type_}'{did_you_mean(type_, known)} (known types: {', '.join(known)})"
+        )
