@@ -1,4 +1,4 @@
-"""Lazy deployments: rules L1 and L2."""
+"""Lazy deployments, rule L1: what the suite of scenarios does not say."""
 
 from __future__ import annotations
 
@@ -23,17 +23,6 @@ from anydeploy import (
 from anydeploy.testing import unit
 
 pytestmark = pytest.mark.anyio
-
-
-async def test_never_used() -> None:
-    """L1: never used means never deployed and never undeployed; the definition is checked at once."""
-    world = World()
-    async with world.manager(unit("a", lazy=True), unit("b", "nowhere", lazy=True)) as manager:
-        await manager.deploy("a")
-        assert manager.get_connector("a") is manager.get_connector("a") is not None
-        with pytest.raises(UnknownDeploymentError):
-            await manager.deploy("b")
-    assert world.told == []
 
 
 async def test_what_it_stands_on_is_checked_as_well() -> None:
@@ -94,25 +83,6 @@ async def test_what_was_given_out_is_forgotten() -> None:
         await manager.undeploy("a")
         gc.collect()
         assert connector() is None
-
-
-async def test_concurrent_first_users_one_cancelled() -> None:
-    """L1, L2: brought up once for all first users; that the first one is cancelled is noticed by no other."""
-    world = World()
-    plan = world.hold("deploy a")
-    async with world.manager(unit("a", "base", lazy=True), unit("base")) as manager, create_task_group() as tasks:
-        await manager.deploy("a")
-        connector: Any = manager.get_connector("a")
-        first, second = (start(tasks, connector.run, ["x"]) for _ in range(2))
-        await plan.reached.wait()
-        first.cancel()
-        assert await first.wait() == "cancelled"
-        plan.release()
-        assert await second.wait() == "returned"
-        assert second.value.args == ["x"]
-        assert world.count("deploy a") == 1
-        assert isinstance(connector, type(world.connectors["a"][0]))
-        assert manager.get_connector("a") is connector
 
 
 @pytest.mark.parametrize("used", [False, True])

@@ -33,6 +33,7 @@ ROOMS = (
     "engine.*",
     "reporting",
     "runner",
+    "shell",
     "lazy",
     "manager",
     "stack",

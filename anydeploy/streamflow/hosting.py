@@ -1,13 +1,14 @@
-"""A StreamFlow connector as one of anydeploy's: built, deployed and undeployed by anydeploy's manager. On asyncio.
+"""StreamFlow's connectors as connectors of anydeploy: constructed, deployed and undeployed by its manager, on asyncio.
 
-StreamFlow's connectors were not written to be cancelled: of a deploy that is cut off half-way nobody knows what it has
-made, and ``undeploy`` finds nothing. So it runs in a task of its own. Whoever cancels the deployment goes at once, the
-deploy is let finish behind its back, and then undeployed.
+A deploy of StreamFlow was not written to be cancelled. One that is cut short does not know what it has made, and
+``undeploy`` finds nothing. So a deploy that is not wanted any more is allowed to finish, and is then undeployed (rule
+D6). If it has a time limit, it runs in a task of its own, which goes on when its time is over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from inspect import Parameter, Signature, signature
@@ -19,7 +20,6 @@ from streamflow.core.deployment import Connector as StreamFlowConnector
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
 from ..connector import Connector, ConnectorWrapper
-from ..typecheck import is_list, is_mapping
 
 #: What StreamFlow gives a lazy connector.
 DEFAULTS: Final[Mapping[str, Any]] = {"transferBufferSize": 2**16}
@@ -28,29 +28,44 @@ DEFAULTS: Final[Mapping[str, Any]] = {"transferBufferSize": 2**16}
 _NAMES = ("_inner_location", "containerId", "instanceName")
 
 
-class Hosted(Connector):
-    """The life of one StreamFlow connector. Subclasses are made by :func:`host`.
+class HostedConnector(Connector):
+    """Hosts one StreamFlow connector. Subclasses are made by :func:`hosted_type`.
 
-    :cvar real_type: its class
+    :cvar real_type: the class of the StreamFlow connector
     :cvar defaults: settings for which StreamFlow has a default, but the class has none
-    :ivar real: the connector itself
+    :ivar hosted: the StreamFlow connector
     """
 
+    interruptible: ClassVar[bool] = False
     real_type: ClassVar[type[StreamFlowConnector]]
     defaults: ClassVar[Mapping[str, Any]]
-    real: StreamFlowConnector
+    hosted: StreamFlowConnector
+    #: A deploy was begun: there may be something to undeploy.
+    _begun: bool = False
+    #: It has ended well.
+    _complete: bool = False
+    #: The task of a deploy that has a time limit. It returns what the deploy raised.
     _deploying: asyncio.Task[BaseException | None] | None = None
 
     def __init__(self, *, deployment_name: str, config_dir: Path, **settings: Any) -> None:
         Connector.__init__(self, deployment_name=deployment_name, config_dir=config_dir)
-        self.real = self._construct(settings)
+        self.hosted = self._construct(settings)
 
     def _construct(self, settings: Mapping[str, Any], **given: Any) -> StreamFlowConnector:
-        arguments = {**self.defaults, **given, **cast("dict[str, Any]", plain(settings))}
+        arguments = {**self.defaults, **given, **settings}
         return self.real_type(deployment_name=self.deployment_name, config_dir=str(self.config_dir), **arguments)
 
     async def deploy(self, external: bool) -> None:
-        """Deploy the connector. If cancelled it returns at once, and the deploy goes on until :meth:`undeploy`."""
+        """Deploy the StreamFlow connector. It raises what that raises.
+
+        When a time limit that was known from the beginning cuts it short, it returns at once, and the deploy goes on
+        until :meth:`undeploy`. Any other cancellation reaches the deploy of StreamFlow.
+        """
+        self._begun = True
+        if current_effective_deadline() == math.inf:
+            await self.hosted.deploy(external)
+            self._complete = True
+            return
         self._deploying = asyncio.create_task(self._deploy(external), name=f"deploy of {self.deployment_name}")
         error = await asyncio.shield(self._deploying)
         if error is not None:
@@ -58,23 +73,24 @@ class Hosted(Connector):
 
     async def _deploy(self, external: bool) -> BaseException | None:
         try:
-            await self.real.deploy(external)
+            await self.hosted.deploy(external)
         except BaseException as exc:  # noqa: BLE001 - an outcome: asyncio would stop the loop for a KeyboardInterrupt
             return exc
+        self._complete = True
         return None
 
     async def undeploy(self, external: bool) -> None:
-        """Let an interrupted deploy finish, then undeploy the connector.
+        """Undeploy the StreamFlow connector.
 
-        The deploy has half of the time that there is for the teardown, and is cancelled then.
+        A deploy that goes on in its own task is allowed to finish before. It has half of the time that there is for
+        the teardown, and is cancelled then; it is cancelled at once if this is.
         """
-        if self._deploying is None:
+        if not self._begun:
             return
-        if not self._deploying.done():
+        if self._deploying is not None and not self._deploying.done():
             await self._settle(self._deploying)
-        failed = self._deploying.cancelled() or self._deploying.result() is not None
-        if not (failed and any(getattr(self.real, name, "") is None for name in _NAMES)):
-            await self.real.undeploy(external)
+        if self._complete or all(getattr(self.hosted, name, "") is not None for name in _NAMES):
+            await self.hosted.undeploy(external)
 
     async def _settle(self, deploying: asyncio.Task[Any]) -> None:
         try:
@@ -86,16 +102,16 @@ class Hosted(Connector):
         await asyncio.wait([deploying])
 
     def valid(self) -> StreamFlowConnector:
-        """The connector, to be used.
+        """Return the StreamFlow connector, to be used.
 
         :raises InvalidConnectorError: if its environment is being undeployed, or gone (rule R4)
         """
         self._check_valid()
-        return self.real
+        return self.hosted
 
 
-class HostedWrapper(Hosted, ConnectorWrapper):
-    """The life of one that wraps another."""
+class HostedWrapper(HostedConnector, ConnectorWrapper):
+    """Hosts a StreamFlow connector that wraps another one."""
 
     def __init__(
         self,
@@ -109,23 +125,25 @@ class HostedWrapper(Hosted, ConnectorWrapper):
         ConnectorWrapper.__init__(
             self, deployment_name=deployment_name, config_dir=config_dir, connector=connector, service=service
         )
-        self.real = self._construct(settings, connector=self.inner(), service=service)
+        self.hosted = self._construct(settings, connector=self.inner(), service=service)
 
     def inner(self) -> StreamFlowConnector:
-        """What the connector is given as the one that it wraps."""
-        return cast("Hosted", self.connector).real
+        """Return the StreamFlow connector that is wrapped."""
+        return cast("HostedConnector", self.connector).hosted
 
 
 @cache
-def host(
-    real_type: type[StreamFlowConnector], base: type[Hosted] = Hosted, wrapper: type[HostedWrapper] = HostedWrapper
-) -> type[Hosted]:
-    """The class of anydeploy's connectors that host those of a StreamFlow class.
+def hosted_type(
+    real_type: type[StreamFlowConnector],
+    base: type[HostedConnector] = HostedConnector,
+    wrapper: type[HostedWrapper] = HostedWrapper,
+) -> type[HostedConnector]:
+    """Return the class of anydeploy's connectors that host those of a StreamFlow class.
 
-    The settings of a definition are checked against the signature of that.
+    Its settings are the parameters of that class.
 
-    :param base: what it is a subclass of
-    :param wrapper: what it is a subclass of if StreamFlow's class is a wrapper
+    :param base: its base class
+    :param wrapper: its base class if StreamFlow's class is a wrapper
     """
     parameters = signature(real_type).parameters
     defaults = {
@@ -141,7 +159,7 @@ def host(
         "defaults": defaults,
     }
     chosen = wrapper if issubclass(real_type, StreamFlowWrapper) else base
-    return cast("type[Hosted]", type(f"Hosted{real_type.__name__}", (chosen,), members))
+    return cast("type[HostedConnector]", type(f"Hosted{real_type.__name__}", (chosen,), members))
 
 
 def _given_by_name(parameters: Iterable[Parameter], defaults: Mapping[str, Any]) -> Signature:
@@ -153,12 +171,3 @@ def _given_by_name(parameters: Iterable[Parameter], defaults: Mapping[str, Any])
         for parameter in parameters
     ]
     return Signature(sorted(given, key=lambda parameter: parameter.kind))
-
-
-def plain(value: object) -> object:
-    """A copy of settings, in which nothing that a connector does changes the definition that they come from."""
-    if is_mapping(value):
-        return {key: plain(item) for key, item in value.items()}
-    if is_list(value):
-        return [plain(item) for item in value]
-    return value

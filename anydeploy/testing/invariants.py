@@ -53,7 +53,7 @@ class Lazy(Rule):
     def began(self, entry: Entry) -> Iterator[str]:
         lazy = entry.operation == "deploy" and entry.name in self.premises.lazy
         if lazy and not self.picture.closing and not self.picture.demanded(entry.name):
-            yield f"{entry}, but nobody has used it"
+            yield f"{entry}, but it was not used"
 
     def read(self, entry: Entry) -> Iterable[str]:
         shown = STAND_IN if entry.instance else 0
@@ -64,7 +64,7 @@ class Lazy(Rule):
 
 
 class External(Rule):
-    """What the definition says of ``external`` is what the connector is told (E1)."""
+    """The connector is given the ``external`` of its definition (E1)."""
 
     number = "E1"
 

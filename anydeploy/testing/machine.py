@@ -122,7 +122,7 @@ class ManagerMachine(RuleBasedStateMachine):
         if self.world is not None:
             self.world.end()
 
-    # -- What there is to choose from --------------------------------------------------------------------------------
+    # -- Choices -----------------------------------------------------------------------------------------------------
 
     @property
     def _world(self) -> World:
@@ -154,7 +154,7 @@ class ManagerMachine(RuleBasedStateMachine):
 class World:
     """A manager and its callers in another thread, taken from one state of rest to the next.
 
-    :ivar script: what its connectors do: nothing, until they are told to
+    :ivar script: holds every operation of its connectors until it is released
     """
 
     def __init__(self, portal: BlockingPortal, subject: Subject, script: Script) -> None:
@@ -179,7 +179,7 @@ class World:
 
     @property
     def callers(self) -> list[Caller]:
-        """Those that wait."""
+        """The callers that wait."""
         self._callers = [caller for caller in self._callers if caller.outcome is None]
         return self._callers
 
@@ -188,7 +188,7 @@ class World:
         self._callers.append(self._manager.start(self._tasks, operation, name, **what))
 
     def step(self, action: Callable[[], None]) -> None:
-        """Let something happen and everything follow from it that can, and look whether the rules hold."""
+        """Take an action, wait until everything is at rest, and check the rules."""
         self._portal.call(self._step, action)
 
     async def _step(self, action: Callable[[], None]) -> None:
@@ -204,7 +204,7 @@ class World:
             raise self._failure
 
     def end(self) -> None:
-        """Let everything finish and leave the block: nothing may be left, and nobody waiting."""
+        """Let everything finish and leave the block: nothing may be left, and no caller may wait."""
         try:
             self._portal.call(self._finish)
         except BaseException:
@@ -243,7 +243,7 @@ def check_manager(
 ) -> None:
     """Run a machine in an event loop of its own.
 
-    :param max_examples: how many sequences of steps are tried
+    :param max_examples: the number of sequences of steps that are tried
     :param options: further ``hypothesis.settings``
     :raises Violation: if a rule is broken, after the shortest sequence of steps that was found to do so
     """
@@ -259,7 +259,7 @@ def check_manager(
 def _portal(backend: str, backend_options: dict[str, Any]) -> Generator[BlockingPortal, None, None]:
     """A portal to an event loop in a thread that is not waited for after a failure.
 
-    A manager that is broken may never come to an end, and what was found has to be told all the same.
+    A manager that is broken may never come to an end, and the violation has to be told all the same.
     """
     ready: Future[BlockingPortal] = Future()
 

@@ -1,4 +1,4 @@
-"""D1 to D6 and R1 to R4 as monitors: how deployments come up, and what can be seen of them."""
+"""D1 to D6 and R1 to R4 as monitors: how deployments come up, and how they are read."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ class Order(Rule):
                 if not self.picture.reasons(call):
                     yield f"{call} waits for nothing: {self._how_all(call)}"
                 elif self.picture.demanding(call) and self.premises.max_concurrent is None:
-                    yield from (
-                        f"{call} waits, but nobody deploys {name}, which is ready" for name in self._ready(call)
-                    )
+                    yield from (f"{call} waits, but {name} is ready and is not deployed" for name in self._ready(call))
 
     def _how_all(self, call: Call) -> str:
         return ", ".join(self.picture.how(name) for name in sorted(self.premises.closure[call.name]))
@@ -84,7 +82,7 @@ class NoOverlap(Rule):
 
 
 class Failure(Rule):
-    """When a deploy fails, everybody who waits for it is told, and it is cleaned away (D5)."""
+    """When a deploy fails, every caller that waits for it is told, and it is cleaned away (D5)."""
 
     number = "D5"
 
@@ -115,11 +113,11 @@ class Failure(Rule):
         for instance in self.picture.all():
             busy = self.premises.max_concurrent is not None and self.picture.operating
             if instance.state == "broken" and not busy:
-                yield f"{instance} may be half made, and nobody cleans it away"
+                yield f"{instance} may be half made, and is not cleaned away"
 
 
 class Cancellation(Rule):
-    """Who is cancelled returns at once, others notice nothing, and what nobody wants is given up (D6)."""
+    """A cancelled caller returns at once, others notice nothing, and a deploy without demand is cancelled (D6)."""
 
     number = "D6"
 
@@ -136,7 +134,7 @@ class Cancellation(Rule):
         call = self.picture.calls[entry.caller]
         live = self.picture.live(call.name)
         if self.picture.claims(call) and live is not None and live.unwanted and not call.withdrawn:
-            yield f"{call} returned with {live}, which nobody had wanted any more before"
+            yield f"{call} returned with {live}, which had lost its last demand before"
 
     def at_rest(self) -> Iterator[str]:
         for call in self.picture.calls.values():
@@ -145,7 +143,7 @@ class Cancellation(Rule):
         for instance in self.picture.all():
             interruptible = instance.name not in self.premises.uninterruptible
             if instance.state == "deploying" and instance.unwanted and interruptible:
-                yield f"nobody wants {instance} any more, and its deploy goes on"
+                yield f"{instance} has lost its last demand, and its deploy goes on"
 
 
 class Reading(Rule):
@@ -174,7 +172,7 @@ class Identity(Rule):
     number = "R2"
 
     def __init__(self) -> None:
-        #: What was last given out for a lazy deployment.
+        #: The stand-in that was last given out for each lazy deployment.
         self._stand_ins: dict[str, int] = {}
 
     def called(self, entry: Entry) -> Iterable[str]:

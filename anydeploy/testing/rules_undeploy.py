@@ -10,7 +10,7 @@ from .picture import Call, Instance
 
 
 class Teardown(Rule):
-    """What nothing demands goes down, dependents first; ``undeploy`` returns when it is gone (U1)."""
+    """A deployment without demand goes down, dependents first; ``undeploy`` returns when it is gone (U1)."""
 
     number = "U1"
 
@@ -40,25 +40,25 @@ class Teardown(Rule):
         queueing = self.premises.max_concurrent is not None and self.picture.operating
         for instance in self.picture.all():
             if instance.state == "live" and not queueing and not self.picture.demanded(instance.name):
-                yield f"{instance} is live for nobody"
+                yield f"{instance} is live, but nothing demands it"
         for call in self.picture.calls.values():
             if call.operation == "undeploy" and not call.needed and not self.picture.reasons(call):
                 yield f"{call} waits for nothing that it has to wait for: {self.picture.how(call.name)}"
 
 
 def standing(rule: Rule, name: str) -> Iterator[Instance]:
-    """What may exist of that which stands on a name."""
+    """Yield the instances of dependents of a name that may exist."""
     for dependent in rule.premises.dependents[name]:
         yield from (i for i in rule.picture.instances.get(dependent, ()) if i.exists)
 
 
 def is_over(rule: Rule, instance: Instance) -> bool:
-    """Whether there is nothing left to wait for: it is gone, or stuck when ``close`` has tried a last time."""
+    """Return whether there is nothing left to wait for: it is gone, or stuck after the last try of ``close``."""
     return instance.state == "gone" or (instance.state == "stuck" and rule.picture.closing)
 
 
 class Needed(Rule):
-    """``undeploy`` of what is still needed returns at once (U2)."""
+    """``undeploy`` of a deployment that is still needed returns at once (U2)."""
 
     number = "U2"
 
@@ -91,7 +91,7 @@ class OneTeardown(Rule):
 
 
 class Withdrawal(Rule):
-    """``undeploy`` of what is coming up tells those who wait for it (U4)."""
+    """``undeploy`` of a deployment that is coming up tells the callers that wait for it (U4)."""
 
     number = "U4"
 
@@ -110,7 +110,7 @@ class Withdrawal(Rule):
 
 
 class Persistence(Rule):
-    """A teardown goes on although the caller is cancelled, who returns at once (U5)."""
+    """A teardown goes on although its caller is cancelled, which returns at once (U5)."""
 
     number = "U5"
 
@@ -125,7 +125,7 @@ class Persistence(Rule):
 
 
 class Stuck(Rule):
-    """What could not be torn down is not forgotten, holds what it stands on, and is tried again (U6)."""
+    """A failed teardown is not forgotten, keeps its dependencies up, and is tried again (U6)."""
 
     number = "U6"
 
@@ -180,14 +180,14 @@ class Everything(Rule):
 
 
 class Closing(Rule):
-    """``close`` gives up what is coming up, tries everything, and after it nothing is deployed (U8)."""
+    """``close`` cancels deploys in flight, tears everything down, and after it nothing is deployed (U8)."""
 
     number = "U8"
 
     def __init__(self) -> None:
-        #: How often each teardown had begun when `close` was called.
+        #: For each instance, the number of times that its teardown had begun when `close` was called.
         self._tries: dict[Instance, int] = {}
-        #: A `close` has said what may be left.
+        #: A `close` has reported what may be left.
         self._reported = False
 
     def called(self, entry: Entry) -> Iterable[str]:

@@ -33,7 +33,7 @@ class _Selector(selectors.DefaultSelector):
         ready = super().select(0)
         self._turns = self._turns + 1 if ready or timeout == 0 else 0
         if self._turns > _ENDLESS:
-            # What is left of the run is cancelled now, and takes turns of its own.
+            # The tasks that are left are cancelled now, which takes turns as well.
             self._turns = 0
             raise RuntimeError("livelock: something can always run, so that time never passes")
         if not self._turns:
@@ -68,7 +68,7 @@ def run_virtual(backend: str, function: Callable[[], Awaitable[T]]) -> T:
     :raises RuntimeError: if nothing can run any more, or time never passes
     """
     if backend == "trio":
-        from trio.testing import MockClock  # noqa: PLC0415 - not everybody who runs on asyncio has it
+        from trio.testing import MockClock  # noqa: PLC0415 - not every user of asyncio has it
 
         return anyio.run(function, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
     return anyio.run(function, backend="asyncio", backend_options={"loop_factory": VirtualLoop})

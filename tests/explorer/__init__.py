@@ -11,10 +11,6 @@ A failure shows the run step by step, and a tape with which :func:`replay` plays
 
 - A step runs from one await that gives up control to the next. Nothing can come within a step.
 - Threads, processes and sockets are refused. Timers fire when nothing else can run.
-- Module globals, and attributes of classes that can be imported, are no part of a state. A scenario that collects
-  something for later does so there; one that depends on it is explored with ``merge=False``.
-- Objects that hold the same are taken for one another, unless a module global or the attribute of a class has referred
-  to them from the beginning.
 - Callbacks of asyncio that are no step of a task run before the next task does, unless ``callbacks`` is set.
 - Only as many cancellations and failures are tried as are allowed, of those that the scenario offers (:mod:`.choices`).
 
@@ -29,10 +25,8 @@ from .play import (
     EndlessRunError,
     LeftOverError,
     Limits,
-    LivelockError,
     ThreadError,
     UnhandledError,
-    UnreadableStateError,
     UnreproducibleError,
 )
 from .tape import Tape
@@ -45,11 +39,9 @@ __all__ = [
     "ExplorationFailure",
     "LeftOverError",
     "Limits",
-    "LivelockError",
     "Tape",
     "ThreadError",
     "UnhandledError",
-    "UnreadableStateError",
     "UnreproducibleError",
     "explore",
     "replay",

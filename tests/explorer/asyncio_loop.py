@@ -1,30 +1,28 @@
 """Asyncio, one chosen callback after the other, in virtual time."""
 
-# The insides of asyncio and anyio are what is to be seen here, and there is no public way to see them.
-# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# The inside of asyncio and anyio is driven here, and there is no public way to do so.
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import threading
-from asyncio import events, mixins
+from asyncio import events
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from functools import cache
 from typing import Any, NoReturn
 
 from anyio._core._eventloop import reset_current_async_library, set_current_async_library
-from anyio.lowlevel import _run_vars
 
 from . import choices
-from .play import LeftOverError, Play, ThreadError, UnhandledError, UnreadableStateError, close
-from .state import STEPS, LeftOut, Reading, without_address
+from .play import LeftOverError, Play, ThreadError, UnhandledError, close
 from .stories import where
 
 
@@ -32,26 +30,15 @@ class _Task(asyncio.Task[Any]):
     """A task that has its place in a set by its number, not by where it lies in memory.
 
     :ivar number: in the order in which tasks were created
-    :ivar title: what it is called, with a number if others were called the same before it
-    :ivar attributes: what somebody has set on it; the class it is derived from keeps them where they cannot be seen
+    :ivar title: its name, with a number if others had the same name before it
     """
 
-    __slots__ = ("attributes", "number", "title")
+    __slots__ = ("number", "title")
     number: int
     title: str
-    attributes: dict[str, object]
 
     def __hash__(self) -> int:
         return self.number
-
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, value)
-        if not hasattr(_Task, name):
-            self.attributes[name] = value
-
-    def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
-        self.attributes.pop(name, None)
 
 
 class ExploredLoop(asyncio.BaseEventLoop):
@@ -64,8 +51,6 @@ class ExploredLoop(asyncio.BaseEventLoop):
     # Of the class it is derived from.
     _ready: deque[Any]
     _scheduled: list[asyncio.TimerHandle]
-    _exception_handler: object
-    _task_factory: object
 
     def __init__(self, play: Play) -> None:
         super().__init__()
@@ -84,7 +69,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
         number = len(self.tasks)
         name = str(name or f"task {number}")
         task = _Task.__new__(_Task)
-        task.number, task.title, task.attributes = number, self._title(name), {}
+        task.number, task.title = number, self._title(name)
         _Task.__init__(task, coro, loop=self, name=name, context=context)
         self.tasks.append(task)
         return task
@@ -130,7 +115,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
                 ready.extend(waiting)
             steps = waiting if play.limits.callbacks else [handle for handle in waiting if _is_step(handle)]
             if waiting and not steps:
-                # Callbacks that have made others ready: they are next, and count, or some would go on for ever.
+                # Callbacks that have made others ready are next, and count as steps, or some would go on for ever.
                 play.next(waiting[:1])
             elif waiting:
                 chosen = play.next(steps)
@@ -147,7 +132,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
         self.stop()
 
     def _call_back(self) -> None:
-        """Run what is no step of a task. What becomes ready thereby waits until a task has run, or it could go on."""
+        """Run the callbacks that are no step of a task. Those that they make ready wait until a task has run."""
         ready: Any = self._ready
         callbacks = [handle for handle in ready if not _is_step(handle)]
         for handle in callbacks:
@@ -169,22 +154,6 @@ class ExploredLoop(asyncio.BaseEventLoop):
         self._ready.extend(timers[:due])
         scheduled[:] = timers[due:]
 
-    def state(self, *, ordered: bool) -> tuple[object, ...]:
-        """What everything else in the state can be reached from."""
-        ready = list(self._ready)
-        tasks = [task for task in self.tasks if not task.done() or _is_unheard(task)]
-        timers = [timer for timer in self._scheduled if not timer.cancelled()]
-        settings = self._exception_handler, self._task_factory
-        variables = _run_vars.get(self)
-        if ordered:
-            # What is kept in sets comes in the order of these numbers.
-            scopes = [(number, scope) for number, scope in _scopes.values() if scope._active]
-            numbers = len(self.tasks), [task.number for task in tasks], len(_scopes), scopes
-            return self._now, tasks, ready, timers, settings, variables, numbers
-        tasks.sort(key=_rank)
-        ready.sort(key=label)
-        return self._now, tasks, ready, timers, settings, variables
-
     def label(self, ready: events.Handle) -> str:
         return label(ready)
 
@@ -195,7 +164,7 @@ class ExploredLoop(asyncio.BaseEventLoop):
         pass
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
-        """As the loop it extends; but what is dropped with its run is not to be finished in another."""
+        """As the loop it extends; but a generator that is dropped with its run is not to be finished in another."""
         if self.is_running():
             self.call_soon(self.create_task, agen.aclose())
 
@@ -203,8 +172,8 @@ class ExploredLoop(asyncio.BaseEventLoop):
 def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
     """Play one run of a scenario.
 
-    :raises Exception: what comes out of the scenario, or what the play has found
-    :raises Abandoned: if the play does not want to know how it ends
+    :raises Exception: the one that comes out of the scenario, or that the play has found
+    :raises Abandoned: if the play has left the run
     """
     loop = ExploredLoop(play)
     loop.set_exception_handler(play.callback_failed)
@@ -228,39 +197,57 @@ async def _call(scenario: Callable[[], Awaitable[object]]) -> None:
 
 
 def _look_for_what_is_left(tasks: Sequence[_Task]) -> None:
-    """What a scenario that has returned has started, and not waited for.
+    """Look for tasks that a scenario that has returned has started, and not waited for.
 
-    :raises UnhandledError: if a task has failed and nobody knows
+    :raises UnhandledError: if a task has failed and its exception was not asked for
     :raises LeftOverError: if a task is still there
     """
     for task in tasks:
         if task.done() and _is_unheard(task):
-            raise UnhandledError(f"nobody has waited for {task.title}, which failed") from task.exception()
-    # That of a generator which was dropped is the event loop's own.
-    left = [task for task in tasks if not task.done() and type(task.get_coro()) not in STEPS]
+            raise UnhandledError(f"{task.title} has failed, and no task has waited for it") from task.exception()
+    # The end of a generator that was dropped is the event loop's own task.
+    left = [task for task in tasks if not task.done() and not isinstance(task.get_coro(), _closing_type())]
     if left:
         raise LeftOverError([where(task.title, task.get_coro()) for task in left])
 
 
 def _is_unheard(task: Any) -> bool:
-    """Whether it has failed, and nobody has asked for its exception."""
+    """Return whether it has failed, and its exception was not asked for."""
     return bool(task._log_traceback)
 
 
 def _abandon(loop: ExploredLoop) -> None:
-    """Take what is left of a run apart, now: what the collector would run later would run in the middle of another."""
+    """Take the rest of a run apart now: the collector would do it in the middle of another run."""
     for task in reversed(loop.tasks):
-        task._log_destroy_pending = False
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
         coroutine = task.get_coro()
         if not task.done():
             close(coroutine)
         # They have the same hashes in every run, and would be in each other's way in these tables.
         asyncio._unregister_task(task)
-        _states().pop(task, None)
+        _task_states().pop(task, None)
     loop.close()
     loop.tasks.clear()
     loop.main = None
     _scopes.clear()
+
+
+@cache
+def _task_states() -> Any:
+    from anyio._backends import _asyncio as backend
+
+    return backend._task_states
+
+
+@cache
+def _closing_type() -> type:
+    closing: Any = _generate().aclose()
+    closing.close()
+    return type(closing)
+
+
+async def _generate() -> AsyncGenerator[None, None]:
+    yield
 
 
 def _is_step(handle: events.Handle) -> bool:
@@ -269,12 +256,8 @@ def _is_step(handle: events.Handle) -> bool:
     return isinstance(getattr(callback, "__self__", None), asyncio.Task)
 
 
-def _rank(task: _Task) -> tuple[str, int]:
-    return task.get_name(), task.number
-
-
 def label(handle: events.Handle) -> str:
-    """What a callback is called in stories and tapes: a step of a task has the name of the task."""
+    """Return the name of a callback in stories and tapes: a step of a task has the name of the task."""
     callback: Any = handle._callback  # type: ignore[attr-defined]
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, _Task):
@@ -286,119 +269,7 @@ def label(handle: events.Handle) -> str:
     return name
 
 
-# -- How its objects are read ----------------------------------------------------------------------------------------
-
-
-def _read_future(found: Any) -> tuple[Any, ...]:
-    done = found.done()
-    return (
-        found._state,
-        found._callbacks,
-        found._result if done and found._state == "FINISHED" else None,
-        found._exception if done and found._state == "FINISHED" else None,
-        without_address(found._cancel_message),
-        found._log_traceback,
-    )
-
-
-def _read_plain_future(found: Any) -> tuple[Any, ...]:
-    if type(found) is not asyncio.Future:
-        # What it has beside what every future has is kept where it cannot be seen.
-        raise UnreadableStateError(found)
-    return _read_future(found)
-
-
-def _read_gathering(found: Any) -> tuple[Any, ...]:
-    return *_read_future(found), found._children, found._cancel_requested
-
-
-def _read_task(found: Any) -> tuple[Any, ...]:
-    contexts = [each for each in gc.get_referents(found) if type(each) is Context]
-    coroutine = found.get_coro()
-    if type(coroutine) in STEPS:
-        # One that is not done; whether it has begun says its generator.
-        coroutine = gc.get_referents(coroutine)
-    return (
-        _read_future(found),
-        found.attributes,
-        coroutine,
-        found._fut_waiter,
-        found._must_cancel,
-        found.cancelling(),
-        contexts,
-        _scope_of(found),
-    )
-
-
-def _read_handle(found: Any) -> tuple[Any, ...]:
-    return found._callback, found._args, found._context, found._cancelled
-
-
-def _read_timer(found: Any) -> tuple[Any, ...]:
-    return found.when(), *_read_handle(found)
-
-
-def _scope_of(task: object) -> object:
-    """What anyio keeps beside its tasks, in a table of its own."""
-    state = _states().get(task)
-    return None if state is None else state.cancel_scope
-
-
-@cache
-def _states() -> Any:
-    from anyio._backends import _asyncio as backend
-
-    return backend._task_states
-
-
-def _read_group(found: Any) -> tuple[Any, ...]:
-    held = vars(found)
-    return {**held, "_tasks": None}, sorted(held["_tasks"], key=_rank)
-
-
-def readings(*, ordered: bool) -> Mapping[type, Reading]:
-    """How the objects of asyncio, and of anyio on it, are read."""
-    from anyio._backends import _asyncio as backend
-
-    tasks: Any = asyncio.tasks
-    gathering = tasks._GatheringFuture
-    loop: Any = asyncio.BaseEventLoop()
-    waiting = asyncio.Future[Any](loop=loop).__await__()
-    task: Any = asyncio.Task(_nothing(), loop=loop)
-    stepper = type(loop._ready.pop()._callback)
-    loop.close()
-    task._log_destroy_pending = False
-    task.get_coro().close()
-    return {
-        _Task: _read_task,
-        gathering: _read_gathering,
-        asyncio.Future: _read_plain_future,
-        events.TimerHandle: _read_timer,
-        events.Handle: _read_handle,
-        **({} if ordered else {backend.TaskGroup: _read_group}),
-        type(waiting): gc.get_referents,
-        stepper: gc.get_referents,
-    }
-
-
-async def _nothing() -> None:
-    pass
-
-
-def left_out(*, ordered: bool) -> LeftOut:
-    """What says the same the other way round, and reasons that are made of addresses."""
-    from anyio._backends import _asyncio as backend
-
-    inside = set[str]() if ordered else {"_child_scopes", "_tasks"}
-    return {
-        backend.CancelScope: frozenset({"_cancel_reason", *inside}),
-        backend.TaskState: frozenset({"parent_id"}),
-        # Known from the first wait on.
-        mixins._LoopBoundMixin: frozenset({"_loop"}),
-    }
-
-
-# -- What has no order of its own ------------------------------------------------------------------------------------
+# -- Sets of cancel scopes -------------------------------------------------------------------------------------------
 
 #: By address, the cancel scopes of the run, with their numbers. Keeping them is what keeps their addresses.
 _scopes: dict[int, tuple[int, Any]] = {}

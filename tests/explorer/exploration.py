@@ -1,4 +1,4 @@
-"""Explores a scenario: what a test calls."""
+"""Explores scenarios, and plays their runs again: the functions that tests call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from asyncio import events
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -16,9 +16,8 @@ from attrs import frozen
 from trio.lowlevel import in_trio_run
 
 from . import choices
-from .play import Limits, LivelockError, Play, Replay
+from .play import Limits, Play, Replay
 from .search import Runner, Scenario, Search
-from .state import LeftOut, StateReader
 from .tape import Tape
 
 _MODULES = {"asyncio": "asyncio_loop", "trio": "trio_hook"}
@@ -31,7 +30,7 @@ _LONGEST_STORY = 200
 
 
 class ExplorationFailure(AssertionError):
-    """A run of a scenario went wrong. Its ``__cause__`` is what came out, or what was found.
+    """A run of a scenario went wrong. Its ``__cause__`` is the exception that came out of it.
 
     :ivar tape: plays the run again
     :ivar story: the run, step by step
@@ -51,33 +50,29 @@ class ExplorationFailure(AssertionError):
 
 @frozen
 class Exploration:
-    """What an exploration has done and found.
+    """The result of an exploration.
 
     :ivar backend: ``asyncio`` or ``trio``
-    :ivar limits: what it was allowed to do in a run
-    :ivar merged: whether what follows a state was played once, however many runs led to it
-    :ivar complete: whether every run within the limits has been played, or came to a state from which it was
+    :ivar limits: of its runs
+    :ivar complete: whether every run within the limits has been played
     :ivar schedules: the number of runs that were begun
-    :ivar states: the number of states that were met; 0 if they were not read
     :ivar steps: the number of steps of all runs
-    :ivar seconds: how long it took
-    :ivar failure: what went wrong, if anything did; the exploration ended with it
+    :ivar seconds: the time that it took
+    :ivar failure: of the run that ended it, if one failed
     """
 
     backend: str
     limits: Limits
-    merged: bool
     complete: bool
     schedules: int
-    states: int
     steps: int
     seconds: float
     failure: ExplorationFailure | None = None
 
     def check(self) -> None:
-        """Raise what was found.
+        """Return if no run failed.
 
-        :raises ExplorationFailure: if something was
+        :raises ExplorationFailure: if one did
         """
         if self.failure is not None:
             raise self.failure
@@ -91,8 +86,7 @@ class Exploration:
             end = f"complete: every order with at most {self.limits.bound} deviations from the default one"
         else:
             end = "NOT complete"
-        states = f", {self.states:,} states" if self.merged else ""
-        return f"{self.backend}: {end}; {self.schedules:,} schedules{states} in {self.seconds:.1f} s"
+        return f"{self.backend}: {end}; {self.schedules:,} schedules in {self.seconds:.1f} s"
 
 
 def explore(
@@ -102,62 +96,44 @@ def explore(
     cancellations: int = 0,
     failures: int = 0,
     bound: int | None = None,
-    merge: bool = True,
     most: int | None = None,
     steps: int = Limits().steps,
     callbacks: bool = False,
-    not_state: LeftOut | None = None,
 ) -> Exploration:
-    """Run a scenario under every order in which the event loop could run the tasks that are ready, and look for errors.
+    """Run a scenario under every order in which the event loop could run the tasks that are ready.
 
     A scenario is an async function without arguments that starts everything afresh. It fails by raising an exception,
-    by not ending (a deadlock, a livelock, more than ``steps`` steps), by an exception in a callback of the event loop,
-    or by what a function given to :func:`~anydeploy.testing.choices.watch` finds between two steps. Time is virtual,
-    and passes only when nothing can run. Threads, processes and sockets cannot be explored.
+    by not ending (a deadlock, or more than ``steps`` steps), by an exception in a callback of the event loop, or by an
+    exception of a function given to :func:`explorer.choices.watch`. Time is virtual, and passes only when nothing can
+    run. Threads, processes and sockets cannot be explored.
 
     :param backend: ``asyncio`` or ``trio``
-    :param cancellations: how many of those on offer may be cancelled in one run, each between any two steps
-    :param failures: how many choices of the scripted world may go another way than the ordinary one, in one run
-    :param bound: how many steps of a run may be other ones than the default, which is that of who has been ready for
-        the longest time; None: any number
-    :param merge: read the states, and play what follows each of them only once. What a state is read from, and what is
-        left out, says :mod:`anydeploy.testing.explorer.state`.
+    :param cancellations: the number of offers that may be cancelled in one run, each between any two steps
+    :param failures: the number of choices that may go another way than the ordinary one in one run
+    :param bound: the number of steps of a run that may be other ones than the default, which is that of the task that
+        has been ready for the longest time; None: any number
     :param most: begin no more runs than this; the exploration is then not complete
-    :param callbacks: on asyncio, choose as well when callbacks run that are no step of a task: what a future or a task
-        calls when it is done, and how anyio delivers a cancellation. By default they run before the next task does.
-    :param not_state: names of attributes by class that are left out of states, because nothing depends on them
-    :raises UnreadableStateError: if something was met, with ``merge``, that cannot be read
+    :param callbacks: on asyncio, choose as well when callbacks run that are no step of a task: those of a future or a
+        task that is done, and the delivery of a cancellation by anyio. By default they run before the next task does.
     :raises UnreproducibleError: if a run could not be repeated
     :raises ValueError: if a number is too low, or callbacks are to be chosen on trio, which has none
     """
     if callbacks and backend != "asyncio":
         raise ValueError("only asyncio has callbacks whose order could be chosen")
     limits = Limits(cancellations, failures, bound, steps, callbacks)
-    runner, module = _backend(backend)
-    ordered = bound is not None
-    left_out = {**module.left_out(ordered=ordered), **(not_state or {})}
-    reader = StateReader(module.readings(ordered=ordered), left_out) if merge else None
-    search = Search(limits, reader)
+    runner, _ = _backend(backend)
+    search = Search(limits)
     started = time.perf_counter()
     with undisturbed(backend):
-        play: Play | None = search.run(scenario, runner, most)
+        play = search.run(scenario, runner, most)
         failure = None if play is None else _tell(scenario, backend, play, runner)
-    complete = search.complete and play is None
-    if complete and (found := search.graph.livelock()) is not None:
-        tasks, taken = found
-        with undisturbed(backend):
-            story = _lead(scenario, limits, taken, runner)
-        story.append(f"(from here on {', '.join(tasks)} can run round and round, in some order)")
-        failure = ExplorationFailure(Tape.of(backend, limits, taken), LivelockError(tasks), story)
-        complete = False
     seconds = time.perf_counter() - started
-    return Exploration(
-        backend, limits, merge, complete, search.schedules, len(search.seen), search.steps, seconds, failure
-    )
+    complete = search.complete and play is None
+    return Exploration(backend, limits, complete, search.schedules, search.steps, seconds, failure)
 
 
 def replay(scenario: Scenario, tape: Tape | str) -> list[str]:
-    """Play one run of a scenario again. Returns what happened, step by step.
+    """Play one run of a scenario again, and return its story, step by step.
 
     :param tape: of the run, as a failure shows it
     :raises ExplorationFailure: if it goes wrong, as it did before
@@ -179,13 +155,6 @@ def _backend(name: str) -> tuple[Runner, Any]:
         raise ValueError(f"unknown backend {name!r} (expected one of {', '.join(_MODULES)})")
     module = import_module(f".{_MODULES[name]}", __package__)
     return module.run, module
-
-
-def _lead(scenario: Scenario, limits: Limits, taken: Sequence[int], runner: Runner) -> list[str]:
-    """How a run comes to where a circle begins."""
-    run = Replay(limits, tape=taken, story=[])
-    run.play(scenario, runner)
-    return (run.story or [])[: run.told]
 
 
 def _tell(scenario: Scenario, backend: str, play: Play, runner: Runner) -> ExplorationFailure:
@@ -210,19 +179,17 @@ def undisturbed(backend: str) -> Generator[None, None, None]:
     _, module = _backend(backend)
     enabled, hook = gc.isenabled(), sys.unraisablehook
     gc.disable()
-    # What there is already is none of the runs', and looking through it each time would take longer than they do.
+    # Objects from before are none of the runs', and looking through them each time would take longer than the runs.
     gc.freeze()
     sys.unraisablehook = _ignore
     try:
         with warnings.catch_warnings(), module.prepared():
             warnings.simplefilter("ignore", RuntimeWarning)
-            # How far an iterator has come is read by what is to be removed from Python 3.14.
-            warnings.filterwarnings("ignore", "Pickle, copy, and deepcopy support", DeprecationWarning)
             try:
                 yield
             finally:
-                # What the runs have left would complain later, where nobody knows of them any more. Generators may be
-                # revived by it, to be finished by an event loop that is gone.
+                # Objects that the runs have left would complain later. Generators may be revived by the collection, to
+                # be finished by an event loop that is gone.
                 for _ in range(_COLLECTIONS):
                     if not gc.collect():
                         break

@@ -1,8 +1,7 @@
-"""One run of a scenario: who goes next at every step, and what is found on the way."""
+"""One run of a scenario: the task that goes next at every step, and the failure that is found on the way."""
 
 from __future__ import annotations
 
-import reprlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
@@ -18,11 +17,11 @@ _CLOSED_AT_MOST = 100
 
 
 class Abandoned(BaseException):
-    """Leaves a run whose end nobody needs to see any more. Not an :class:`Exception`: no scenario is to catch it."""
+    """Leaves a run whose end is of no interest any more. Not an :class:`Exception`: no scenario is to catch it."""
 
 
 class DeadlockError(AssertionError):
-    """Nothing can run, no timer is set, and somebody waits.
+    """Nothing can run, no timer is set, and tasks wait.
 
     :ivar waiting: for each task, where it waits
     """
@@ -34,33 +33,6 @@ class DeadlockError(AssertionError):
 
 class EndlessRunError(AssertionError):
     """A run has not ended within the number of steps that it was given."""
-
-
-class LivelockError(AssertionError):
-    """Some tasks can run round and round without end, although everybody gets a turn.
-
-    :ivar tasks: which
-    """
-
-    def __init__(self, tasks: Sequence[str]) -> None:
-        self.tasks = tuple(tasks)
-        super().__init__(f"livelock: {', '.join(tasks)} can run for ever without getting anywhere")
-
-
-class UnreadableStateError(Exception):
-    """Something was met in a state whose inside cannot be seen: explore without merging, or keep it out of the state.
-
-    :ivar kind: of what class it is
-    """
-
-    def __init__(self, found: object, *, why: BaseException | None = None) -> None:
-        kind = self.kind = type(found)
-        because = "" if why is None else f" ({why!r})"
-        super().__init__(
-            f"the state holds a {kind.__module__}.{kind.__qualname__}, which cannot be read{because}: "
-            f"{reprlib.repr(found)}; "
-            f"explore with merge=False, or name the attribute that holds it in `not_state`"
-        )
 
 
 class UnreproducibleError(Exception):
@@ -75,10 +47,10 @@ class UnreproducibleError(Exception):
 
 
 class ThreadError(RuntimeError):
-    """A scenario wants a thread: what it does there has no order that could be chosen."""
+    """A scenario wants a thread, whose steps have no order that could be chosen."""
 
     def __init__(self) -> None:
-        super().__init__("threads cannot be explored: what they do has no order that could be chosen")
+        super().__init__("threads cannot be explored: their steps have no order that could be chosen")
 
 
 class LeftOverError(AssertionError):
@@ -93,16 +65,16 @@ class LeftOverError(AssertionError):
 
 
 class UnhandledError(AssertionError):
-    """Something came out of a callback, or out of a task, that nobody waits for. It is the ``__cause__``."""
+    """An exception came out of a callback, or out of a task that no other waits for. It is the ``__cause__``."""
 
 
 @frozen
 class Limits:
-    """What an exploration may do in one run, beside running it.
+    """The interventions that an exploration may make in one run.
 
-    :ivar cancellations: how many callers it may cancel
-    :ivar failures: how many choices of the scripted world may go another way than the ordinary one
-    :ivar bound: how many steps may be other ones than that of who has waited longest; None: all
+    :ivar cancellations: the number of offers that it may cancel
+    :ivar failures: the number of choices that may go another way than the ordinary one
+    :ivar bound: the number of steps that may be other ones than that of the task that has waited longest; None: all
     :ivar steps: the number of steps after which a run counts as endless
     :ivar callbacks: on asyncio, whether also the order is chosen of callbacks that are no step of a task; they run
         before the next step otherwise
@@ -127,12 +99,8 @@ class Limits:
 class Backend(Protocol):
     """The event loop of one run, as a play sees it."""
 
-    def state(self, *, ordered: bool) -> object:
-        """Everything that belongs to the loop's state. ``ordered``: the order counts in which things became ready."""
-        ...
-
     def label(self, ready: Any) -> str:
-        """What something that is ready is called."""
+        """Return the name of something that is ready."""
         ...
 
 
@@ -150,16 +118,16 @@ class Offer:
 
 @define(eq=False)
 class Play(ABC):
-    """Decides what happens in one run. What is decided is kept as a list of numbers, which can be played again.
+    """Decides the order of one run. The decisions are kept as a list of numbers, which can be played again.
 
-    At a point with several ways the first are those who could run now, in the order in which they became ready, then
-    the cancellations on offer. Way 0 is what the event loop itself would do.
+    At a point with several ways the first are the tasks that could run now, in the order in which they became ready,
+    then the cancellations on offer. Way 0 is the one that the event loop itself would take.
     """
 
     limits: Limits
     #: Which way was taken at every point that had more than one.
     taken: list[int] = field(factory=list[int])
-    #: How many of these were other steps than that of who has waited longest.
+    #: The number of these that were other steps than that of the task that has waited longest.
     deviations: int = 0
     cancelled: int = 0
     failed: int = 0
@@ -168,24 +136,24 @@ class Play(ABC):
     #: Why this is no run of an exploration at all.
     broken: Exception | None = None
     backend: Backend = field(init=False)
-    #: What may be cancelled now; a dict for its order.
+    #: The offers that may be cancelled now; a dict for its order.
     offers: dict[Offer, None] = field(factory=dict[Offer, None])
     watchers: list[Callable[[], object]] = field(factory=list[Callable[[], object]])
     at_rest: list[Callable[[], object]] = field(factory=list[Callable[[], object]])
 
     @abstractmethod
     def decide(self, ways: int, ready: Sequence[Any] | None) -> int:
-        """Which way to go. ``ready``: who could run, or None where the scripted world asks.
+        """Choose a way, and return its number.
 
-        The scripted world may ask deep inside a scenario, which may catch what comes out: give up instead.
+        The scenario may ask from deep inside, and may catch an exception: give up instead of raising one.
 
-        :raises Abandoned: if there is nothing new on any of them; not where the scripted world asks
+        :param ready: the tasks that could run, or None where the scenario asks
+
         """
 
     def play(self, scenario: Callable[[], Awaitable[object]], runner: Callable[..., None]) -> None:
-        """Have it played, to its end or as far as it is of interest. What is found is in ``failure``.
+        """Have it played, to its end or until it is abandoned. ``failure`` is the exception that it failed with.
 
-        :raises UnreadableStateError: if states are to be read and cannot be
         :raises UnreproducibleError: if it does not begin as it did before
         :raises ThreadError: if the scenario wants a thread
         """
@@ -194,7 +162,7 @@ class Play(ABC):
                 runner(scenario, self)
         except Abandoned:
             pass
-        except (UnreadableStateError, KeyboardInterrupt, SystemExit) as exc:
+        except (KeyboardInterrupt, SystemExit) as exc:
             _let_go(exc)
             raise
         except BaseExceptionGroup as exc:
@@ -202,7 +170,7 @@ class Play(ABC):
                 if isinstance(each, (KeyboardInterrupt, SystemExit)):
                     raise each from exc
             self.violated(exc)
-        except BaseException as exc:  # noqa: BLE001 - whatever comes out of a run is what was found
+        except BaseException as exc:  # noqa: BLE001 - any exception of a run is its failure
             self.violated(exc)
         finally:
             self.offers.clear()
@@ -213,10 +181,10 @@ class Play(ABC):
             _let_go(self.broken)
             raise self.broken
 
-    # -- What the event loop asks ------------------------------------------------------------------------------------
+    # -- Asked by the event loop -------------------------------------------------------------------------------------
 
     def next(self, ready: Sequence[Any]) -> int | None:
-        """Who runs next of those that can. None: nobody, but who can run may have changed."""
+        """Choose a task to run next. None: there was a cancellation, and other tasks may be ready now."""
         if self.failure is not None or self.broken is not None:
             raise Abandoned
         self.steps += 1
@@ -268,10 +236,10 @@ class Play(ABC):
     def _ask(self, check: Callable[[], object]) -> None:
         try:
             check()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it is what was found
+        except Exception as exc:  # noqa: BLE001 - any exception of a watcher is a failure of the run
             self.violated(exc)
 
-    # -- What the scripted world asks --------------------------------------------------------------------------------
+    # -- Asked by the scenario ---------------------------------------------------------------------------------------
 
     def choose(self, ways: int, what: str) -> int:
         if self.failed >= self.limits.failures or ways < 2:
@@ -296,12 +264,6 @@ class Play(ABC):
         if self.broken is None:
             self.broken = reason
 
-    # -- What can be read of it --------------------------------------------------------------------------------------
-
-    def state(self, *, ordered: bool) -> object:
-        """Everything that the rest of the run depends on, this play's own decisions left aside."""
-        return self.backend.state(ordered=ordered), list(self.offers), self.watchers, self.at_rest
-
 
 @define(eq=False)
 class Replay(Play):
@@ -312,8 +274,6 @@ class Replay(Play):
 
     tape: Sequence[int] = ()
     story: list[str] | None = None
-    #: How much of the story the tape tells; what follows is the ordinary way.
-    told: int = 0
 
     def play(self, scenario: Callable[[], Awaitable[object]], runner: Callable[..., None]) -> None:
         """As every run.
@@ -339,8 +299,6 @@ class Replay(Play):
     def next(self, ready: Sequence[Any]) -> int | None:
         names = [self.backend.label(each) for each in ready]
         offers = list(self.offers)
-        if self.story is not None and len(self.taken) < len(self.tape):
-            self.told = len(self.story) + 1
         way = super().next(ready)
         if self.story is not None:
             others = [name for index, name in enumerate(names) if index != way]
@@ -357,9 +315,9 @@ class Replay(Play):
 
 
 def close(coroutine: Any) -> None:
-    """End a coroutine that nobody is to resume any more, whatever it says to that."""
+    """End a coroutine that is not to be resumed any more, even if it resists."""
     if getattr(coroutine, "cr_frame", None) is not None and getcoroutinestate(coroutine) == CORO_CREATED:
-        # A task handle of anyio's has another one to await, which would complain that nobody did.
+        # A task handle of anyio's has another one to await, which would complain that it was not awaited.
         inner = getattr(coroutine.cr_frame.f_locals.get("self"), "coro", None)
         if inner is not None:
             close(inner)
@@ -376,7 +334,7 @@ def close(coroutine: Any) -> None:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Keep an error, and nothing of the run that it came from: that is to be collected before anything else is run."""
+    """Keep an error, and nothing of the run that it came from: that is to be collected before the next run."""
     left = [error]
     known = set[int]()
     while left:

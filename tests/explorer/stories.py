@@ -37,5 +37,5 @@ def _short(path: str) -> str:
     return "/".join(Path(path).parts[-2:])
 
 
-#: What is of no interest to who wants to know where a task of theirs stands.
+#: Frames of these are left out of the place where a task waits.
 _PLUMBING = tuple(str(Path(module.__file__ or "").parent) for module in (anyio, trio, asyncio))

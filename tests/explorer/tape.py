@@ -1,4 +1,4 @@
-"""What happened in one run, in a form that can be written down and played again."""
+"""The ways that one run took, in a form that can be written down and played again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from .play import Limits
 
-#: Nobody plays a run with more points, and no text is to make a list of any length.
+#: No run has more points, and no text is to make a list of any length.
 _NUMBER = "(?:0|[1-9][0-9]{0,6})"
 _FORM = re.compile(
     rf"(?P<backend>asyncio|trio):c(?P<cancellations>{_NUMBER})f(?P<failures>{_NUMBER})(?P<callbacks>k)?"
@@ -27,9 +27,7 @@ class Tape:
     nothing else.
 
     :ivar backend: ``asyncio`` or ``trio``
-    :ivar limits: how many callers could be cancelled, and how many choices of the scripted world could go another way,
-        and whether the order of callbacks was chosen, which decides which ways there are; and after how many steps a
-        run was endless. It has no bound.
+    :ivar limits: those that decide which ways there are, and after how many steps a run was endless; without a bound
     :ivar ways: the way taken at every point
     """
 

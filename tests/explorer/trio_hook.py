@@ -1,17 +1,17 @@
-"""Trio, one chosen task after the other, through the hook for those who want its schedule to be deterministic.
+"""Trio, one chosen task after the other, through its hook for deterministic schedules.
 
 Where trio shuffles the tasks that can run, all but the chosen one are put back. Its clock is a
 :class:`trio.testing.MockClock` that jumps to the next deadline when nothing can run.
 """
 
-# The insides of trio are what is to be seen here, and there is no public way to see them.
+# The inside of trio is driven here, and there is no public way to do so.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -19,12 +19,10 @@ from typing import Any, NoReturn
 from unittest.mock import patch
 
 import trio
-from anyio.lowlevel import _run_vars
 from trio.testing import MockClock
 
 from . import choices
 from .play import Play, ThreadError, close
-from .state import LeftOut, Reading, no_state
 from .stories import where
 
 _threads: Any = import_module("trio._threads")
@@ -34,7 +32,7 @@ _install: Any = _asyncgens.AsyncGenerators.install_hooks
 
 
 class _Stop(BaseException):
-    """Carries out of the event loop what ends a run: trio lets nothing else through."""
+    """Carries the exception that ends a run out of the event loop: trio lets no other one through."""
 
     def __init__(self, reason: BaseException) -> None:
         self.reason = reason
@@ -49,7 +47,7 @@ class ExploredRunner:
         self._clock = clock
         self._running = False
         self.over = False
-        #: Who can run, in the order in which they became ready.
+        #: The tasks that can run, in the order in which they became ready.
         self._ready: dict[Any, None] = {}
         self._titles: dict[Any, str] = {}
         self._used: dict[str, int] = {}
@@ -76,7 +74,7 @@ class ExploredRunner:
         for task in batch:
             if task not in self._ready and not _is_trios(task, runner):
                 self._ready[task] = None
-                # Whoever is ready for the first time gets its number now, whether or not anybody asks for its label.
+                # A task that is ready for the first time gets its number now, even if its label is not asked for.
                 self.label(task)
         if own:
             runner.runq.extend(self._ready)
@@ -98,18 +96,6 @@ class ExploredRunner:
         if not runner.runq and runner.deadlines.next_deadline() == math.inf:
             self._play.deadlock([where(self.label(task), task.coro) for task in self._explored()])
 
-    def state(self, *, ordered: bool) -> tuple[object, ...]:
-        """What everything else in the state can be reached from."""
-        tasks, ready = self._explored(), list(self._ready)
-        if not ordered:
-            tasks.sort(key=_rank)
-            ready.sort(key=_rank)
-        runner = self._runner
-        queue = runner.entry_queue
-        token = runner.trio_token
-        variables = runner._locals, None if token is None else _run_vars.get(token)
-        return self._clock.current_time(), tasks, ready, variables, queue.queue, queue.idempotent_queue
-
     def _explored(self) -> list[Any]:
         """All tasks but trio's own, in the order in which they were created."""
         tasks = [task for task in self._runner.tasks if not _is_trios(task, self._runner)]
@@ -129,7 +115,7 @@ class ExploredRunner:
         self._play.give_up(reason)
 
     def abandon(self) -> None:
-        """Take what is left of the run apart, now: the collector would do it in the middle of another."""
+        """Take the rest of the run apart now: the collector would do it in the middle of another run."""
         tasks = [] if self._runner is None else list(self._runner.tasks)
         for task in tasks:
             for nursery in task.child_nurseries:
@@ -159,10 +145,6 @@ _TRIO = str(Path(trio.__file__).parent)
 
 def _number(task: Any) -> int:
     return int(task._counter)
-
-
-def _rank(task: Any) -> tuple[str, int]:
-    return task.name, _number(task)
 
 
 def run(scenario: Callable[[], Awaitable[object]], play: Play) -> None:
@@ -199,7 +181,7 @@ def _hooked(explored: ExploredRunner) -> Generator[None, None, None]:
         raise error
 
     try:
-        # Its threads are kept for the next who wants one.
+        # Trio keeps its threads for the next call that wants one.
         with patch.object(_threads, "start_thread_soon", refuse):
             yield
     finally:
@@ -218,73 +200,3 @@ def _install_hooks(generators: Any, runner: Any) -> None:
     explored, finalizer = _internals._r, sys.get_asyncgen_hooks().finalizer
     assert finalizer is not None
     sys.set_asyncgen_hooks(finalizer=lambda generator: None if explored.over else finalizer(generator))
-
-
-# -- How its objects are read ----------------------------------------------------------------------------------------
-
-
-def _read_task(found: Any) -> tuple[Any, ...] | None:
-    if found.parent_nursery is None:
-        # The task that all others stand on is trio's own, and holds the event loop.
-        return None
-    return (
-        found.parent_nursery,
-        found.coro,
-        found.context,
-        found._next_send_fn,
-        found._next_send,
-        found._abort_func,
-        found.custom_sleep_data,
-        found.child_nurseries,
-        found._eventual_parent_nursery,
-        found._cancel_status,
-    )
-
-
-def _read_nursery(found: Any) -> tuple[Any, ...]:
-    return (
-        found._parent_task,
-        sorted(found._children, key=_rank),
-        found.cancel_scope,
-        # It is removed when it has been raised.
-        getattr(found, "_pending_excs", None),
-        found._nested_child_running,
-        found._parent_waiting_in_aexit,
-        found._pending_starts,
-        found._closed,
-    )
-
-
-def _read_cancelled(found: Any) -> tuple[Any, ...]:
-    return found.__cause__, found.__context__, found.__suppress_context__
-
-
-def _read_limiter(found: Any) -> tuple[Any, ...]:
-    tasks = sorted((each for each in found._borrowers if isinstance(each, trio.lowlevel.Task)), key=_rank)
-    others = [each for each in found._borrowers if not isinstance(each, trio.lowlevel.Task)]
-    return tasks, others, found._lot, found._total_tokens, found._pending_borrowers
-
-
-def _read_event(found: Any) -> tuple[Any, ...]:
-    return found.is_set(), sorted(found._tasks, key=_rank)
-
-
-def readings(*, ordered: bool) -> Mapping[type, Reading]:
-    """How the objects of trio are read."""
-    return {
-        trio.lowlevel.Task: _read_task,
-        trio.Nursery: _read_nursery,
-        trio.Event: _read_event,
-        trio.Cancelled: _read_cancelled,
-        trio.CapacityLimiter: _read_limiter,
-        _internals.Runner: no_state,
-        MockClock: no_state,
-    }
-
-
-def left_out(*, ordered: bool) -> LeftOut:
-    """What says the same the other way round, and reasons that are made of addresses."""
-    return {
-        _internals.CancelStatus: frozenset({"_children", "_tasks"}),
-        trio.CancelScope: frozenset({"_cancel_reason"}),
-    }

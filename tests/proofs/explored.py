@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from anyio.abc import TaskGroup
 from explorer.choices import cancellable, choose, watch
 
-from anydeploy.engine.deployment import Deployment
-from anydeploy.engine.engine import Engine
-from anydeploy.engine.slots import Slots
-from anydeploy.testing import Caller, History, Picture, Plan, Recorded, Rule, Script, ScriptedError
-from anydeploy.testing.rules_deploy import Failure
-
-from .linearizability import Linearizability
+from anydeploy.testing import Caller, Plan, Recorded, Script, ScriptedError
 
 
 class FalliblePlan(Plan):
@@ -79,22 +72,3 @@ class Onlooker:
         self._history.at_rest()
         self._happened = -1
         self.look()
-
-
-#: By class the attributes on which nothing depends that a manager or a rule does.
-NOT_STATE: Mapping[type, frozenset[str]] = {
-    Caller: frozenset({"task"}),
-    # Times for the status: no decision depends on them without a pause, and none is explored.
-    Deployment: frozenset({"since", "when", "live_since"}),
-    Engine: frozenset({"_now"}),
-    Failure: frozenset({"_errors"}),
-    History: frozenset({"premises", "entries", "violations", "_clock", "_seeing", "_watching"}),
-    # The digest stands for the possibilities.
-    Linearizability: frozenset({"monitor", "possible", "_model"}),
-    Onlooker: frozenset({"_shown", "_happened"}),
-    Picture: frozenset({"premises"}),
-    Rule: frozenset({"history", "picture", "premises"}),
-    Script: frozenset({"premises"}),
-    # Only the order of requests counts, and the next request always comes last.
-    Slots: frozenset({"_number"}),
-}

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 
 from anydeploy.testing import Entry, EntryKind, Premises, Rule, Violation
 
 from .sequential import Configuration, Model, Phase, Sight
 
-#: How many results are kept, of what is small and of what may be large.
+#: The number of results that are kept: small ones, and those that may be large.
 _REMEMBERED = 2**16
 _REMEMBERED_SETS = 2**12
 _MONITORS = 4
@@ -33,33 +32,26 @@ class Possibilities(NamedTuple):
     """All that a history may have led to: a small value, and the same for histories that allow the same.
 
     :ivar least: the configurations that do not follow from others of them by themselves
-    :ivar sights: what was last seen of the connectors of each name, if they are witnessed
+    :ivar sights: the last operation that was seen of the connectors of each name, if they are witnessed
     """
 
     least: frozenset[Configuration]
     sights: tuple[Sight, ...]
 
 
-def _digest(possible: Possibilities) -> bytes:
-    canonical = repr((sorted(possible.least), possible.sights))
-    return blake2b(canonical.encode(), digest_size=16).digest()
-
-
 class Monitor:
-    """The check, entry by entry; it remembers what it has worked out, and can serve any number of histories."""
+    """The check, entry by entry; it remembers its results, and can serve any number of histories."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.start = Possibilities(frozenset([model.start]), model.blind)
         #: ``all(possible)``: every configuration that is possible.
         self.all = lru_cache(_REMEMBERED_SETS)(self._all)
-        #: ``digest(possible)``: a few bytes that stand for it, and are the same in every process.
-        self.digest = lru_cache(_REMEMBERED)(_digest)
         self._next = lru_cache(_REMEMBERED)(self._after)
         self._steps = lru_cache(_REMEMBERED)(self._all_steps)
 
     def after(self, possible: Possibilities, entry: Entry) -> Possibilities:
-        """What is possible after one more entry. Nothing, if the entry is not."""
+        """Return the possibilities after one more entry: none, if the entry is impossible."""
         # Neither errors nor times decide anything.
         told = entry.kind, entry.operation, entry.name, entry.instance, entry.caller
         return self._next(possible, told, refused=entry.refused)
@@ -77,7 +69,7 @@ class Monitor:
         return Possibilities(found - self._closure(found, sights)[1], sights)
 
     def _look(self, sights: tuple[Sight, ...], entry: Entry) -> tuple[Sight, ...]:
-        # What has a caller is a call, and not an operation of a connector.
+        # An entry with a caller is a call, and not an operation of a connector.
         seen = self.model.witnessed and not entry.caller and entry.operation in _SEEN
         if not seen or entry.name not in self.model.below:
             return sights
@@ -105,10 +97,10 @@ class Monitor:
     def _all_steps(self, before: Configuration, sights: tuple[Sight, ...]) -> frozenset[Configuration]:
         return frozenset(self.model.steps(before, sights))
 
-    # -- What could have been instead --------------------------------------------------------------------------------
+    # -- Explanations ------------------------------------------------------------------------------------------------
 
     def explain(self, possible: Possibilities, entry: Entry) -> str:
-        """Why an entry is impossible: what was possible in its place, and which calls were open."""
+        """Tell why an entry is impossible: the entries possible in its place, and the open calls."""
         made = [call for call in next(iter(possible.least)).calls if call.phase is not Phase.EXPECTED]
         calls = ", ".join(f"{call.operation}({call.name}) by caller {call.caller}" for call in made)
         allowed = self._readings(possible, entry) if entry.kind is EntryKind.READ else self._endings(possible, entry)
@@ -158,8 +150,6 @@ class Linearizability(Rule):
     def __init__(self, model: Model | None = None) -> None:
         self._model = model
         self.possible: Possibilities | None = None
-        #: What stands for ``possible`` in a state that is read: it is read after every step.
-        self.digest = b""
 
     @cached_property
     def monitor(self) -> Monitor | None:
@@ -177,16 +167,15 @@ class Linearizability(Rule):
             # Nothing follows from no possibility.
             before = after = Possibilities(frozenset(), before.sights)
         self.possible = after
-        self.digest = monitor.digest(after)
         if after.least or not before.least:
             return ()
         return [self.violation(monitor.explain(before, entry), entry.name)]
 
 
 def monitor_of(premises: Premises) -> Monitor | None:
-    """What checks histories of these definitions, if there is a model of them.
+    """Return the monitor of histories of these definitions, if there is a model of them.
 
-    Histories that follow each other share what one has worked out.
+    Histories that follow each other share its results.
     """
     known = premises.configs
     sound = all(
@@ -211,7 +200,7 @@ def check(history: Iterable[Entry], model: Model) -> None:
     A caller that gave up without having been asked to on record may have been asked at any time since its call.
 
     :raises Violation: if the calls cannot be explained. It tells the shortest beginning of the history that cannot,
-        which calls were open, and what was possible in place of its last entry.
+        the open calls, and the entries possible in place of its last one.
     """
     entries = list(history)
     monitor, possible = Monitor(model), Monitor(model).start

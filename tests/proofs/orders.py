@@ -1,8 +1,8 @@
-"""Whether a history can be explained, found out the long way: by trying every order in which things may have happened.
+"""Explains histories the long way: by trying every order in which things may have happened.
 
 Independent of the sequential model in form: an order is a list of the entries and of what no entry tells (``up a``,
 ``fail a``, ``down a``, ``stuck a``, ``begin 1``, ``leave 1``) between them, and what it means is worked out from
-intervals: which call demands its name from where to where. The outcomes of the calls are known in advance.
+intervals: the span in which each call demands its name. The outcomes of the calls are known in advance.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from anydeploy.testing import Entry, EntryKind
 
 _OUTCOMES = {EntryKind.RETURNED, EntryKind.RAISED, EntryKind.GAVE_UP}
 _WITHDRAWS = {"undeploy", "undeploy_all", "close"}
-#: What a connector did last before each of these.
+#: The last operation of a connector before each of these.
 _WITNESSES: Mapping[str, set[tuple[str, str] | None]] = {
     "up": {("deploy", "ended")},
     "fail": {("build", "failed"), ("deploy", "failed"), ("deploy", "cancelled")},
@@ -39,7 +39,7 @@ Event: TypeAlias = Entry | tuple[str, Any]
 def explicable(
     history: Sequence[Entry], below: Mapping[str, Sequence[str]], *, prompt: bool, witnessed: bool = False
 ) -> bool:
-    """Whether some order explains the history. ``below``: what each name depends on, dependencies first."""
+    """Return whether some order explains the history. ``below``: the dependencies of each name, dependencies first."""
     names = list(below)[::-1]
     outcomes = {entry.caller: entry.kind for entry in history if entry.kind in _OUTCOMES and entry.caller}
     callers = sorted({entry.caller for entry in history if entry.kind is EntryKind.CALLED})
@@ -128,7 +128,7 @@ class _Order:
             return free
         free = call.left is None and call.asked is not None and call.begun is not None and call.operation == "deploy"
         call.left = position
-        # Who was granted what it asked for does not leave.
+        # A caller whose deploy was granted does not leave.
         return free and call.outcome in (None, EntryKind.GAVE_UP)
 
     # -- Demand, as intervals ----------------------------------------------------------------------------------------

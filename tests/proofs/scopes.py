@@ -13,11 +13,11 @@ from explorer import Exploration, explore
 from anydeploy import DeploymentConfig
 from anydeploy.testing import Feature, Rule, Subject, every_rule, recorded
 
-from .explored import NOT_STATE, FallibleScript, Onlooker, start
+from .explored import FallibleScript, Onlooker, start
 
 #: By name, the names that a deployment depends on: the first is wrapped.
 Dependencies: TypeAlias = Mapping[str, tuple[str, ...]]
-#: What a caller calls, and with which name; empty for ``undeploy_all``.
+#: The operation that a caller calls, and the name; empty for ``undeploy_all``.
 Call: TypeAlias = tuple[str, str]
 
 _NAMES = "abcdefgh"
@@ -42,7 +42,7 @@ class Scope:
 
     def explore(self, subject: Subject, rules: Callable[[], Iterable[Rule]] = every_rule, **limits: Any) -> Exploration:
         """Explore :meth:`scenario`, with the limits of :func:`explorer.explore`."""
-        return explore(self.scenario(subject, rules), not_state=NOT_STATE, **limits)
+        return explore(self.scenario(subject, rules), **limits)
 
     def scenario(
         self, subject: Subject, rules: Callable[[], Iterable[Rule]] = every_rule

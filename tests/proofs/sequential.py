@@ -1,10 +1,10 @@
-"""What a deployment manager may do, one thing at a time: the model that histories are compared with.
+"""The sequential model that histories are compared with: the steps of a deployment manager, one at a time.
 
-A call is no single step. It *begins*, when what it says becomes true for everybody, and later it *ends*, when it may
+A call is no single step. It *begins*, when it takes effect for every caller, and later it *ends*, when it may
 come back; between the two, and between calls, environments come up, fail and go down by themselves. Each of these is
 one step, which happens at one moment or not at all. A history is right if there is an order of such steps in which
 every call begins and ends between the entries of its being made and of its coming back, and in which every entry is
-what the model allows at its place. What follows is each step, with the rules that it comes from.
+allowed by the model at its place. These are the steps, with the rules that they come from.
 
 **A name** is in one of the five states. It is *demanded* while a ``deploy`` of its own was granted and not taken back,
 while a ``deploy`` of its own waits, or while a dependent of it is not absent. The states follow the demand at once ("an
@@ -15,10 +15,10 @@ becomes undeploying; deploying and not demanded becomes undeploying, or absent i
 
 - a deploying name whose dependencies are live becomes live (D1), with a connector never seen before (D2, D3);
 - or it fails (D5): it is undeploying from then on, and every ``deploy`` that waits for it, or for something above it,
-  is *doomed*. Who comes during the clean-up waits for the next attempt (D6);
+  is *doomed*. A caller that comes during the clean-up waits for the next attempt (D6);
 - an undeploying name becomes absent, and, if it is demanded meanwhile, deploying (D3);
-- or its teardown fails (U6): it is stuck, which is not absent, so what it stands on stays demanded; who waits in
-  ``undeploy`` of it gets the error, and who waits in ``deploy`` of it or above is doomed. The next ``deploy`` that
+- or its teardown fails (U6): it is stuck, which is not absent, so its dependencies stay demanded; a caller in
+  ``undeploy`` of it gets the error, and a caller in ``deploy`` of it or above is doomed. The next ``deploy`` that
   needs it, and the next ``undeploy`` of it, make it undeploying again. After ``close`` it is given up, and then absent
   (U8).
 
@@ -71,7 +71,7 @@ _CALLS = frozenset({"deploy", "undeploy", "undeploy_all", "close"})
 
 
 class Phase(StrEnum):
-    """How far a call has come."""
+    """The phase of a call."""
 
     #: Its caller was asked to give up before it had made the call.
     EXPECTED = "has not been made"
@@ -106,7 +106,7 @@ class Call(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How a name stands.
+    """The state of a name.
 
     :ivar granted: a ``deploy`` was granted and not taken back
     :ivar hidden: ``undeploy`` was called since the last ``deploy``
@@ -126,7 +126,7 @@ class Standing(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """One way in which everything may stand: the names in the order of the model, the calls by their callers."""
+    """A possible state of everything: the names in the order of the model, the calls by their callers."""
 
     standings: tuple[Standing, ...]
     calls: tuple[Call, ...] = ()
@@ -134,7 +134,7 @@ class Configuration(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """The last that was seen of the connectors of a name: what became of which operation; and the latest number."""
+    """The last operation seen of the connectors of a name, its outcome, and the latest number."""
 
     operation: str = ""
     outcome: str = ""
@@ -145,7 +145,7 @@ class Sight(NamedTuple):
         return f"{self.operation} {self.outcome}"
 
 
-#: What has to be seen last of the connectors of a name for each step, if they are witnessed.
+#: The last sights of the connectors of a name that allow each step, if they are witnessed.
 _COMES_UP = frozenset({"deploy ended"})
 _FAILS = frozenset({"build failed", "deploy failed", "deploy cancelled"})
 _IS_GONE = frozenset({" ", "build built", "build failed", "undeploy ended"})
@@ -153,7 +153,7 @@ _STICKS = frozenset({"undeploy failed", "undeploy cancelled"})
 
 
 class Model:
-    """The names, what each stands on, and how a history is to be read.
+    """The names, their dependencies, and the way to read a history.
 
     :param dependencies: for each name the names that it depends on directly; no lazy ones among them
     :param prompt: a call begins at the moment at which it is made
@@ -179,7 +179,7 @@ class Model:
     def standing(self, configuration: Configuration, name: str) -> Standing:
         return configuration.standings[self.names.index(name)]
 
-    # -- What the entries of a history do ----------------------------------------------------------------------------
+    # -- Entries of a history ----------------------------------------------------------------------------------------
 
     def concerns(self, entry: Entry) -> bool:
         """Whether an entry tells of a call or a reading of what the model knows."""
@@ -188,7 +188,7 @@ class Model:
         return bool(entry.caller) and entry.operation in _CALLS and (entry.name in self.below or not entry.name)
 
     def after(self, before: Configuration, entry: Entry) -> Iterator[Configuration]:
-        """What may be after an entry that the model is concerned with; nothing if the entry cannot be."""
+        """Yield the configurations after an entry that concerns the model; none if the entry is impossible."""
         if entry.kind is EntryKind.READ:
             yield from self._read(before, entry)
         else:
@@ -237,7 +237,7 @@ class Model:
         if draft.calls.pop(entry.caller).phase is not Phase.GRANTED:
             yield draft.done()
 
-    # -- What happens by itself --------------------------------------------------------------------------------------
+    # -- Steps without an entry ---------------------------------------------------------------------------------------
 
     def steps(self, before: Configuration, sights: tuple[Sight, ...]) -> Iterator[Configuration]:
         """Every configuration that one step leads to of which no entry tells. They never lead back."""
@@ -332,8 +332,12 @@ class _Draft:
         """Whether everything that it depends on is live."""
         return all(self.standings[below].state is State.LIVE for below in self.model.below[name])
 
-    def follow_demand(self) -> None:
-        """Bring every state in line with the demand. Dependents come first: what they stand on depends on them."""
+    def follow_demand(self) -> list[str]:
+        """Bring every state in line with the demand; return the names that begin to go down.
+
+        Dependents come first: what they stand on depends on them.
+        """
+        before = dict(self.standings)
         for name in self.model.names:
             state, demanded = self.standings[name].state, self.demanded(name)
             if state is State.ABSENT and demanded:
@@ -343,9 +347,14 @@ class _Draft:
             elif state is State.DEPLOYING and not demanded:
                 self.set(name, state=State.UNDEPLOYING if self.stands(name) else State.ABSENT)
             elif state is State.LIVE and not demanded:
-                # What its number was, is told by the connectors if they are witnessed.
+                # Witnessed connectors tell their number.
                 number = 0 if self.model.witnessed else self.standings[name].number
                 self.set(name, state=State.UNDEPLOYING, number=number, seen=False)
+        return [
+            name
+            for name, standing in self.standings.items()
+            if standing.state is State.UNDEPLOYING and before[name].state in {State.DEPLOYING, State.LIVE}
+        ]
 
     # -- Steps of environments ---------------------------------------------------------------------------------------
 
@@ -355,16 +364,23 @@ class _Draft:
             self.set(name, number=number, seen=True)
 
     def doom(self, name: str) -> None:
-        """Whoever waits for it, or for something above it, waits in vain."""
+        """Doom the calls that wait for a name, or for one above it."""
         for call in self.waiting():
             if call.operation == "deploy" and name in self.model.closure[call.name]:
                 self.change(call, phase=Phase.DOOMED)
 
     def end_teardown(self, name: str, state: State) -> None:
         self.set(name, state=state)
+        followers = self.follow_demand()
+        for below in self.model.below[name]:
+            going = self.standings[below].state is State.UNDEPLOYING and not self.demanded(below)
+            followers += [below] if going and below not in followers else []
         for call in self.waiting():
             if call.operation == "undeploy" and name in call.awaits:
-                self.change(call, awaits=(), failed=state is State.STUCK)
+                awaits = dict.fromkeys(other for other in call.awaits if other != name)
+                if state is State.ABSENT:
+                    awaits |= dict.fromkeys(followers)
+                self.change(call, awaits=tuple(awaits), failed=call.failed or state is State.STUCK)
         if state is State.STUCK:
             self.doom(name)
 
@@ -406,8 +422,11 @@ class _Draft:
             for waiting in self.waiting():
                 if waiting.operation == "deploy" and waiting.name == name:
                     self.change(waiting, phase=Phase.DOOMED)
-        self.follow_demand()
+        followers = self.follow_demand()
         awaits = tuple(name for name in names if self._is_awaited(name, by=call))
+        if call.operation == "undeploy" and self.standings[call.name].state is State.ABSENT:
+            # It had not begun to come up: its dependencies are what follows it at once.
+            awaits = tuple(followers)
         self.change(call, phase=Phase.WAITING, awaits=awaits)
 
     def _is_awaited(self, name: str, by: Call) -> bool:

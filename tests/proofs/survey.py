@@ -1,4 +1,4 @@
-"""Explores all small scopes of a deployment manager, and tells what came out."""
+"""Explores all small scopes of a deployment manager, and tells the result."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import platform
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
-from explorer import Exploration, ExplorationFailure, UnreadableStateError
+from explorer import Exploration, ExplorationFailure
 
 from anydeploy.testing import RULES, Rule, Subject, Violation
 
@@ -23,12 +22,12 @@ from .scopes import Scope, every_scope
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # pyright: ignore[reportPrivateUsage] - it has no public name
 
-#: What may go wrong in a run: the number of callers that may be cancelled, and of operations that may fail.
+#: The faults of a run: the number of callers that may be cancelled, and of operations that may fail.
 FAULTS = {"nothing": (0, 0), "a cancellation": (1, 0), "a failure": (0, 1)}
 _WATCHED: tuple[type[Rule], ...] = (*RULES, Linearizability)
 
 _PAGE = """\
-# What was explored of {name}
+# The explored scopes of {name}
 
 <!-- Written by `{command}`. -->
 
@@ -37,8 +36,8 @@ Every dependency graph of up to {deployments} deployments, with every choice of 
 where that is not enough, with every order that deviates from the default one at most {bound} times. Python {python},
 {jobs} at a time.
 
-| event loop | what goes wrong | scopes | complete | up to {bound} deviations | given up | schedules | states | broken |
-|---|---|--:|--:|--:|--:|--:|--:|--:|
+| event loop | fault | scopes | complete | up to {bound} deviations | given up | schedules | broken |
+|---|---|--:|--:|--:|--:|--:|--:|
 {table}
 
 {total}
@@ -78,21 +77,16 @@ class Task:
 
     def _explore(self, *, bound: int | None, most: int) -> Exploration:
         cancellations, failures = FAULTS[self.fault]
-        run = partial(
-            self.scope.explore,
+        return self.scope.explore(
             self.subject,
             self._rules,
             backend=self.backend,
             cancellations=cancellations,
             failures=failures,
+            bound=bound,
             most=most,
             callbacks=self.callbacks and self.backend == "asyncio",
         )
-        try:
-            return run(bound=bound)
-        except UnreadableStateError:
-            # Without merging hardly anything is small enough to be complete.
-            return run(bound=self.bound, merge=False)
 
     def _rules(self) -> Iterable[Rule]:
         return [rule() for rule in _WATCHED if rule.number not in self.unwatched]
@@ -100,17 +94,16 @@ class Task:
 
 @frozen
 class Result:
-    """What came out of a task.
+    """The result of a task.
 
-    :ivar broken: the number of the rule that was broken, or the kind of what went wrong otherwise; None if nothing did
-    :ivar story: what happened
+    :ivar broken: the number of the rule that was broken, or the kind of another failure; None without one
+    :ivar story: of the failed run, step by step
     """
 
     task: Task
     complete: bool
     bounded: bool
     schedules: int
-    states: int
     broken: str | None = None
     story: str = ""
 
@@ -119,7 +112,7 @@ class Result:
         bounded = found.limits.bound is not None
         failure = found.failure
         kind = None if failure is None else _kind(failure)
-        return cls(task, found.complete, bounded, schedules, found.states, kind, str(failure or ""))
+        return cls(task, found.complete, bounded, schedules, kind, str(failure or ""))
 
 
 def _kind(failure: ExplorationFailure) -> str:
@@ -137,9 +130,9 @@ def survey(tasks: Sequence[Task], *, jobs: int) -> Iterator[Result]:
 
 
 def kinds(broken: Iterable[Result]) -> Iterator[Result]:
-    """Of scopes in which something is broken, one of every kind: each rule is watched until it has been seen broken.
+    """Yield of the broken scopes one of every kind: each rule is watched until it has been seen broken.
 
-    What is broken most often would otherwise be all that is seen. With each kind of fault all are looked for anew.
+    Otherwise only the rule that is broken most often would be seen. With each kind of fault all are looked for anew.
     """
     seen: dict[str, set[str]] = {fault: set() for fault in FAULTS}
     for result in broken:
@@ -166,7 +159,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         "--bound", type=at_least(0), default=3, metavar="N", help="deviations in what is too large; default: 3"
     )
     parser.add_argument(
-        "--most", type=at_least(1), default=5_000, metavar="N", help="schedules until it is; default: 5000"
+        "--most", type=at_least(1), default=20_000, metavar="N", help="schedules until it is; default: 20000"
     )
     parser.add_argument(
         "--last", type=at_least(1), default=50_000, metavar="N", help="of what is given up; default: 50000"
@@ -177,7 +170,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
-    """What an argument has to be: a whole number, not too low."""
+    """Make a parser of arguments that are whole numbers, not too low."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < lowest:
@@ -252,7 +245,6 @@ def _row(results: Sequence[Result]) -> str:
         len(results),
         *(sum(map(count, results)) for count in counts),
         sum(result.schedules for result in results),
-        sum(result.states for result in results),
         sum(result.broken is not None for result in results),
     ]
     return f"| {task.backend} | {task.fault} | " + " | ".join(f"{figure:,}" for figure in figures) + " |"

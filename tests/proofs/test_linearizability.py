@@ -34,7 +34,7 @@ def test_the_rules_hold_at_every_turn(
 
 
 @pytest.mark.timeout(0)
-@given(graph=st.sampled_from(["one", "stack"]), script=st.lists(acts, max_size=9))
+@given(graph=st.sampled_from(["one", "stack"]), script=st.lists(acts, max_size=7))
 @many
 def test_the_manager_is_never_refused(graph: str, script: list[Act]) -> None:
     """D1 to D6, R1, R2, U1 to U8: whatever the manager does can be explained, in whatever way it is read."""
@@ -106,7 +106,7 @@ IMPOSSIBLE = {
         _STACK_UP + "2 undeploy a; 2 returned; b shows 0",
         "it had to be b#1",
     ),
-    "an inner stays for nobody": (_STACK_UP + "2 undeploy b; 2 returned; a shows 1", "it had to be None"),
+    "an inner stays without demand": (_STACK_UP + "2 undeploy b; 2 returned; a shows 1", "it had to be None"),
     "an inner with a deploy of its own goes": (
         _STACK_UP + "2 deploy a; 2 returned; 3 undeploy b; 3 returned; a shows 0",
         "it had to be a#1",
@@ -212,7 +212,7 @@ def test_what_can_be(what: str, *, prompt: bool) -> None:
 
 
 def test_an_inner_that_is_needed_again_is_not_waited_for() -> None:
-    """U2: whoever undeploys it while it goes down, but a wrapper waits for the next one, returns at once."""
+    """U2: its undeploy while it goes down, but a wrapper waits for the next one, returns at once."""
     story = _WITNESSED_UP + "2 undeploy a; a: undeploy began 1; 3 deploy b; 4 undeploy a; 4 returned"
     check(told(story), Model(GRAPHS["stack"], witnessed=True))
     with pytest.raises(Violation, match="it had to go on waiting"):
@@ -347,12 +347,10 @@ def after(story: str, dependencies: Mapping[str, tuple[str, ...]], *, witnessed:
 
 
 def test_what_has_come_back_is_forgotten() -> None:
-    """R1: two histories that allow the same are the same, whoever made which call before."""
+    """R1: two histories that allow the same are the same, though other callers made the calls."""
     one = after("1 deploy a; a shows 0; 2 deploy a; 1 returned; 2 returned; a shows 1; 3 undeploy a", GRAPHS["one"])
     other = after("7 deploy a; 7 returned; a shows 1; 3 undeploy a; a shows 0", GRAPHS["one"])
     assert one == other
-    monitor = Monitor(Model(GRAPHS["one"]))
-    assert monitor.digest(one) == monitor.digest(other)
     assert one != after("7 deploy a; 7 returned; a shows 1", GRAPHS["one"])
 
 

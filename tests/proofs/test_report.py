@@ -14,7 +14,7 @@ def test_a_manager_that_keeps_the_rules(capsys: pytest.CaptureFixture[str]):
     page = capsys.readouterr().out
     assert "# The rules that anydeploy keeps" in page
     assert "It keeps 27 of 27 rules, breaks 0, and was not tried on 0." in page
-    assert "- **keeps**: `get_connector` gives None for a name that nobody knows." in page
+    assert "- **keeps**: `get_connector` gives None for an unknown name." in page
 
 
 def test_a_manager_that_breaks_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -15,7 +15,7 @@ from explorer import BACKENDS, ExplorationFailure, replay
 from anydeploy.testing import AnydeploySubject, Feature
 
 from .defects import DEFECTS
-from .scopes import Scope, every_scope, graphs
+from .scopes import Dependencies, Scope, every_scope, graphs
 
 SUBJECT = AnydeploySubject()
 STACK = {"a": (), "b": ("a",)}
@@ -58,11 +58,16 @@ def test_graphs_as_far_as_the_subject_has_them() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("cancellations", "failures"), [(0, 0), (1, 0), (0, 1)])
-def test_our_manager_keeps_its_rules(backend: str, cancellations: int, failures: int) -> None:
-    """D1-D3, D5, D6, R1-R4, U1-U8: in every order, with a cancellation anywhere, with a failure of any connector."""
-    scope = Scope(STACK, (("deploy", "b"), ("undeploy", "b")))
-    found = scope.explore(SUBJECT, backend=backend, cancellations=cancellations, failures=failures)
+@pytest.mark.parametrize(
+    ("dependencies", "name", "faults"),
+    [(STACK, "b", {}), (STACK, "b", {"failures": 1}), ({"a": ()}, "a", {"cancellations": 1})],
+)
+def test_our_manager_keeps_its_rules(
+    backend: str, dependencies: Dependencies, name: str, faults: dict[str, int]
+) -> None:
+    """D1-D3, D5, D6, R1-R4, U1-U8: in every order, with a failure of any connector, with a cancellation anywhere."""
+    scope = Scope(dependencies, (("deploy", name), ("undeploy", name)))
+    found = scope.explore(SUBJECT, backend=backend, **faults)
     found.check()
     assert found.complete
     assert found.schedules > 50
@@ -93,7 +98,7 @@ def test_what_is_broken_is_found(backend: str, monkeypatch: pytest.MonkeyPatch) 
 def test_what_only_a_fault_shows_is_found(
     defect: str, fault: str, says: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D5, D6: a failure or a cancellation at the right moment, found with nobody saying which."""
+    """D5, D6: a failure or a cancellation at the right moment, and not told which."""
     DEFECTS[defect](monkeypatch)
     scope = Scope({"a": ()}, (("deploy", "a"), ("deploy", "a")))
     assert scope.explore(SUBJECT, backend=backend).failure is None

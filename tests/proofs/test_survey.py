@@ -42,7 +42,7 @@ def test_wrong_arguments(wrong: list[str], why: str, capsys: pytest.CaptureFixtu
 
 
 def test_bounds_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is too large for a complete exploration is bounded, and what is too large even so is given up."""
+    """A scope that is too large to be explored as a whole is bounded, and given up if it is too large even so."""
     assert main(["explore", *_SMALL, "--fault", "a cancellation", "--most", "5", "--bound", "1", "--last", "30"]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| asyncio"))
     scopes, complete, bounded, given_up = (int(cell) for cell in row.split("|")[3:7])

@@ -75,7 +75,7 @@ class Storyteller:
         elif kind == "group":
             self.error = ExceptionGroup("all of them", [DeployError(name, "failed")])
         else:
-            self.error = DeployError("somebody" if kind == "nameless" else name, "failed")
+            self.error = DeployError("another" if kind == "nameless" else name, "failed")
             self.error.__cause__ = None if kind == "causeless" else ValueError()
         return self.error
 

@@ -48,7 +48,7 @@ def search(number: str, says: str, fault: str) -> Exploration:
     """The first exploration, of the smallest scope, that finds it."""
     cancellations, failures = FAULTS[fault]
     for scope in SCOPES:
-        limits = {"cancellations": cancellations, "failures": failures, "bound": 2, "merge": False, "most": 300}
+        limits = {"cancellations": cancellations, "failures": failures, "bound": 2, "most": 300}
         found = scope.explore(SUBJECT, Saying(number, says), **limits)
         if found.failure is not None and isinstance(found.failure.error, Violation):
             return found

@@ -1,6 +1,6 @@
-"""StreamFlow's connectors as connectors of anydeploy: the family ``streamflow``.
+"""StreamFlow's connectors under anydeploy's manager: the connector family ``streamflow``.
 
-Importing this module needs no streamflow. What needs it is imported when a type is looked up.
+Importing this package needs no streamflow. It is imported when a type is looked up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def types() -> Iterable[str]:
-    """All of StreamFlow's connector types, with those of its plugins.
+    """Return all of StreamFlow's connector types, with those of its plugins.
 
     :raises WorkflowDefinitionException: if streamflow is not installed, or one of its plugins cannot be loaded
     """
@@ -28,10 +28,10 @@ def types() -> Iterable[str]:
 
 
 def connector_type(type_: str) -> type[Connector]:
-    """The class of one of them."""
-    from .connector import bridge  # noqa: PLC0415 - streamflow may be missing
+    """Return the class of one of :func:`types`."""
+    from .connector import bridged_type  # noqa: PLC0415 - streamflow may be missing
 
-    return bridge(_classes()[type_])
+    return bridged_type(_classes()[type_])
 
 
 @cache
@@ -46,7 +46,7 @@ def _classes() -> Mapping[str, type[StreamFlowConnector]]:
         raise WorkflowDefinitionException(
             "StreamFlow's types need streamflow, which is not installed: pip install 'anydeploy[streamflow]'"
         ) from None
-    # It tells of everything it does, on the standard error that shows the progress of a command.
+    # StreamFlow logs everything it does on the standard error, which shows the progress of a command.
     logger.setLevel(max(logger.level, logging.WARNING))
     try:
         load_extensions()

@@ -1,4 +1,4 @@
-"""A connector of StreamFlow's as one of anydeploy's: what it hosts, and how commands get there."""
+"""A StreamFlow connector as a connector of anydeploy: commands are run in its environment as well."""
 
 from __future__ import annotations
 
@@ -16,41 +16,40 @@ from streamflow.deployment.connector.base import BatchConnector
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
 from ...connector import Command, Connector, ConnectorWrapper
+from ...connectors.termination import Terminator
 from ...exceptions import WorkflowExecutionException, describe
-from ..hosting import Hosted, HostedWrapper, host
-from .command import Keeper
-from .inner import Underlying
-from .job import JobKeeper
+from ..hosting import HostedConnector, HostedWrapper, hosted_type
+from .command import RemoteCommand
+from .inner import InnerConnector
+from .job import JobCommand
 from .settings import check
-from .tasks import Tasks
+from .tasks import BackgroundTasks
 
 
-class Bridged(Hosted):
-    """One that runs commands as well. On asyncio only."""
+class BridgedConnector(HostedConnector):
+    """A StreamFlow connector in whose environment commands are run. On asyncio only."""
 
     asyncio_only: ClassVar[bool] = True
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._tasks = Tasks()
+        self._tasks = BackgroundTasks()
         self._beginning = Lock()
-        self._keepers: set[Keeper] = set()
-        self._hurried = False
+        self._command_type = JobCommand if issubclass(self.real_type, BatchConnector) else RemoteCommand
+        self._terminator = Terminator(self._command_type.vanishing)
 
     @classmethod
     def check_config(cls, config: Mapping[str, Any]) -> Iterable[tuple[tuple[Any, ...], str]]:
-        """What the JSON schema of StreamFlow's class says."""
+        """Check the settings with the JSON schema of StreamFlow's class."""
         return cast("Iterable[tuple[tuple[Any, ...], str]]", check(cls.real_type, config))
 
     async def undeploy(self, external: bool) -> None:
-        """Wait for the end of what was started here, and undeploy StreamFlow's connector."""
+        """Wait for the end of all commands, and undeploy StreamFlow's connector."""
         await self._tasks.ended()
         await super().undeploy(external)
 
     def hurry(self) -> None:
-        self._hurried = True
-        for keeper in self._keepers:
-            keeper.hurry()
+        self._terminator.hurry()
 
     def at(self, service: str) -> Connector:
         return _AtService(
@@ -63,7 +62,7 @@ class Bridged(Hosted):
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
-        """Start a command at the first location of StreamFlow's connector: see :mod:`._remote`.
+        """Start a command at the first location of StreamFlow's connector.
 
         :raises StartError: if there is no such program or workdir
         :raises WorkflowExecutionException: if the connector has no location, or cannot start commands there
@@ -74,33 +73,26 @@ class Bridged(Hosted):
 
     @asynccontextmanager
     async def start_at(self, service: str | None, command: Command) -> AsyncGenerator[Process, None]:
-        """Start a command at the first location of a service."""
+        """Start a command at the first location of a service, or of all of them. It raises what :meth:`start` does."""
         real = self.valid()
-        if _passes_by(type(real)):
+        if _is_passed_by(type(real)):
             raise WorkflowExecutionException(
                 f"deployment '{self.deployment_name}': commands cannot be run on a {type(real).__name__}: it has `run` "
                 f"of its own, but the streams that StreamFlow gives all wrappers, which go past it to what it wraps"
             )
         location = await self._tasks.finish(self._location(service))
-        kind = JobKeeper if isinstance(real, BatchConnector) else Keeper
-        keeper = kind(real, location, command, self._tasks, self._beginning)
-        self._keepers.add(keeper)
-        if self._hurried:
-            keeper.hurry()
-        try:
-            async with keeper.process() as process:
-                yield process
-        finally:
-            self._keepers.discard(keeper)
+        remote = self._command_type(real, location, command, self._tasks, self._beginning, self._terminator)
+        async with remote.run() as process:
+            yield process
 
     async def _location(self, service: str | None) -> ExecutionLocation:
         where = f"of its service '{service}'" if service is not None else "without the name of a service"
         problem = f"deployment '{self.deployment_name}': no location {where}"
         try:
-            for location in (await self.real.get_available_locations(service)).values():
+            for location in (await self.hosted.get_available_locations(service)).values():
                 return location.location
         except Exception as exc:
-            # Whatever a connector makes of a service that it has not, or of none.
+            # Connectors differ in what they raise for a service that they do not have, or for none.
             raise WorkflowExecutionException(f"{problem}: {describe(exc)}") from exc
         raise WorkflowExecutionException(f"{problem}: it has none")
 
@@ -109,7 +101,7 @@ class Bridged(Hosted):
 class _AtService(ConnectorWrapper):
     """One of the services of a bridged connector."""
 
-    bridged: Bridged
+    bridged: BridgedConnector
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
@@ -117,25 +109,28 @@ class _AtService(ConnectorWrapper):
             yield process
 
 
-class BridgedWrapper(Bridged, HostedWrapper):
-    """One of those that wrap another."""
+class BridgedWrapper(BridgedConnector, HostedWrapper):
+    """A bridged connector that wraps another one, of StreamFlow or of anydeploy."""
+
+    #: Stands for a connector of anydeploy that is wrapped.
+    _inner: InnerConnector | None = None
 
     def inner(self) -> StreamFlowConnector:
-        """StreamFlow's own connector, if that is what is wrapped, or else one that stands for the wrapped one."""
+        """Return StreamFlow's own connector if that is wrapped, or else one that stands for the wrapped one."""
         below = self.connector.bridged if isinstance(self.connector, _AtService) else self.connector
-        if isinstance(below, Hosted):
-            return below.real
-        self._underlying = Underlying(below)
-        return self._underlying
+        if isinstance(below, HostedConnector):
+            return below.hosted
+        self._inner = InnerConnector(below)
+        return self._inner
 
     async def undeploy(self, external: bool) -> None:
         await super().undeploy(external)
-        if (underlying := getattr(self, "_underlying", None)) is not None:
-            await underlying.undeploy(external)
+        if self._inner is not None:
+            await self._inner.undeploy(external)
 
 
-def _passes_by(real_type: type[StreamFlowConnector]) -> bool:
-    """Whether what a command is started through would start it outside of the environment."""
+def _is_passed_by(real_type: type[StreamFlowConnector]) -> bool:
+    """Whether the streams of a class lead to what it wraps, so that a command would start outside the environment."""
     if not issubclass(real_type, StreamFlowWrapper) or issubclass(real_type, BatchConnector):
         return False
     inherited = StreamFlowWrapper.get_stream_reader, StreamFlowWrapper.get_stream_writer
@@ -143,6 +138,6 @@ def _passes_by(real_type: type[StreamFlowConnector]) -> bool:
     return real_type.run is not StreamFlowWrapper.run and any(map(operator.is_, streams, inherited))
 
 
-def bridge(real_type: type[StreamFlowConnector]) -> type[Connector]:
-    """The class of anydeploy's connectors that stand for those of a StreamFlow class."""
-    return host(real_type, Bridged, BridgedWrapper)
+def bridged_type(real_type: type[StreamFlowConnector]) -> type[Connector]:
+    """Return the class of anydeploy's connectors that stand for those of a StreamFlow class."""
+    return hosted_type(real_type, BridgedConnector, BridgedWrapper)

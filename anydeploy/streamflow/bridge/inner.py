@@ -1,7 +1,7 @@
-"""A connector of anydeploy's as one of StreamFlow's: what StreamFlow's wrappers wrap in a stack of both kinds.
+"""A connector of anydeploy as one of StreamFlow: it is wrapped by StreamFlow's wrappers, in a stack of both kinds.
 
-Every command, shell and stream of StreamFlow's becomes a process of the connector below, started in a task of its own:
-StreamFlow opens in one task what it closes in another.
+Every command, shell and stream of StreamFlow becomes a process of the wrapped connector. Each is started in a task of
+its own, because StreamFlow opens in one task and closes in another.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import MutableMapping, MutableSequence
 from contextlib import AbstractAsyncContextManager
 from subprocess import DEVNULL, PIPE
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, Event, move_on_after
 from anyio.abc import Process
@@ -27,33 +27,42 @@ from streamflow.deployment.shell import BaseShell
 from ...connector import Command, Connector
 from ...connectors.local import LocalConnector
 from .pumps import CHUNK
-from .tasks import Tasks
+from .tasks import BackgroundTasks
 
-#: Seconds that a shell has to end by itself.
-_GRACE = 5.0
+#: Seconds in which a shell may end by itself.
+_GRACE: Final = 5.0
 
 
 @define(eq=False)
-class _Held:
-    """A process that stays until :meth:`close`, whichever tasks use it."""
+class _ProcessTask:
+    """A process in a task of its own: it stays until :meth:`close`, whatever becomes of the tasks that use it.
+
+    :ivar process: once it has been started
+    """
 
     connector: Connector
     command: Command
-    tasks: Tasks
+    tasks: BackgroundTasks
     process: Process | None = field(init=False, default=None)
+    #: Set when the process has been started, or could not be.
     _started: Event = field(init=False, factory=Event)
     _closing: Event = field(init=False, factory=Event)
     _task: asyncio.Task[None] | None = field(init=False, default=None)
 
-    async def open(self) -> Process:
-        self._task = self.tasks.start(self._hold())
-        await self._started.wait()
-        if self.process is None:
-            await self._task
-        assert self.process is not None  # noqa: S101 - otherwise the task has failed
+    async def start(self) -> Process:
+        """Start the process. It raises what starting a command does; if cancelled, the process is ended."""
+        self._task = self.tasks.start(self._run())
+        try:
+            await self._started.wait()
+            if self.process is None:
+                await self._task
+        except BaseException:
+            self._closing.set()
+            raise
+        assert self.process is not None  # noqa: S101 - otherwise the task has raised
         return self.process
 
-    async def _hold(self) -> None:
+    async def _run(self) -> None:
         try:
             async with self.connector.start_command(self.command) as self.process:
                 self._started.set()
@@ -61,13 +70,15 @@ class _Held:
         finally:
             self._started.set()
 
-    def close(self) -> asyncio.Task[None] | None:
+    async def close(self) -> None:
+        """End the process, if it has not ended by itself. If cancelled it returns at once; the process is ended."""
         self._closing.set()
-        return self._task
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
 
 class _Stream(StreamWrapper):
-    """A stream of a process, as StreamFlow reads or writes it."""
+    """A stream of a process, for StreamFlow to read or write."""
 
     def __init__(self, process: Process) -> None:
         super().__init__(process)
@@ -89,66 +100,66 @@ class _Stream(StreamWrapper):
             await self.stream.stdin.aclose()
 
 
-class _Opened(AbstractAsyncContextManager[StreamWrapper]):
-    """A command whose input or output is a stream of StreamFlow's. It is waited for at the end."""
+class _StreamContext(AbstractAsyncContextManager[StreamWrapper]):
+    """The block in which StreamFlow uses the input or the output of a command. Leaving it waits for its end."""
 
-    def __init__(self, held: _Held) -> None:
-        self._held = held
+    def __init__(self, task: _ProcessTask) -> None:
+        self._task = task
 
     async def __aenter__(self) -> StreamWrapper:
-        return _Stream(await self._held.open())
+        return _Stream(await self._task.start())
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        process = self._held.process
-        if exc is None and process is not None:
-            await _Stream(process).close()
-            await process.wait()
-        task = self._held.close()
-        if task is not None:
-            await asyncio.wait([task])
+        process = self._task.process
+        try:
+            if exc is None and process is not None:
+                await _Stream(process).close()
+                await process.wait()
+        finally:
+            await self._task.close()
 
 
 class _Shell(BaseShell):
     """A shell that StreamFlow keeps for its short commands."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_task",)
 
-    def __init__(self, command: MutableSequence[str], buffer_size: int, held: _Held, process: Process) -> None:
+    def __init__(self, command: MutableSequence[str], buffer_size: int, task: _ProcessTask, process: Process) -> None:
         super().__init__(command, buffer_size)
-        self._held = held
+        self._task = task
         self._reader = self._writer = _Stream(process)
 
     async def _close(self) -> None:
-        process = self._held.process
-        if process is not None and process.returncode is None:
-            await _Stream(process).close()
-            with move_on_after(_GRACE):
-                await process.wait()
-        task = self._held.close()
-        if task is not None:
-            await asyncio.wait([task])
+        process = self._task.process
+        try:
+            if process is not None and process.returncode is None:
+                await _Stream(process).close()
+                with move_on_after(_GRACE):
+                    await process.wait()
+        finally:
+            await self._task.close()
 
 
-class Underlying(BaseConnector):
-    """The one location that a connector of anydeploy's is."""
+class InnerConnector(BaseConnector):
+    """Stands for a connector of anydeploy. It has one location."""
 
     def __init__(self, connector: Connector) -> None:
         super().__init__(connector.deployment_name, str(connector.config_dir), 2**16)
         self._connector = connector
-        self._tasks = Tasks()
+        self._tasks = BackgroundTasks()
 
     @classmethod
     def get_schema(cls) -> str:
-        """None: nobody writes its settings."""
+        """Return no schema: there are no settings."""
         return ""
 
     async def deploy(self, external: bool) -> None:
-        """Nothing: it is live for as long as what wraps it."""
+        """Do nothing: it is live while the wrapper is."""
 
     async def undeploy(self, external: bool) -> None:
-        """Close the shells and wait for everything that was started."""
+        """Close the shells, and wait for the end of all that was started."""
         await super().undeploy(external)
         await self._tasks.ended()
 
@@ -191,17 +202,19 @@ class Underlying(BaseConnector):
     async def get_stream_reader(
         self, command: MutableSequence[str], location: ExecutionLocation
     ) -> AbstractAsyncContextManager[StreamWrapper]:
-        return _Opened(self._hold(["sh", "-c", " ".join(command)], location, stdin=DEVNULL, stdout=PIPE))
+        return _StreamContext(self._process(["sh", "-c", " ".join(command)], location, stdin=DEVNULL, stdout=PIPE))
 
     async def get_stream_writer(
         self, command: MutableSequence[str], location: ExecutionLocation
     ) -> AbstractAsyncContextManager[StreamWrapper]:
-        return _Opened(self._hold(["sh", "-c", " ".join(command)], location, stdin=PIPE, stdout=DEVNULL))
+        return _StreamContext(self._process(["sh", "-c", " ".join(command)], location, stdin=PIPE, stdout=DEVNULL))
 
     async def _create_shell(self, command: MutableSequence[str], location: ExecutionLocation) -> Shell:
-        held = self._hold(command, location, stdin=PIPE, stdout=PIPE)
-        return _Shell(command, self.transferBufferSize, held, await held.open())
+        task = self._process(command, location, stdin=PIPE, stdout=PIPE)
+        return _Shell(command, self.transferBufferSize, task, await task.start())
 
-    def _hold(self, argv: MutableSequence[str], location: ExecutionLocation, *, stdin: int, stdout: int) -> _Held:
+    def _process(
+        self, argv: MutableSequence[str], location: ExecutionLocation, *, stdin: int, stdout: int
+    ) -> _ProcessTask:
         command = Command(argv, location.environment, stdin=stdin, stdout=stdout, stderr=DEVNULL)
-        return _Held(self._connector, command, self._tasks)
+        return _ProcessTask(self._connector, command, self._tasks)

@@ -1,6 +1,6 @@
-"""The ends here of a command elsewhere: where its input comes from, and where its output goes.
+"""The pumps between the streams of a command elsewhere and their ends here.
 
-Either is its caller, or else a file of this program (its standard input, say), which a ``cat`` on this machine reads or
+Such an end is the caller, or a file of this program (its standard input, say), which a ``cat`` on this machine reads or
 writes: no event loop can do that with every kind of file.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_memory_object_stream, current_time
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -21,16 +21,20 @@ from attrs import define, field
 from ...connector import Command, Stdio
 from ...connectors.local import LocalConnector
 
-CHUNK = 65536
+#: The most bytes that are read at a time.
+CHUNK: Final = 65536
+
+#: Gives the block in which a stream of StreamFlow's can be read.
+OpenReader: TypeAlias = Callable[[], Awaitable[AbstractAsyncContextManager[Any]]]
 
 _HERE = LocalConnector(deployment_name="this machine", config_dir=Path())
 
 
 @define(eq=False)
-class _Receiving(ByteReceiveStream):
-    """What a command prints.
+class _OutputStream(ByteReceiveStream):
+    """The output of a command, for its caller to read.
 
-    :ivar failure: why no more arrives, if that is not the end of it
+    :ivar failure: the reason why no more arrives, unless that is the end of the output
     """
 
     _source: MemoryObjectReceiveStream[bytes]
@@ -47,7 +51,8 @@ class _Receiving(ByteReceiveStream):
                 if self.failure is not None:
                     raise BrokenResourceError from self.failure
                 raise
-        data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
+        data = self._rest[:max_bytes]
+        self._rest = self._rest[max_bytes:]
         return data
 
     async def aclose(self) -> None:
@@ -59,8 +64,8 @@ class _Receiving(ByteReceiveStream):
 
 
 @define(eq=False)
-class _Sending(ByteSendStream):
-    """What a command is to read."""
+class _InputStream(ByteSendStream):
+    """The input of a command, for its caller to write."""
 
     _target: MemoryObjectSendStream[bytes]
 
@@ -79,24 +84,24 @@ class _Sending(ByteSendStream):
 
 
 @define(eq=False)
-class Inlet:
-    """Where the input of a command comes from.
+class StdinPump:
+    """The source of the input of a command.
 
-    :ivar stream: what the caller writes to; None where it is a file
+    :ivar stream: the end that the caller writes to; None where the source is a file
     """
 
     _file: Stdio
-    stream: _Sending | None = field(init=False, default=None)
+    stream: _InputStream | None = field(init=False, default=None)
     _source: MemoryObjectReceiveStream[bytes] | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         if self._file == PIPE:
             target, self._source = create_memory_object_stream[bytes]()
-            self.stream = _Sending(target)
+            self.stream = _InputStream(target)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[MemoryObjectReceiveStream[bytes] | ByteReceiveStream, None]:
-        """What gives the input, chunk by chunk. When it has been closed, the caller who writes gets an error."""
+        """Open the source: a stream of chunks. When the block has been left, a caller that writes gets an error."""
         if self._source is not None:
             with self._source:
                 yield self._source
@@ -107,42 +112,43 @@ class Inlet:
                 yield cat.stdout
 
     def close(self) -> None:
-        """Nothing is to be read any more."""
+        """Close both ends."""
         if self.stream is not None and self._source is not None:
             self.stream.close()
             self._source.close()
 
 
 @define(eq=False)
-class Outlet:
-    """Where the output of a command goes.
+class OutputPump:
+    """The sink of one of the outputs of a command.
 
-    :ivar stream: what the caller reads; None where it is a file
+    :ivar stream: the end that the caller reads from; None where the sink is a file
     """
 
     _file: Stdio
-    stream: _Receiving | None = field(init=False, default=None)
-    _idle_since: float | None = field(init=False, default=None)
-    _ended: bool = field(init=False, default=False)
+    stream: _OutputStream | None = field(init=False, default=None)
     _target: MemoryObjectSendStream[bytes] | None = field(init=False, default=None)
+    #: The time since which everything that has come was delivered; None while something is on its way, or before.
+    _idle_since: float | None = field(init=False, default=None)
+    #: The end of the output was delivered.
+    _ended: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         if self._file == PIPE:
             self._target, source = create_memory_object_stream[bytes](1)
-            self.stream = _Receiving(source)
+            self.stream = _OutputStream(source)
 
-    async def follow(
-        self, reader: Awaitable[AbstractAsyncContextManager[Any]], unread: Callable[[], object] | None = None
-    ) -> None:
-        """Deliver what one of StreamFlow's readers gives, to its end, even if nobody wants it any more.
+    async def run(self, open_reader: OpenReader, on_broken: Callable[[], object] | None = None) -> None:
+        """Deliver the output to its end, even where nothing reads it any more.
 
-        :param unread: to be called, once, when the file that it goes to is one that nobody reads any more
+        :param open_reader: opens the stream of StreamFlow's that the output comes from
+        :param on_broken: called once, if the sink is a file that nothing reads any more
         """
         try:
             async with self._open() as put:
                 try:
-                    async with await reader as stream:
-                        await self._deliver(stream.read, put, unread if self.stream is None else None)
+                    async with await open_reader() as stream:
+                        await self._deliver(stream.read, put, on_broken if self.stream is None else None)
                 except Exception as exc:
                     if self.stream is not None:
                         self.stream.failure = exc
@@ -154,7 +160,7 @@ class Outlet:
         self,
         read: Callable[[int], Awaitable[bytes | None]],
         put: Callable[[bytes], Awaitable[None]],
-        unread: Callable[[], object] | None,
+        on_broken: Callable[[], object] | None,
     ) -> None:
         self._idle_since = current_time()
         while data := await read(CHUNK):
@@ -162,14 +168,14 @@ class Outlet:
             try:
                 await put(data)
             except (BrokenResourceError, ClosedResourceError):
-                if unread is not None:
-                    unread()
-                    unread = None
+                if on_broken is not None:
+                    on_broken()
+                    on_broken = None
             self._idle_since = current_time()
         self._idle_since = None
 
     def idle_for(self, seconds: float) -> bool:
-        """Whether everything has been delivered, as far as can be told from nothing having come for so long."""
+        """Whether everything has been delivered, as far as can be told from nothing having come for some seconds."""
         return self._ended or (self._idle_since is not None and current_time() - self._idle_since >= seconds)
 
     @asynccontextmanager
@@ -186,12 +192,12 @@ class Outlet:
                 await cat.wait()
 
     def discard(self) -> None:
-        """Nobody reads it any more."""
+        """Drop what the caller has not read, and all that comes from now on."""
         if self.stream is not None:
             self.stream.close()
 
     def close(self) -> None:
-        """Nothing comes any more."""
+        """Close both ends."""
         self.discard()
         if self._target is not None:
             self._target.close()

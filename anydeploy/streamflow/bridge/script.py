@@ -1,10 +1,10 @@
-"""The shell scripts by which a command is run where StreamFlow's connectors reach: pure text.
+"""The shell scripts that run a command at a location of a StreamFlow connector: pure text.
 
-For each command there is a directory at the location, with its streams (FIFOs, or files for a job of a queue, which
-runs elsewhere) and two scripts: what is run, and ``do``, which runs it and everything that goes with it. Some
-connectors hand the words of a command to a shell and others do not, so that these scripts are called with nothing but
-plain words. They need a POSIX shell with ``cat``, ``dd`` and ``mkfifo``; and ``setsid``, without which signals reach
-the command but not what it has started.
+Each command has a directory at the location, with its streams and two scripts. The streams are FIFOs; those of a job,
+which runs on another machine, are files. ``command`` is the command itself; ``do`` runs it, and does everything that
+goes with it. Some connectors hand the words of a command to a shell and others do not, so ``do`` is called with plain
+words only. The scripts need a POSIX shell with ``cat``, ``dd`` and ``mkfifo``; and ``setsid``, without which signals
+reach the command but not what it has started.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ...connector import Command
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: What is run, unless it is not to be any more, or all this has been removed already. It says so on descriptor 3, or
-#: that it is not; of a job that is read by nobody, and said on its stderr. What ends it makes `stop`, and then removes
-#: `do` before anything else: whoever finds no `stop` any more finds no `do` either.
+#: Runs the command, unless it was told to stop, or is being removed. On descriptor 3 it says that it has started, or
+#: why not; a job, whose descriptor 3 is read by nothing, says that on its stderr as well. `end` makes `stop` and then
+#: removes `do` before anything else, so that where `stop` is gone `do` is gone, too.
 _COMMAND = """\
 test ! -e stop || exit 125
 test -e do || exit 125
@@ -42,10 +42,10 @@ if ! cd -- {workdir} 2>/dev/null; then
 fi
 """
 
-#: A terminal sends its signals to all of this too, if the connector has started it here: only the command, which has
-#: a session of its own, is to end by a signal. The redirections are those of a shell of its own, for what a shell says
-#: of a killed command belongs to nobody's output either. What is still waiting for the other end of a FIFO when all is
-#: over is let go by opening both of its ends.
+#: A terminal sends its signals to this script too, if the connector has started it here: they end the command alone,
+#: which has a session of its own. The redirections are those of a subshell, because what a shell says of a killed
+#: command is not output of the command. A reader or writer that waits for the other end of a FIFO when all is over is
+#: released by opening both of its ends.
 _DO = """\
 origin=$PWD
 cd "${{0%/*}}" || exit 1
@@ -123,9 +123,10 @@ printf %b {command} >command && printf %b {do} >do && pwd -P\
 
 
 def set_up(directory: str, command: Command, *, job: bool = False) -> str:
-    """The shell command that makes the directory with everything in it, and prints where it is.
+    """Return the shell command that makes the directory of a command, with everything in it, and prints its path.
 
-    :param job: for a job of a queue: the directory is in that of the user, which has to be the same everywhere
+    :param directory: its path; for a job relative to the home directory, which has to be the same on all machines
+    :param job: whether the command is a job of a queue
     :raises ValueError: if a variable has a name that no shell can export
     """
     stdin = "/dev/null" if command.stdin == DEVNULL else "in"
@@ -142,7 +143,7 @@ def set_up(directory: str, command: Command, *, job: bool = False) -> str:
 
 
 def _escape(text: str) -> str:
-    """For ``printf %b``: a quotation mark would be quoted again and again, by every shell on the way."""
+    """Escape a text for ``printf %b``. Every shell on the way would quote a quotation mark once more."""
     return text.replace("\\", "\\\\").replace("'", "\\0047")
 
 

@@ -20,13 +20,13 @@ _NAMES = {"object": "a mapping", "array": "a list", "boolean": "true or false", 
 
 
 def check(connector_class: type[Connector], config: Mapping[str, Any]) -> Iterator[tuple[Sequence[Any], str]]:
-    """What is wrong with the settings: pairs of the keys that lead to a value, and its problem; each once."""
+    """Check the settings of a definition, and return what is wrong: the keys that lead to a value, and its problem."""
     try:
         text = connector_class.get_schema()
         schema: dict[str, Any] = json.loads(text) if text else {}
         validator = cast("Any", validator_for(schema))(schema, registry=_registry())
         errors = sorted(validator.iter_errors(dict(config)), key=lambda error: str(error.json_path))
-    except Exception as exc:  # noqa: BLE001 - the schemas are anybody's
+    except Exception as exc:  # noqa: BLE001 - a plugin's schema may be anything
         yield (), f"the schema of StreamFlow's {connector_class.__name__} cannot be used: {exc!r}"
         return
     names = _properties(schema, str(schema.get("$id", "")))
@@ -35,12 +35,12 @@ def check(connector_class: type[Connector], config: Mapping[str, Any]) -> Iterat
 
 @cache
 def _registry() -> Any:
-    """All the schemas that StreamFlow knows, which may refer to each other."""
+    """Return all the schemas that StreamFlow knows, which may refer to each other."""
     return SfSchema().registry
 
 
 def _properties(schema: Mapping[str, Any], base: str) -> set[str]:
-    """The settings that a schema describes, in what it refers to as well."""
+    """Return the settings that a schema describes, in what it refers to as well."""
     names, seen = set[str](), set[str]()
     pending = [(schema, _registry().resolver(base))]
     while pending:
@@ -80,7 +80,7 @@ def _problems(error: ValidationError, names: set[str]) -> Iterator[tuple[tuple[A
 
 
 def _suggest(name: str, known: set[str]) -> str:
-    """Some connectors have some eighty settings: they are listed only where none of them is near."""
+    """Suggest what was meant. Some connectors have eighty settings: they are listed only where none of them is near."""
     near = did_you_mean(name, known) if len(name) <= _LONGEST_SHOWN else ""
     return near or (f" (expected one of {', '.join(sorted(known))})" if known else " (there are none)")
 

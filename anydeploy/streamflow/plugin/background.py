@@ -1,9 +1,9 @@
-"""The task that anydeploy's manager lives in when nobody can write ``async with`` around its life."""
+"""anydeploy's manager in a task of its own: nothing in StreamFlow can put ``async with`` around its life."""
 
 from __future__ import annotations
 
 import asyncio
-from asyncio import Event, Task
+from asyncio import AbstractEventLoop, Event, Task
 from collections.abc import Iterable
 from typing import Final
 
@@ -11,66 +11,68 @@ from attrs import define, field
 from streamflow.log_handler import logger
 
 from ...config import DeploymentConfig
-from ...exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowExecutionException
+from ...exceptions import DeployError, UndeployError, WorkflowExecutionException
 from ...manager import DefaultDeploymentManager
-from .signals import Hold, hold
+from .signals import Lease, acquire
 
-#: Asyncio keeps no task alive, and a context that is never closed may be forgotten while its environments are up.
+#: The event loop keeps no task alive, and a context that is never closed may be dropped while its environments are up.
 _running: Final[set[Task[None]]] = set()
 
 
+class KnowingManager(DefaultDeploymentManager):
+    """A manager that says which definitions it goes by, so that the plugin keeps none."""
+
+    def definition(self, name: str) -> DeploymentConfig | None:
+        """Return the definition of a name, if it has one."""
+        return self._definitions.get(name)
+
+
 @define(eq=False)
-class _Early:
-    """A ``deploy`` that was called before the manager was entered, and has not been passed on to it."""
+class _EarlyDeploy:
+    """A ``deploy`` that was called before the manager was entered, and waits for that.
+
+    :ivar withdrawn: an ``undeploy`` was called after it
+    """
 
     name: str
     withdrawn: bool = False
 
 
 @define(eq=False)
-class Host:
+class BackgroundManager:
     """Enters a manager in a task of its own, and leaves it there when it is closed or the event loop ends.
 
-    Until that task has made its first step nothing is up, and what is asked for waits for it.
+    Until that task has made its first step nothing is up, and every call waits for it.
 
-    :ivar definitions: by name, those that the manager goes by
-    :ivar left: what could not be taken down in the end
+    :ivar manager: the manager
+    :ivar left: the error of what could not be taken down in the end
     """
 
-    manager: DefaultDeploymentManager
-    definitions: dict[str, DeploymentConfig]
-    left: ExceptionGroup[UndeployError] | None = None
+    manager: KnowingManager
+    left: ExceptionGroup[UndeployError] | None = field(init=False, default=None)
+    _loop: AbstractEventLoop = field(init=False)
     _task: Task[None] = field(init=False)
+    #: Held from :meth:`start` to the end of the task.
+    _lease: Lease = field(init=False)
+    #: Set when the manager has been entered, or will not be.
     _entered: Event = field(init=False, factory=Event)
     _closing: Event = field(init=False, factory=Event)
-    _early: list[_Early] = field(init=False, factory=list[_Early])
-    _hold: Hold = field(init=False)
+    _early: list[_EarlyDeploy] = field(init=False, factory=list[_EarlyDeploy])
 
     def start(self) -> None:
-        self._hold = hold()
-        self._task = asyncio.create_task(self._live(), name="anydeploy")
+        """Start the task on the running event loop."""
+        self._lease = acquire()
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._live(), name="anydeploy")
         _running.add(self._task)
-        self._task.add_done_callback(_running.discard)
-        # It may have been cancelled before its first step. Then the manager says that it is not in use.
-        self._task.add_done_callback(lambda _: self._entered.set())
-        self._task.add_done_callback(lambda _: self._hold.release())
+        self._task.add_done_callback(self._ended)
 
-    async def deploy(self, config: DeploymentConfig | str) -> None:
+    async def deploy(self, deployment: DeploymentConfig | str) -> None:
         """:meth:`DefaultDeploymentManager.deploy`."""
         self._check_loop()
         if not self._entered.is_set():
-            early = _Early(config if isinstance(config, str) else config.name)
-            self._early.append(early)
-            try:
-                await self._entered.wait()
-            finally:
-                self._early.remove(early)
-            if early.withdrawn:
-                raise DeployError(early.name, "was undeployed before it was up")
-        if isinstance(config, str):
-            await self.manager.deploy(config)
-        else:
-            await self._deploy(config)
+            await self._enter(deployment if isinstance(deployment, str) else deployment.name)
+        await self.manager.deploy(deployment)
 
     async def undeploy(self, name: str) -> None:
         """:meth:`DefaultDeploymentManager.undeploy`."""
@@ -96,32 +98,29 @@ class Host:
         :raises ExceptionGroup: of an :class:`UndeployError` for everything that may be left
         """
         self._check_loop()
-        self._hold.ending()
+        self._lease.ending()
         self._closing.set()
         if not self._task.done():
             await asyncio.wait([self._task])
         if self.left is not None:
             raise self.left.derive(self.left.exceptions)
 
-    async def _deploy(self, config: DeploymentConfig) -> None:
-        before = self.definitions.get(config.name)
-        self.definitions[config.name] = config
+    async def _enter(self, name: str) -> None:
+        early = _EarlyDeploy(name)
+        self._early.append(early)
         try:
-            await self.manager.deploy(config)
-        except WorkflowDefinitionException:
-            # Refused before the first await, so nobody else has come in between.
-            if before is None:
-                del self.definitions[config.name]
-            else:
-                self.definitions[config.name] = before
-            raise
+            await self._entered.wait()
+        finally:
+            self._early.remove(early)
+        if early.withdrawn:
+            raise DeployError(name, "was undeployed before it was up")
 
-    def _withdraw(self, early: Iterable[_Early]) -> None:
+    def _withdraw(self, early: Iterable[_EarlyDeploy]) -> None:
         for each in early:
             each.withdrawn = True
 
     def _check_loop(self) -> None:
-        if not self._task.done() and self._task.get_loop() is not asyncio.get_running_loop():
+        if asyncio.get_running_loop() is not self._loop and not self._task.done():
             raise WorkflowExecutionException(
                 "the deployment manager is in use on another event loop, that of its first deploy: close it there first"
             )
@@ -135,3 +134,9 @@ class Host:
             self.left = group
             if not self._closing.is_set():
                 logger.error("\n".join([str(group), *map(str, group.exceptions)]))
+
+    def _ended(self, task: Task[None]) -> None:
+        _running.discard(task)
+        # The task may have been cancelled before its first step. Then the manager says that it is not in use.
+        self._entered.set()
+        self._lease.release()

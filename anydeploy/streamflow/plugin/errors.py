@@ -1,49 +1,40 @@
 """anydeploy's exceptions as StreamFlow's: of the same classes, and of StreamFlow's besides.
 
-Of a failed deployment StreamFlow's own manager says no more than ``FAILED deployment of NAME``. That is the first of
-the ``args`` here as well, for whoever compares it; the message says what failed, and why.
+Of a failed deployment StreamFlow's own manager says ``FAILED deployment of NAME`` and nothing else. That is the first
+of the ``args`` here as well, for code that compares it. The message says what failed, and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final, cast, overload
 
 from streamflow.core.exception import WorkflowDefinitionException as StreamFlowDefinitionException
 from streamflow.core.exception import WorkflowExecutionException as StreamFlowExecutionException
 
-from ...exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowException
+from ...exceptions import DeployError, WorkflowDefinitionException, WorkflowException
 
 #: The class that stands for each of anydeploy's.
 _classes: Final[dict[type[WorkflowException], type[WorkflowException]]] = {}
 
 
-@contextmanager
-def translated() -> Generator[None]:
-    """Let nothing out of the block that StreamFlow would not know."""
-    try:
-        yield
-    except WorkflowException as exc:
-        raise as_streamflow(exc) from exc.__cause__
-    except ExceptionGroup as group:
-        raise all_as_streamflow(group) from None
+@overload
+def as_streamflow(error: WorkflowException) -> WorkflowException: ...
+@overload
+def as_streamflow(error: WorkflowException | ExceptionGroup[Exception]) -> Exception: ...
+def as_streamflow(error: WorkflowException | ExceptionGroup[Exception]) -> Exception:
+    """Return a fresh exception that is of a class of StreamFlow as well, with the same message, attributes and cause.
 
-
-def as_streamflow(error: WorkflowException) -> WorkflowException:
-    """A fresh exception that is of a class of StreamFlow as well, with the same message, attributes and cause."""
+    The exceptions of a group become such exceptions.
+    """
+    if isinstance(error, ExceptionGroup):
+        inner = [as_streamflow(each) if isinstance(each, WorkflowException) else each for each in error.exceptions]
+        return error.derive(inner)
     class_ = _class(type(error))
     args = (f"FAILED deployment of {error.deployment_name}",) if isinstance(error, DeployError) else error.args
     translation = class_.__new__(class_, *args)
     vars(translation).update(vars(error), _message=str(error))
     translation.__cause__ = error.__cause__
     return translation
-
-
-def all_as_streamflow(group: ExceptionGroup[Exception]) -> ExceptionGroup[Exception]:
-    """The same for what several teardowns have raised."""
-    errors = [as_streamflow(error) if isinstance(error, UndeployError) else error for error in group.exceptions]
-    return group.derive(errors)
 
 
 def _message(translation: Any) -> str:

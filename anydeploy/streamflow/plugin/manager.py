@@ -4,34 +4,47 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 from streamflow.core.deployment import Connector as StreamFlowConnector
 from streamflow.core.deployment import DeploymentConfig as StreamFlowConfig
 from streamflow.core.deployment import DeploymentManager
 from streamflow.log_handler import logger
 
-from ...connector import Connector
 from ...duration import to_positive_seconds
-from ...exceptions import DifferentDefinitionError, ManagerClosedError, WorkflowDefinitionException
-from ...manager import DEFAULT_UNDEPLOY_TIMEOUT, DefaultDeploymentManager
-from .background import Host
+from ...exceptions import (
+    DifferentDefinitionError,
+    ManagerClosedError,
+    WorkflowDefinitionException,
+    WorkflowException,
+)
+from ...manager import DEFAULT_UNDEPLOY_TIMEOUT
+from .background import BackgroundManager, KnowingManager
 from .definitions import HostedTypes, Translator
-from .errors import translated
-from .progress import Progress
-from .proxy import Handle
+from .errors import as_streamflow
+from .progress import log_progress
+from .proxy import ConnectorProxy
 
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
+
+#: The attribute of a connector that holds its proxy.
+_PROXY: Final = "_streamflow_proxy"
 
 
 class AnydeployDeploymentManager(DeploymentManager):
     """Brings StreamFlow's deployments up in dependency order, each exactly once, and leaves none behind.
 
-    It has the interface of StreamFlow's managers, and the rules of :class:`DefaultDeploymentManager`. What it raises
-    is of StreamFlow's classes as well as of anydeploy's. It belongs to the event loop of the first ``deploy``.
+    It has the interface of StreamFlow's managers, and the rules of :class:`DefaultDeploymentManager`. Its exceptions
+    are of StreamFlow's classes as well as of anydeploy's. It belongs to the event loop of the first ``deploy``.
 
-    :param context: StreamFlow's; what its file says of deployments is read at the first ``deploy``
+    ::
+
+        manager = AnydeployDeploymentManager(context, maxConcurrent=4, deployTimeout="5m")
+        await manager.deploy(deployment_config)
+        await manager.close()
+
+    :param context: StreamFlow's; the definitions in its file are read at the first ``deploy``
     :param maxConcurrent: how many connectors may be brought up or torn down at once (rule K1)
     :param deployTimeout: seconds for one connector ``deploy``, or a string such as ``5m``; None: no limit (rule K2)
     :param undeployTimeout: the same for one ``undeploy``
@@ -48,18 +61,19 @@ class AnydeployDeploymentManager(DeploymentManager):
         retries: int = 0,
     ) -> None:
         super().__init__(context)
-        with translated():
+        try:
             self._max_concurrent = None if maxConcurrent is None else _count("maxConcurrent", maxConcurrent, 1)
             self._deploy_timeout = None if deployTimeout is None else _seconds("deployTimeout", deployTimeout)
             self._undeploy_timeout = _seconds("undeployTimeout", undeployTimeout)
             self._translator = Translator(context.config, _count("retries", retries, 0))
-        self._host: Host | None = None
+        except WorkflowException as exc:
+            raise as_streamflow(exc) from exc.__cause__
+        self._background: BackgroundManager | None = None
         self._closed = False
-        self._handles: dict[str, tuple[Connector, Handle]] = {}
 
     @classmethod
     def get_schema(cls) -> str:
-        """The JSON schema of the settings."""
+        """Return the JSON schema of the settings."""
         return files("anydeploy.streamflow.plugin").joinpath("schema.json").read_text("utf-8")
 
     async def deploy(self, deployment_config: StreamFlowConfig) -> None:
@@ -73,28 +87,36 @@ class AnydeployDeploymentManager(DeploymentManager):
 
         If cancelled it returns at once and its demand is withdrawn.
         """
-        with translated():
+        try:
             if self._closed:
                 raise ManagerClosedError("the deployment manager is closed")
-            if self._host is None:
-                self._host = self._start()
-            config = self._translator.translate(deployment_config)
+            background = self._background
+            if background is None:
+                background = self._background = self._start()
+            config = self._translator.translate(
+                deployment_config, background.manager.definition(deployment_config.name)
+            )
             try:
-                await self._host.deploy(config)
+                await background.deploy(config)
             except DifferentDefinitionError as exc:
                 logger.warning(f"{exc}. It is kept as it is.")
-                await self._host.deploy(config.name)
+                await background.deploy(config.name)
+        except WorkflowException as exc:
+            raise as_streamflow(exc) from exc.__cause__
 
     def get_connector(self, deployment_name: str) -> StreamFlowConnector | None:
-        """The connector of a deployment that is live, or lazy and deployed; None for any other name (rules R1, R2)."""
-        if self._host is None or (source := self._host.manager.get_connector(deployment_name)) is None:
+        """Return the connector of a deployment that is live, or lazy and deployed; else None (rules R1, R2)."""
+        background = self._background
+        source = background.manager.get_connector(deployment_name) if background is not None else None
+        if background is None or source is None:
             return None
-        # Kept while it is hidden: the same life may be shown again.
-        known = self._handles.get(deployment_name)
-        if known is None or known[0] is not source:
-            handle = Handle(source, self._host.definitions[deployment_name].config)
-            known = self._handles[deployment_name] = (source, handle)
-        return known[1]
+        # A proxy is kept with what it stands for, so that both have one life.
+        kept = vars(source)
+        proxy = kept.get(_PROXY)
+        if proxy is None:
+            definition = background.manager.definition(deployment_name)
+            proxy = kept[_PROXY] = ConnectorProxy(source, definition.config if definition is not None else {})
+        return cast("ConnectorProxy", proxy)
 
     async def undeploy(self, deployment_name: str) -> None:
         """Withdraw the demand for a deployment, and wait until it is gone, unless others need it (rules U1 to U6).
@@ -103,49 +125,58 @@ class AnydeployDeploymentManager(DeploymentManager):
 
         If cancelled it returns at once; the teardown goes on.
         """
-        if self._host is not None:
-            with translated():
-                await self._host.undeploy(deployment_name)
+        if self._background is not None:
+            try:
+                await self._background.undeploy(deployment_name)
+            except WorkflowException as exc:
+                raise as_streamflow(exc) from exc.__cause__
 
     async def undeploy_all(self) -> None:
         """Withdraw the demand for everything, and wait until it is gone, dependents first (rule U7).
 
         :raises ExceptionGroup: of a :class:`WorkflowExecutionException` for each that failed
+
+        If cancelled it returns at once; the teardown goes on.
         """
-        if self._host is not None:
-            with translated():
-                await self._host.undeploy_all()
+        if self._background is not None:
+            try:
+                await self._background.undeploy_all()
+            except (WorkflowException, ExceptionGroup) as exc:
+                raise as_streamflow(exc) from exc.__cause__
 
     async def close(self) -> None:
         """Give up what is coming up, and take everything down, for good (rule U8).
+
+        A deploy that is under way is allowed to finish before: StreamFlow's connectors cannot be interrupted.
 
         :raises ExceptionGroup: of a :class:`WorkflowExecutionException` for everything that may be left
 
         If cancelled it returns at once; the teardown goes on.
         """
         self._closed = True
-        if self._host is not None:
-            with translated():
-                await self._host.close()
+        if self._background is not None:
+            try:
+                await self._background.close()
+            except (WorkflowException, ExceptionGroup) as exc:
+                raise as_streamflow(exc) from exc.__cause__
 
-    def _start(self) -> Host:
-        definitions = {config.name: config for config in self._translator.known()}
-        manager = DefaultDeploymentManager(
-            definitions,
+    def _start(self) -> BackgroundManager:
+        manager = KnowingManager(
+            self._translator.known(),
             connector_types=HostedTypes(),
             config_dir=_directory(self.context.config.get("path")),
             max_concurrent=self._max_concurrent,
             deploy_timeout=self._deploy_timeout,
             undeploy_timeout=self._undeploy_timeout,
-            on_event=Progress(definitions).tell,
+            on_event=lambda event: log_progress(event, manager.definition(event.name)),
         )
-        host = Host(manager, definitions)
-        host.start()
-        return host
+        background = BackgroundManager(manager)
+        background.start()
+        return background
 
 
 def _directory(path: str | None) -> Path:
-    """Where the file is. Without one, StreamFlow says in which directory it was started."""
+    """Return the directory of the file. Without a file, StreamFlow gives the directory in which it was started."""
     found = Path(path or ".").resolve()
     return found if found.is_dir() else found.parent
 

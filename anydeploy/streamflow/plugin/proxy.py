@@ -1,4 +1,4 @@
-"""What StreamFlow is given as the connector of a deployment."""
+"""The connector that StreamFlow is given for a deployment."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from streamflow.core.exception import WorkflowExecutionException as StreamFlowEx
 from streamflow.deployment.future import FutureConnector as StreamFlowFuture
 
 from ...connector import Connector
+from ...exceptions import WorkflowException
 from ...lazy import FutureConnector
-from ..hosting import DEFAULTS, Hosted
-from .errors import translated
+from ..hosting import DEFAULTS, HostedConnector
+from .errors import as_streamflow
 
 
-class Handle(StreamFlowFuture):
-    """Stands for a StreamFlow connector, which may not have been deployed yet, and may be gone (rules L1, L2, R4).
+class ConnectorProxy(StreamFlowFuture):
+    """Stands for a StreamFlow connector that may not have been deployed yet, or may be gone (rules L1, L2, R4).
 
-    It is a ``FutureConnector`` because StreamFlow asks those, and no others, what they stand for; of the behaviour of
-    that class nothing is left. What is not known here is asked of the connector itself, once that is there.
+    It is a ``FutureConnector`` because StreamFlow asks those, and no others, what they stand for; it uses nothing of
+    that class. Attributes that it does not have are those of the connector, once that has been deployed.
 
-    :param source: what anydeploy's manager has given out: the host of the connector, or a lazy connector for that
+    :param source: the connector that anydeploy's manager has given out: it hosts the StreamFlow connector, or is lazy
     :param settings: those of the definition
     """
 
     def __init__(self, source: Connector, settings: Mapping[str, Any]) -> None:
         self._source = source
-        self._hosted = cast("type[Hosted]", source.real_type if isinstance(source, FutureConnector) else type(source))
+        self._host_type = cast(
+            "type[HostedConnector]", source.real_type if isinstance(source, FutureConnector) else type(source)
+        )
         self._settings = settings
-        self.type = self._hosted.real_type
+        self.type = self._host_type.real_type
         self.deployment_name = source.deployment_name
         self.config_dir = str(source.config_dir)
 
@@ -43,18 +46,18 @@ class Handle(StreamFlowFuture):
     def transferBufferSize(self) -> int:  # type: ignore[override]  # noqa: N802
         if self._connector is not None:
             return self._connector.transferBufferSize
-        parameter = signature(self._hosted).parameters.get("transferBufferSize")
+        parameter = signature(self._host_type).parameters.get("transferBufferSize")
         default = parameter.default if parameter is not None else DEFAULTS["transferBufferSize"]
         return cast("int", self._settings.get("transferBufferSize", default))
 
     @property
     def _connector(self) -> StreamFlowConnector | None:  # type: ignore[override]
-        """The connector behind it, as far as that is there."""
-        return getattr(self._source, "real", None)
+        """The StreamFlow connector; None before it is deployed. A lazy source has the attributes of the real one."""
+        return getattr(self._source, "hosted", None)
 
     @property
     def connector(self) -> StreamFlowConnector:
-        """What the connector wraps, once that is known.
+        """Return the connector that is wrapped.
 
         :raises WorkflowExecutionException: before it is deployed
         """
@@ -65,11 +68,11 @@ class Handle(StreamFlowFuture):
         return cast("StreamFlowConnector", getattr(self._connector, "connector"))  # noqa: B009 - not of every class
 
     async def deploy(self, external: bool) -> None:  # noqa: ARG002
-        """The same as a first use; what ``external`` says is decided by the definition."""
+        """Bring the environment up, as a first use does; the definition decides about ``external``."""
         await self.resolve()
 
     async def undeploy(self, external: bool) -> None:  # noqa: ARG002
-        """Refused: the manager decides when an environment goes."""
+        """Refuse: the manager decides when an environment goes."""
         raise StreamFlowExecutionException(
             f"deployment '{self.deployment_name}' is undeployed with the manager's undeploy(), not by its connector"
         )
@@ -89,8 +92,8 @@ class Handle(StreamFlowFuture):
         source_connector: StreamFlowConnector | None = None,
         read_only: bool = False,
     ) -> None:
-        # Which of them is the same connector as itself, the connector asks by identity.
-        source = await source_connector.resolve() if isinstance(source_connector, Handle) else source_connector
+        # The connector asks by identity whether the source is itself.
+        source = await source_connector.resolve() if isinstance(source_connector, ConnectorProxy) else source_connector
         real = await self.resolve()
         await real.copy_remote_to_remote(
             src=src,
@@ -117,16 +120,20 @@ class Handle(StreamFlowFuture):
         return await (await self.resolve()).run(*args, **kwargs)
 
     async def resolve(self) -> StreamFlowConnector:
-        """The connector to be used, deployed now if it has to be.
+        """Return the connector to be used, deployed now if it has to be.
 
         :raises WorkflowExecutionException: if it does not come up, or is gone
+
+        If cancelled it returns at once; the environment still comes up if other callers wait for it.
         """
-        with translated():
-            source = self._source
-            hosted = await source.resolve() if isinstance(source, FutureConnector) else source
-            return cast("Hosted", hosted).valid()
+        source = self._source
+        try:
+            hosting = await source.resolve() if isinstance(source, FutureConnector) else source
+            return cast("HostedConnector", hosting).valid()
+        except WorkflowException as exc:
+            raise as_streamflow(exc) from exc.__cause__
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("_source", "_hosted", "_settings") or self._connector is None:
+        if name.startswith("__") or name in ("_source", "_host_type", "_settings") or self._connector is None:
             raise AttributeError(f"'{name}' of a connector is not known before it is deployed")
         return getattr(self._connector, name)

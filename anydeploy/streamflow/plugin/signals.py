@@ -1,6 +1,6 @@
 """The signals that end a program, while environments are up.
 
-SIGTERM and SIGHUP would end it on the spot. They do what Ctrl-C does instead: asyncio cancels the main task, and the
+SIGTERM and SIGHUP would end it on the spot. Here they do what Ctrl-C does: asyncio cancels the main task, and the
 deployment manager is closed on the way out.
 """
 
@@ -17,23 +17,28 @@ from typing import Any, Final
 from attrs import define, field
 from streamflow.log_handler import logger
 
-_SAID: Final = "Environments are being taken down. Once more leaves at once, and may leave some behind."
+_NOTICE: Final = "Environments are being taken down. Once more leaves at once, and may leave some behind."
 
 
 @define(eq=False)
-class Guard:
-    """What is done about the signals as long as there is anything to take down on one event loop."""
+class SignalGuard:
+    """The handlers of signals that stand while there are environments on one event loop.
+
+    :ivar loop: the event loop
+    :ivar leases: how many managers have environments there
+    :ivar ending: how many of them are taking theirs down
+    """
 
     loop: asyncio.AbstractEventLoop
-    holders: int = 0
-    #: How many of the holders are taking down what they have.
+    leases: int = 0
     ending: int = 0
     #: The handlers that ours stand in place of.
     _replaced: dict[Signals, Any] = field(factory=dict[Signals, Any])
+    #: How many signals have come.
     _count: int = 0
 
     def install(self) -> None:
-        """Handle SIGTERM and SIGHUP if nobody else does, and SIGINT if asyncio does."""
+        """Handle SIGTERM and SIGHUP, unless they are handled or ignored, and SIGINT if asyncio handles it."""
         for number in (Signals.SIGTERM, Signals.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL:
                 self._replace(number)
@@ -41,7 +46,7 @@ class Guard:
             self._replace(Signals.SIGINT)
 
     def restore(self) -> None:
-        """Put back what was there, unless somebody has put something else there meanwhile."""
+        """Put back the handlers that were there. A handler that has replaced ours meanwhile is left alone."""
         for number, handler in self._replaced.items():
             if signal.getsignal(number) == self._received:
                 signal.signal(number, handler)
@@ -55,16 +60,16 @@ class Guard:
             self.restore()
             signal.raise_signal(number)
             return
-        # What the first one is for has come about if everything is going down already.
-        self._count = max(self._count, int(self.ending == self.holders)) + 1
+        # Where everything is going down already, the first signal has nothing left to bring about.
+        self._count = max(self._count, int(self.ending == self.leases)) + 1
         if self._count > 2 and not self.loop.is_running():
-            # Nobody is there who could take anything down.
+            # Nothing can be taken down then.
             self.restore()
             signal.raise_signal(number)
         # The second one would make asyncio cancel every task that there is, the teardown among them.
         elif self._count == 2:
-            # A handler may have interrupted just such a line.
-            self.loop.call_soon_threadsafe(logger.warning, _SAID)
+            # The signal may have interrupted a line of the logger.
+            self.loop.call_soon_threadsafe(logger.warning, _NOTICE)
         elif number == Signals.SIGINT:
             self._interrupt(frame)
         else:
@@ -77,47 +82,49 @@ class Guard:
         (handler if callable(handler) else signal.default_int_handler)(Signals.SIGINT, frame)
 
 
-_guards: dict[asyncio.AbstractEventLoop, Guard] = {}
+_guards: dict[asyncio.AbstractEventLoop, SignalGuard] = {}
 
 
 @define(eq=False)
-class Hold:
-    """Somebody has something to take down on the event loop that is guarded, if it is: in other threads none is."""
+class Lease:
+    """Keeps the guard of an event loop while a manager has environments there."""
 
-    _guard: Guard | None
+    #: None after the release, and in other threads than the main one: those get no signals.
+    _guard: SignalGuard | None
     _ending: bool = False
 
     def ending(self) -> None:
-        """From now on it is taken down."""
+        """Say that the environments are being taken down from now on."""
         if self._guard is not None and not self._ending:
             self._ending = True
             self._guard.ending += 1
 
     def release(self) -> None:
-        """It is down."""
-        if self._guard is not None:
-            self._guard.holders -= 1
-            self._guard.ending -= self._ending
-            if self._guard.holders == 0:
-                self._guard.restore()
-                _guards.pop(self._guard.loop, None)
-            self._guard = None
+        """Say that the environments are gone. The last release puts the handlers back that were there."""
+        guard = self._guard
+        self._guard = None
+        if guard is not None:
+            guard.leases -= 1
+            guard.ending -= self._ending
+            if guard.leases == 0:
+                guard.restore()
+                _guards.pop(guard.loop, None)
 
 
-def hold() -> Hold:
-    """Guard the running event loop, until it is released."""
+def acquire() -> Lease:
+    """Guard the running event loop until the lease is released."""
     if threading.current_thread() is not threading.main_thread():
-        return Hold(None)
+        return Lease(None)
     for loop, guard in list(_guards.items()):
         if loop.is_closed():
             guard.restore()
             del _guards[loop]
     loop = asyncio.get_running_loop()
     if loop not in _guards:
-        _guards[loop] = Guard(loop)
+        _guards[loop] = SignalGuard(loop)
         _guards[loop].install()
-    _guards[loop].holders += 1
-    return Hold(_guards[loop])
+    _guards[loop].leases += 1
+    return Lease(_guards[loop])
 
 
 def _is_of_asyncio(handler: object) -> bool:
