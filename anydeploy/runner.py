@@ -135,6 +135,11 @@ class Runner:
         attempt = self._attempt = CancelScope(shield=True)
         self._begin()
         attempt.deadline = self._limit
+        if deployment.phase is not Phase.ATTEMPTING:
+            engine.attempt_ended(self.shell.now(), deployment)
+            self.shell.perform()
+            await self._clean_up()
+            return
         returned, error, raised = False, None, None
         try:
             self.connector = self._build()
@@ -232,7 +237,7 @@ class Runner:
         try:
             inner = self.deployment.dependencies[0] if self.deployment.definition.wraps else None
             if inner is not None and inner.phase.state is not Phase.LIVE.state:
-                await self._reach(inner)
+                await self._reach(inner, scope)
             await self.connector.undeploy(self.definition.external)
             self._gone = True
         finally:
@@ -304,7 +309,7 @@ class Runner:
             problem += f"; it ignored its cancellation for {now - self._limit:.1f} s"
         return TimeoutError(problem)
 
-    async def _reach(self, inner: Deployment) -> None:
+    async def _reach(self, inner: Deployment, scope: CancelScope) -> None:
         """Make the lost environments below usable for this teardown, those that are furthest below first (rule X3)."""
         chain = [inner]
         while chain[-1].definition.wraps:
@@ -313,12 +318,13 @@ class Runner:
         admitted.set(frozenset(runner.connector for runner in runners if runner.connector is not None))
         for runner in runners:
             if runner.deployment.cut_off:
-                await runner.reattach(self.deployment.name)
+                await runner.reattach(self.deployment.name, scope)
 
-    async def reattach(self, wrapper: str) -> None:
+    async def reattach(self, wrapper: str, scope: CancelScope) -> None:
         """Ask the connector for a fresh way in, once, on behalf of the teardown of a wrapper.
 
-        A failure is logged: the teardown is tried all the same. If cancelled, the next wrapper tries again.
+        A failure is logged: the teardown is tried all the same. If the scope is cancelled, which is that of the
+        teardown, the next wrapper tries again.
         """
         assert self.connector is not None  # noqa: S101 - it was live
         if self._reattaching is None:
@@ -329,9 +335,12 @@ class Runner:
             try:
                 await self.connector.reattach()
                 self._reattached = True
-            except (GeneratorExit, get_cancelled_exc_class()):
+            except GeneratorExit:
                 raise
-            except BaseException as exc:  # noqa: BLE001 - foreign code
+            except BaseException as exc:
+                # Neither a timeout of the teardown nor the end of its task: a failure, whatever it is.
+                if scope.cancel_called:
+                    raise
                 doing = f"reattaching deployment '{self.deployment.name}' for the teardown of '{wrapper}'"
                 self.shell.reporter.failed(doing, exc)
 

@@ -16,7 +16,14 @@ from anyio.lowlevel import checkpoint
 from attrs import define
 from scripted import World, settle, start
 
-from anydeploy import Connector, DefaultDeploymentManager, DeployError, DeploymentConfig, UndeployError
+from anydeploy import (
+    Connector,
+    ConnectorWrapper,
+    DefaultDeploymentManager,
+    DeployError,
+    DeploymentConfig,
+    UndeployError,
+)
 from anydeploy.lifecycle import Step
 from anydeploy.testing import ScriptedError, unit, wrapper
 
@@ -233,7 +240,6 @@ async def test_loss_that_the_constructor_reports() -> None:
 async def test_inner_environment_that_is_lost_when_its_wrapper_is_about_to_be_deployed() -> None:
     """D7, X1: a listener hears of the attempt before the connector does, and so may report a loss that ends it."""
     world = World()
-    hold = world.hold("deploy b")
 
     def on_event(event: Any) -> None:
         if event.name == "b" and event.step is Step.BEGUN:
@@ -241,12 +247,30 @@ async def test_inner_environment_that_is_lost_when_its_wrapper_is_about_to_be_de
 
     with anyio.fail_after(10):
         async with world.manager(unit("a"), wrapper("b", "a"), on_event=on_event) as manager:
-            async with create_task_group() as tasks:
-                call = start(tasks, manager.deploy, "b")
-                await hold.reached.wait()
-                assert await call.wait() == "raised"
-    assert isinstance(call.error, DeployError)
-    assert call.error.path == ("b", "a")
+            with pytest.raises(DeployError) as caught:
+                await manager.deploy("b")
+    assert caught.value.path == ("b", "a")
+    assert "b" not in world.connectors
+
+
+async def test_inner_environment_that_is_lost_while_its_wrapper_is_built() -> None:
+    """D7, X1: so may the constructor; what it has built is given up at its first await."""
+
+    class Rude(ConnectorWrapper):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.connector.report_lost(ScriptedError("gone"))
+
+        async def deploy(self, external: bool) -> None:
+            await anyio.sleep_forever()
+
+    world = World()
+    configs = [unit("a"), DeploymentConfig("b", "rude", wraps="a")]
+    with anyio.fail_after(10):
+        async with DefaultDeploymentManager(configs, connector_types={**world.types, "rude": Rude}) as manager:
+            with pytest.raises(DeployError) as caught:
+                await manager.deploy("b")
+    assert caught.value.path == ("b", "a")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks since Python 3.12")

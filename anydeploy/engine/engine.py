@@ -148,6 +148,7 @@ class Engine(Undeploying):
         """Take note that the task of a deployment has taken up its attempt: from now on something may exist."""
         self._now = now
         deployment.attempt = deployment.attempt % deployment.attempts + 1
+        deployment.cut_off = False
         self._stand(deployment, 1)
         self._step(deployment, Step.BEGUN)
 
