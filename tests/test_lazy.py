@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import weakref
 from typing import Any
 
@@ -13,6 +15,7 @@ from scripted import World, settle, start
 from anydeploy import (
     DependencyCycleError,
     DeployError,
+    FutureConnector,
     InvalidConnectorError,
     ManagerClosedError,
     UnknownDeploymentError,
@@ -80,6 +83,32 @@ async def test_what_was_given_out_is_forgotten() -> None:
         await manager.undeploy("a")
         gc.collect()
         assert connector() is None
+
+
+@pytest.mark.parametrize("used", [False, True])
+async def test_copies(used: bool) -> None:
+    """L2: a copy of it is itself, it is shown as what it is, and that it cannot be pickled is said plainly."""
+    world = World()
+    async with world.manager(unit("a", lazy=True)) as manager:
+        await manager.deploy("a")
+        connector: Any = manager.get_connector("a")
+        if used:
+            await connector.run(["x"])
+        assert copy.copy(connector) is copy.deepcopy(connector) is connector
+        assert copy.deepcopy({"key": [connector]})["key"] == [connector]
+        with pytest.raises(TypeError, match="'a' cannot be pickled: it is lazy"):
+            pickle.dumps(connector)
+        assert len(repr(connector)) < 500
+        assert "deployment_name='a'" in repr(connector)
+        with pytest.raises(AttributeError, match="not known before it is deployed" if not used else "nothing"):
+            _ = connector.nothing
+
+
+async def test_one_without_its_constructor() -> None:
+    """L2: such as `copy` and `pickle` make: looking for an attribute of it ends."""
+    empty = FutureConnector.__new__(FutureConnector)
+    with pytest.raises(AttributeError, match="not known"):
+        _ = empty.real_name
 
 
 async def test_failure_then_again_and_undeploy_then_use() -> None:
