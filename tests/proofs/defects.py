@@ -23,7 +23,7 @@ from hypothesis import Phase
 from anydeploy import DefaultDeploymentManager, DeploymentState
 from anydeploy.lazy import FutureConnector
 from anydeploy.lifecycle import Step
-from anydeploy.testing import AnydeploySubject, Feature, ManagerMachine, Script, check_manager
+from anydeploy.testing import AnydeploySubject, ManagerMachine, check_manager
 from anydeploy.testing.conformance import run
 from anydeploy.testing.scenarios import every_scenario, play
 
@@ -273,18 +273,6 @@ def a_second_undeploy_runs_beside_the_first(patch: pytest.MonkeyPatch) -> None:
 
     original = Fleet.withdraw
     patch.setattr(Fleet, "withdraw", withdraw)
-
-
-class Hasty(AnydeploySubject):
-    """A manager that shows connectors before they are up, and knows no limits."""
-
-    name = "a hasty manager"
-    features = frozenset(Feature) - {Feature.LIMITS}
-
-    def manager(self, script: Script, **options: Any) -> DefaultDeploymentManager:
-        manager = super().manager(script, **options)
-        manager.get_connector = lambda name: script.connectors.get(name, [None])[-1]  # type: ignore[method-assign]
-        return manager
 
 
 def found_by_machine(backend: str, examples: int) -> str | None:
