@@ -78,7 +78,7 @@ async def test_a_live_deployment_is_kept_when_another_definition_comes(caplog: p
     [
         config("b", WrapsConfig("a", "web")),
         config("b"),
-        config("b", "a", type="streamflow"),
+        config("b", "a", type="another"),
         config("b", "a", external=True),
         config("b", "a", lazy=True),
         config("b", "a", size=1),
@@ -89,7 +89,7 @@ async def test_a_definition_may_differ_in_any_field(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, other: DeploymentConfig
 ):
     """D4"""
-    monkeypatch.setitem(connector_classes, "streamflow", Wrapper)
+    monkeypatch.setitem(connector_classes, "another", Wrapper)
     sut = manager()
     await sut.deploy(config("a"))
     await sut.deploy(config("b", "a"))
