@@ -24,7 +24,8 @@ from .exceptions import DeployError, ManagerClosedError, UndeployError, Workflow
 from .lazy import FutureConnector, LazyConnectors
 from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus, Phase
 from .reporting import Reporter, logger
-from .runner import OVERRUN, Runner, Shell, worker
+from .runner import OVERRUN, Runner, worker
+from .shell import Shell
 
 DEFAULT_UNDEPLOY_TIMEOUT = 300.0
 DEFAULT_SHUTDOWN_TIMEOUT = 900.0
@@ -284,7 +285,7 @@ class DefaultDeploymentManager(DeploymentManager):
             return
         self._check_may_wait()
         self._begin_close()
-        await self._shell.wait(self._engine.drained)
+        await self._shell.drained()
         failure = self._failure()
         if failure is not None:
             self._reported = True
@@ -380,7 +381,7 @@ class DefaultDeploymentManager(DeploymentManager):
         """Say so when the end of the block has to wait for what no deadline can bound."""
         try:
             with CancelScope(deadline=self._engine.deadline + OVERRUN, shield=True):
-                await self._shell.wait(self._engine.drained)
+                await self._shell.drained()
         except get_cancelled_exc_class():
             # A native cancellation of this task: there is nothing to clean up, and the deployments go on.
             return

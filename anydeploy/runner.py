@@ -1,6 +1,6 @@
-"""The asynchronous shell of the engine: it carries out effects, and runs one task for each deployment.
+"""The task of one deployment.
 
-A task is the only caller of its connector. Whatever foreign code raises becomes data for the engine (rule D7); nothing
+It is the only caller of its connector. Whatever foreign code raises becomes data for the engine (rule D7); nothing
 is raised into the task group but what a coroutine must not keep: asyncio would stop the event loop on the spot, under
 every other environment.
 """
@@ -8,21 +8,16 @@ every other environment.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from contextvars import Context, ContextVar
-from functools import partial
-from typing import Any, Protocol, cast
+from contextvars import ContextVar
+from typing import Protocol, cast
 
 from anyio import CancelScope, Event, Lock, current_time, get_cancelled_exc_class
-from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
-from attrs import define, field
+from attrs import define
 
 from .connector import Connector, admitted
-from .engine.deployment import Claim, Definition, Deployment, TeardownWait
+from .engine.deployment import Definition, Deployment
 from .engine.engine import Engine
-from .engine.state import Do
 from .exceptions import ConnectionLostError, WorkflowExecutionException
 from .lifecycle import Phase
 from .reporting import Reporter
@@ -49,72 +44,27 @@ class Buildable(Definition, Protocol):
     def build(self, wrapped: Connector | None) -> Connector: ...
 
 
-@define(eq=False)
-class Shell:
-    """Feeds the engine, and carries out what it answers.
-
-    :ivar engine: the decisions
-    :ivar reporter: the listener, the log, and the block that raises an interrupt
-    :ivar present: makes what ``get_connector`` gives of a connector that was deployed
-    """
+class Feed(Protocol):
+    """The way from a task to the engine."""
 
     engine: Engine
     reporter: Reporter
-    present: Callable[[Deployment, Connector], object]
-    #: Set when the block is entered. Tasks run in copies of that context, no matter who is the reason for them.
-    tasks: TaskGroup | None = None
-    context: Context = field(factory=Context)
-    _performing: bool = False
-
-    def perform(self) -> None:
-        """Carry out all effects.
-
-        Others may run from within: asyncio's eager tasks run their first steps in the call that starts them, and so
-        do those that a listener starts. The effects of what they decide are left to the loop that is under way.
-        """
-        if self._performing:
-            return
-        self._performing = True
-        effects = self.engine.effects
-        try:
-            while effects:
-                do, subject, detail = effects.popleft()
-                _PERFORM[do](self, subject, detail)
-        finally:
-            self._performing = False
 
     def now(self) -> float:
-        """Return the time for an input of the engine, which is told before that whether events are of interest."""
-        self.engine.verbose = self.reporter.wants_all
-        return current_time()
+        """Return the time for an input of the engine."""
+        ...
 
-    async def wait(self, waiter: Claim | TeardownWait) -> None:
-        """Wait until a claim or a teardown is settled; a checkpoint in any case.
+    def perform(self) -> None:
+        """Carry out what the engine has answered."""
+        ...
 
-        If cancelled, it returns at once and changes nothing.
-        """
-        if waiter.settled:
-            await checkpoint()
-            return
-        if waiter.event is None:
-            waiter.event = Event()
-        await cast("Event", waiter.event).wait()
+    async def drained(self) -> None:
+        """Wait until a closing engine has nothing left."""
+        ...
 
-    def proceed(self, deployment: Deployment) -> None:
-        runner = cast("Runner | None", deployment.task)
-        if runner is not None:
-            runner.wake()
-            return
-        assert self.tasks is not None  # noqa: S101 - nothing is demanded outside the block
-        runner = deployment.task = Runner(self, deployment)
-        self.context.run(partial(self.tasks.start_soon, runner.run, name=f"anydeploy: {deployment.name}"))
-
-    def dismiss(self, deployment: Deployment) -> None:
-        runner = cast("Runner | None", deployment.task)
-        if runner is not None:
-            deployment.task = None
-            runner.dismissed = True
-            runner.wake()
+    def present(self, deployment: Deployment, connector: Connector) -> object:
+        """Return what ``get_connector`` gives of a connector that was deployed."""
+        ...
 
 
 def worker(engine: Engine) -> Deployment | None:
@@ -134,7 +84,7 @@ class Runner:
     cancels an attempt, and deadlines do.
     """
 
-    shell: Shell
+    shell: Feed
     deployment: Deployment
     connector: Connector | None = None
     #: The task has nothing left to do, whatever becomes of the deployment.
@@ -185,6 +135,11 @@ class Runner:
         attempt = self._attempt = CancelScope(shield=True)
         self._begin()
         attempt.deadline = self._limit
+        if deployment.phase is not Phase.ATTEMPTING:
+            engine.attempt_ended(self.shell.now(), deployment)
+            self.shell.perform()
+            await self._clean_up()
+            return
         returned, error, raised = False, None, None
         try:
             self.connector = self._build()
@@ -282,7 +237,7 @@ class Runner:
         try:
             inner = self.deployment.dependencies[0] if self.deployment.definition.wraps else None
             if inner is not None and inner.phase.state is not Phase.LIVE.state:
-                await self._reach(inner)
+                await self._reach(inner, scope)
             await self.connector.undeploy(self.definition.external)
             self._gone = True
         finally:
@@ -338,7 +293,7 @@ class Runner:
         """Wait until everything is down, and the error with which this task is going to end can cancel nothing more."""
         while not self.shell.engine.drained.settled:
             with suppress(get_cancelled_exc_class()), CancelScope(shield=True):
-                await self.shell.wait(self.shell.engine.drained)
+                await self.shell.drained()
 
     def _set_limit(self, now: float, seconds: float | None) -> None:
         self._limit = self.shell.engine.deadline if seconds is None else min(now + seconds, self.shell.engine.deadline)
@@ -354,7 +309,7 @@ class Runner:
             problem += f"; it ignored its cancellation for {now - self._limit:.1f} s"
         return TimeoutError(problem)
 
-    async def _reach(self, inner: Deployment) -> None:
+    async def _reach(self, inner: Deployment, scope: CancelScope) -> None:
         """Make the lost environments below usable for this teardown, those that are furthest below first (rule X3)."""
         chain = [inner]
         while chain[-1].definition.wraps:
@@ -363,12 +318,13 @@ class Runner:
         admitted.set(frozenset(runner.connector for runner in runners if runner.connector is not None))
         for runner in runners:
             if runner.deployment.cut_off:
-                await runner.reattach(self.deployment.name)
+                await runner.reattach(self.deployment.name, scope)
 
-    async def reattach(self, wrapper: str) -> None:
+    async def reattach(self, wrapper: str, scope: CancelScope) -> None:
         """Ask the connector for a fresh way in, once, on behalf of the teardown of a wrapper.
 
-        A failure is logged: the teardown is tried all the same. If cancelled, the next wrapper tries again.
+        A failure is logged: the teardown is tried all the same. If the scope is cancelled, which is that of the
+        teardown, the next wrapper tries again.
         """
         assert self.connector is not None  # noqa: S101 - it was live
         if self._reattaching is None:
@@ -379,9 +335,12 @@ class Runner:
             try:
                 await self.connector.reattach()
                 self._reattached = True
-            except (GeneratorExit, get_cancelled_exc_class()):
+            except GeneratorExit:
                 raise
-            except BaseException as exc:  # noqa: BLE001 - foreign code
+            except BaseException as exc:
+                # Neither a timeout of the teardown nor the end of its task: a failure, whatever it is.
+                if scope.cancel_called:
+                    raise
                 doing = f"reattaching deployment '{self.deployment.name}' for the teardown of '{wrapper}'"
                 self.shell.reporter.failed(doing, exc)
 
@@ -422,25 +381,3 @@ class Runner:
             cut_off = isinstance(error, ConnectionLostError)
             self.shell.engine.lost(self.shell.now(), self.deployment, error, cut_off=cut_off)
             self.shell.perform()
-
-
-def _runner(deployment: object) -> Runner:
-    return cast("Runner", cast("Deployment", deployment).task)
-
-
-def _wake(waiter: object) -> None:
-    event = cast("Claim | TeardownWait", waiter).event
-    if event is not None:
-        cast("Event", event).set()
-
-
-_PERFORM: Mapping[Do, Callable[[Shell, Any, Any], None]] = {
-    Do.PROCEED: lambda shell, deployment, _: shell.proceed(deployment),
-    Do.DISMISS: lambda shell, deployment, _: shell.dismiss(deployment),
-    Do.CANCEL: lambda _, deployment, __: _runner(deployment).cancel(),
-    Do.LIMIT: lambda _, deployment, __: _runner(deployment).limit(),
-    Do.WAIT_UNTIL: lambda _, deployment, __: _runner(deployment).wake(),
-    Do.INVALIDATE: lambda _, deployment, reason: _runner(deployment).invalidate(reason),
-    Do.WAKE: lambda _, waiter, __: _wake(waiter),
-    Do.TELL: lambda shell, event, _: shell.reporter.report(event),
-}

@@ -43,7 +43,7 @@ class TrackedDeployment:
     live_at: float = 0.0
     #: The event that ended its present life before it was live; None otherwise.
     failure: DeploymentEvent | None = None
-    #: What went wrong last in its present life; None from the moment that it is live.
+    #: The last error of its present life; None once it is live.
     error: BaseException | None = None
 
     def apply(self, event: DeploymentEvent) -> None:

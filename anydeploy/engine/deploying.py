@@ -99,6 +99,9 @@ class Deploying(Waiting):
 
     def _give_up(self, deployment: Deployment) -> None:
         deployment.withdrawn = deployment.withdrawn and deployment.demanded
+        # It does not fail: where a restart gives it up it is demanded still, and comes up again.
+        deployment.failure = None
+        deployment.blamed = None
         self._step(deployment, Step.GIVEN_UP)
         self._cancel(deployment)
 
@@ -133,12 +136,12 @@ class Deploying(Waiting):
     def _fail(self, deployment: Deployment, error: BaseException | None) -> None:
         """End the attempts of a deployment, and fail all that waits for it (rule D5)."""
         deployment.failure = error
-        deployment.withdrawn = False
         self._end_demand(deployment)
         because = deployment.blamed.name if deployment.blamed is not None else None
         self._step(deployment, Step.FAILED, error, because)
         self._fail_claims(deployment, later=True)
         self._fail_above(deployment)
+        deployment.withdrawn = deployment.withdrawn and deployment.demanded
 
     def _fail_above(self, deployment: Deployment) -> None:
         """Fail whatever waits for a deployment that is not going to come up: nothing of it exists yet."""

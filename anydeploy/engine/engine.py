@@ -81,15 +81,19 @@ class Engine(Undeploying):
         if deployment is None:
             return None
         self._withdraw(deployment, "was undeployed before it was up")
-        wait = None
-        if not deployment.demanded:
-            # Callers that come while it goes down share what they wait for, as those of a claim do.
-            wait = deployment.teardown
-            if wait is None or wait not in (deployment.waits or ()):
-                wait = deployment.teardown = TeardownWait()
-                self._follow(deployment, [wait])
+        # Callers that come while it goes down share what they wait for, as those of a claim do.
+        known = deployment.teardown
+        wait = known if known is not None and known in (deployment.waits or ()) else TeardownWait()
+        if wait is not known:
+            self._follow(deployment, [wait])
         self._mark(deployment)
         self._settle()
+        # Not before: what held it may have been demanded only by a call that this one has made fail.
+        if deployment.demanded or not (wait.pending or wait.settled):
+            if wait is not known:
+                deployment.waits = [each for each in deployment.waits or () if each is not wait]
+            return None
+        deployment.teardown = wait
         return wait
 
     def withdraw_all(self, now: float) -> TeardownWait:
@@ -144,6 +148,7 @@ class Engine(Undeploying):
         """Take note that the task of a deployment has taken up its attempt: from now on something may exist."""
         self._now = now
         deployment.attempt = deployment.attempt % deployment.attempts + 1
+        deployment.cut_off = False
         self._stand(deployment, 1)
         self._step(deployment, Step.BEGUN)
 
@@ -227,11 +232,11 @@ class Engine(Undeploying):
             consider(self, deployment)
 
     def _consider_absent(self, deployment: Deployment) -> None:
-        if deployment.pulled:
+        if deployment.pulled and not self.closing:
             self._demand(deployment)
 
     def _consider_waiting(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
         elif deployment.missing == 0:
             self._step(deployment, Step.READIED)
@@ -241,21 +246,21 @@ class Engine(Undeploying):
             self._marked.extend([each for each in deployment.dependencies if each.phase in CALLED])
 
     def _consider_ready(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
         elif deployment.missing:
             self._block(deployment)
 
     def _consider_paused(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
 
     def _consider_attempting(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._give_up(deployment)
 
     def _consider_cleaning(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._step(deployment, Step.GIVEN_UP)
 
     def _consider_live(self, deployment: Deployment) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..lifecycle import Phase, Step
-from .deployment import Deployment, TeardownWait, undeploy_error
+from .deployment import Deployment, Failure, TeardownWait, undeploy_error
 from .losing import Losing
 from .state import Do
 
@@ -17,7 +17,7 @@ class Undeploying(Losing):
         self._end_demand(deployment)
         deployment.withdrawn = True
         self.visible.pop(deployment.name, None)
-        self._fail_claims(deployment, why)
+        self._fail_claims(deployment, Failure((deployment.name,), why))
 
     def _withdraw_all(self, why: str, waits: Sequence[TeardownWait] = ()) -> None:
         deployments = list(reversed(self.deployments.values()))
@@ -47,7 +47,7 @@ class Undeploying(Losing):
         self.effects.append((Do.DISMISS, deployment, None))
         self._tell_disappointed(deployment)
         # What failed for good comes up again for those only that asked since; live dependents get on without it.
-        if deployment.demanded and (renewed or deployment.pulled):
+        if self._wants(deployment) and (renewed or deployment.pulled):
             for wait in deployment.waits or ():
                 self._end_wait(wait)
             deployment.waits = None

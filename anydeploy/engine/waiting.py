@@ -30,7 +30,9 @@ class Waiting(State):
         if self._broken:
             # A caller does not wait for the time at which they would be renewed by themselves.
             for each in (*targets, *gaps):
-                each.due = None if each.phase is Phase.LOST else each.due
+                if each.phase is Phase.LOST:
+                    each.due = None
+                    self._mark(each)
         return claim
 
     def _attach(self, claim: Claim, awaited: Iterable[Deployment]) -> None:
@@ -73,15 +75,21 @@ class Waiting(State):
         if claim.missing == 0:
             self._wake(claim)
 
-    def _fail_claims(self, deployment: Deployment, withdrawn: str | None = None, *, later: bool = False) -> None:
-        """Disappoint the callers that wait for a deployment, at once or when it has been cleaned up.
+    def _fail_claims(
+        self, deployment: Deployment, failure: Failure | None = None, *, later: bool = False, restarts: bool = False
+    ) -> None:
+        """Disappoint the callers that wait for a deployment.
 
-        :param withdrawn: what happened to their demand; None: the deployment itself tells why it failed
+        :param failure: the reason; None: the deployment itself tells why it failed
+        :param later: not at once, but when it has been cleaned up
+        :param restarts: only those that wait for a restart
         """
         if not deployment.claims:
             return
-        failure = deployment.why() if withdrawn is None else Failure((deployment.name,), withdrawn)
+        failure = failure or deployment.why()
         for claim in list(deployment.claims):
+            if restarts and claim.grants:
+                continue
             claim.failure = claim.failure or _seen_by(claim, deployment, failure)
             self._detach(claim)
             if not claim.settled and later:
@@ -99,15 +107,15 @@ class Waiting(State):
     # -- Teardowns -----------------------------------------------------------------------------------------------------
 
     def _follow(self, deployment: Deployment, waits: Iterable[TeardownWait]) -> None:
-        """Let calls wait for the end of a deployment that nothing demands; a stuck one is tried again."""
-        if deployment.phase is Phase.ABSENT:
+        """Let calls wait for the end of a deployment; a stuck one that nothing demands is tried again."""
+        if deployment.phase is Phase.ABSENT or deployment.name in self.left_behind:
             return
         for wait in waits:
             wait.pending += 1
             if deployment.waits is None:
                 deployment.waits = []
             deployment.waits.append(wait)
-        if deployment.phase is Phase.STUCK:
+        if deployment.phase is Phase.STUCK and not deployment.demanded:
             self._retry(deployment)
 
     def _end_wait(self, wait: TeardownWait) -> None:
