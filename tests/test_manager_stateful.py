@@ -6,10 +6,17 @@ import os
 from typing import Any
 
 import pytest
+from proofs.linearizability import Linearizability
 
-from anydeploy.testing.machine import ManagerMachine, check_manager
+from anydeploy.testing import ManagerMachine, Rule, check_manager, every_rule
 
 _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
+
+
+class Machine(ManagerMachine):
+    @staticmethod
+    def watching() -> list[Rule]:
+        return [*every_rule(), Linearizability()]
 
 
 @pytest.mark.timeout(0)
@@ -24,4 +31,4 @@ _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
 def test_manager_keeps_its_rules(backend: str, options: dict[str, Any]) -> None:
     """D1-D6, R1-R4, U1-U8, K1, L1: whatever callers and connectors do, in whatever order."""
     examples = _EXAMPLES // 5 if options else _EXAMPLES
-    check_manager(ManagerMachine, backend=backend, backend_options=options, max_examples=examples)
+    check_manager(Machine, backend=backend, backend_options=options, max_examples=examples)

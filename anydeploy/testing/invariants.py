@@ -1,14 +1,16 @@
 """The rules of ``docs/rules.md`` that can be seen from outside, each as a monitor of the history.
 
-They never look into a manager. What they know comes from the calls that were made, from what the connectors saw, and
-from what ``get_connector`` gave.
+They never look into a manager: they know the calls that were made, the operations of connectors, and the readings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .coming_up import (
+from .entries import Entry
+from .history import Rule
+from .picture import STAND_IN
+from .rules_deploy import (
     Cancellation,
     Failure,
     Identity,
@@ -19,7 +21,7 @@ from .coming_up import (
     Support,
     Validity,
 )
-from .going_down import (
+from .rules_undeploy import (
     Closing,
     Everything,
     Needed,
@@ -29,8 +31,6 @@ from .going_down import (
     Teardown,
     Withdrawal,
 )
-from .history import Entry, Rule
-from .picture import STAND_IN
 
 
 class Limit(Rule):
@@ -53,7 +53,7 @@ class Lazy(Rule):
     def began(self, entry: Entry) -> Iterator[str]:
         lazy = entry.operation == "deploy" and entry.name in self.premises.lazy
         if lazy and not self.picture.closing and not self.picture.demanded(entry.name):
-            yield f"{entry}, but nobody has used it"
+            yield f"{entry}, but it was not used"
 
     def read(self, entry: Entry) -> Iterable[str]:
         shown = STAND_IN if entry.instance else 0
@@ -64,7 +64,7 @@ class Lazy(Rule):
 
 
 class External(Rule):
-    """What the definition says of ``external`` is what the connector is told (E1)."""
+    """The connector is given the ``external`` of its definition (E1)."""
 
     number = "E1"
 

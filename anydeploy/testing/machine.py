@@ -1,4 +1,4 @@
-"""Random graphs, random interleavings of calls, cancellations, failures and completions, checked after every step.
+"""Random graphs, and random interleavings of calls, cancellations, failures and completions, checked at every step.
 
 class MyMachine(ManagerMachine):
     subject = MySubject()
@@ -9,7 +9,7 @@ def test_my_manager():
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Thread
@@ -24,7 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from ..config import DeploymentConfig
 from .callers import Caller, Recorded, recorded
-from .history import Violation
+from .history import Rule, Violation
+from .invariants import every_rule
 from .rest import settle
 from .scripted import STUBBORN, Operation, Script
 from .subject import AnydeploySubject, Feature, Subject
@@ -61,13 +62,18 @@ class ManagerMachine(RuleBasedStateMachine):
     portal: ClassVar[BlockingPortal]
     world: World | None = None
 
+    @staticmethod
+    def watching() -> Iterable[Rule]:
+        """Make the rules that are watched; a subclass may add its own."""
+        return every_rule()
+
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         features = self.subject.features
         configs = data.draw(graphs(features), label="configs")
-        limits = [None, None, 1, 2] if Feature.LIMITS in features else [None]
+        limits = [None, 1, 2] if Feature.LIMITS in features else [None]
         limit = data.draw(st.sampled_from(limits), label="max_concurrent")
-        script = self.portal.call(lambda: Script(*configs, max_concurrent=limit, holding=True))
+        script = self.portal.call(lambda: Script(*configs, max_concurrent=limit, rules=self.watching, holding=True))
         self.world = World(self.portal, self.subject, script)
 
     @rule(data=st.data())
@@ -116,7 +122,7 @@ class ManagerMachine(RuleBasedStateMachine):
         if self.world is not None:
             self.world.end()
 
-    # -- What there is to choose from --------------------------------------------------------------------------------
+    # -- Choices -----------------------------------------------------------------------------------------------------
 
     @property
     def _world(self) -> World:
@@ -148,7 +154,7 @@ class ManagerMachine(RuleBasedStateMachine):
 class World:
     """A manager and its callers in another thread, taken from one state of rest to the next.
 
-    :ivar script: what its connectors do: nothing, until they are told to
+    :ivar script: holds every operation of its connectors until it is released
     """
 
     def __init__(self, portal: BlockingPortal, subject: Subject, script: Script) -> None:
@@ -165,7 +171,7 @@ class World:
     async def _host(self, *, task_status: TaskStatus[None]) -> None:
         async with anyio.create_task_group() as self._tasks:
             try:
-                async with recorded(self._subject, self.script) as self._manager:
+                async with recorded(self.script, self._subject) as self._manager:
                     task_status.started()
                     await self._stop.wait()
             except (Violation, BaseExceptionGroup) as exc:
@@ -173,7 +179,7 @@ class World:
 
     @property
     def callers(self) -> list[Caller]:
-        """Those that wait."""
+        """The callers that wait."""
         self._callers = [caller for caller in self._callers if caller.outcome is None]
         return self._callers
 
@@ -182,7 +188,7 @@ class World:
         self._callers.append(self._manager.start(self._tasks, operation, name, **what))
 
     def step(self, action: Callable[[], None]) -> None:
-        """Let something happen and everything follow from it that can, and look whether the rules hold."""
+        """Take an action, wait until everything is at rest, and check the rules."""
         self._portal.call(self._step, action)
 
     async def _step(self, action: Callable[[], None]) -> None:
@@ -198,7 +204,7 @@ class World:
             raise self._failure
 
     def end(self) -> None:
-        """Let everything finish and leave the block: nothing may be left, and nobody waiting."""
+        """Let everything finish and leave the block: nothing may be left, and no caller may wait."""
         try:
             self._portal.call(self._finish)
         except BaseException:
@@ -237,7 +243,7 @@ def check_manager(
 ) -> None:
     """Run a machine in an event loop of its own.
 
-    :param max_examples: how many sequences of steps are tried
+    :param max_examples: the number of sequences of steps that are tried
     :param options: further ``hypothesis.settings``
     :raises Violation: if a rule is broken, after the shortest sequence of steps that was found to do so
     """
@@ -253,7 +259,7 @@ def check_manager(
 def _portal(backend: str, backend_options: dict[str, Any]) -> Generator[BlockingPortal, None, None]:
     """A portal to an event loop in a thread that is not waited for after a failure.
 
-    A manager that is broken may never come to an end, and what was found has to be told all the same.
+    A manager that is broken may never come to an end, and the violation has to be told all the same.
     """
     ready: Future[BlockingPortal] = Future()
 

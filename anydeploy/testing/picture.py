@@ -1,19 +1,16 @@
-"""How things stand, as far as it can be told from outside: from the calls that were made and from what connectors saw.
+"""Reference model of the observed state: it follows the calls and the operations of connectors, never the manager.
 
-Nothing here is ever asked of the manager. The rules share one picture, and see it as it was before each entry.
+The rules share one picture, and see it as it was before each entry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar
 
 from attrs import define, field
 
+from .entries import Entry
 from .premises import Premises
-
-if TYPE_CHECKING:
-    from .history import Entry
 
 #: In place of the number of an instance: the connector of a lazy deployment that stands for it.
 STAND_IN = -1
@@ -27,11 +24,11 @@ class Instance:
 
     :ivar state: ``built``, ``deploying``, ``live``, ``broken`` (its deploy failed or was cancelled), ``undeploying`` or
         ``stuck``
-    :ivar unwanted: at some moment nothing demanded it: nobody may join it any more
+    :ivar unwanted: at some moment nothing demanded it, so that no caller may join it any more
     :ivar doubtful: at some moment it was not sure that anything demanded it
     :ivar touched: ``undeploy`` of its name was called since it was built
-    :ivar tries: how many times its teardown has begun
-    :ivar operating: how many ``deploy`` and ``undeploy`` calls of it are running
+    :ivar tries: the number of times that its teardown has begun
+    :ivar operating: the number of its ``deploy`` and ``undeploy`` calls that are running
     """
 
     name: str
@@ -62,11 +59,11 @@ class Call:
 
     :ivar asked: its caller was asked to give up
     :ivar withdrawn: the demand that it stood for was taken back by ``undeploy``, ``undeploy_all`` or ``close``
-    :ivar met: by then it had what it waited for
-    :ivar doomed: what it waits for has failed
+    :ivar met: by then its deployment was live
+    :ivar doomed: a deployment that it waits for has failed
     :ivar needed: when it was made, the name was demanded by others than those whose demand it takes back
-    :ivar renewed: what has been asked for since, with what that depends on
-    :ivar found: what existed of what it is about when it was made, with the number of tries to tear it down
+    :ivar renewed: the names that have been deployed or used since, with their dependencies
+    :ivar found: the instances that it concerned when it was made, each with its state and tries
     """
 
     number: int
@@ -97,8 +94,6 @@ class Picture:
     :ivar closing: ``close`` was called
     :ivar resting: nothing has happened since everything was blocked
     """
-
-    not_state: ClassVar[frozenset[str]] = frozenset({"premises"})
 
     premises: Premises
     instances: dict[str, list[Instance]] = field(factory=dict[str, list[Instance]])
@@ -145,9 +140,9 @@ class Picture:
         return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
 
     def demand(self, name: str, *, sure: bool = False) -> Iterator[str]:
-        """What demands a name, in words.
+        """Tell each demand for a name in words.
 
-        :param sure: leave out what may have been taken back, and those who were asked to give up
+        :param sure: leave out demands that may have been taken back, and callers that were asked to give up
         """
         above = self.premises.above[name]
         for other in above & (self.granted if sure else self.granted | self.perhaps):
@@ -165,10 +160,10 @@ class Picture:
         return any(True for _ in self.demand(name, sure=sure))
 
     def shown(self, name: str) -> tuple[int, ...]:
-        """What ``get_connector`` may give now: numbers of instances, 0 for None, :data:`STAND_IN`.
+        """Return the readings of ``get_connector`` that are right: numbers of instances, 0 for None, :data:`STAND_IN`.
 
-        Where the connector has just come up, or is about to go, both the connector and None are right, unless it was
-        found at rest.
+        While a connector has just come up, or is about to go, both the connector and None are right, unless nothing has
+        happened since everything was at rest.
         """
         live = self.live(name)
         if name in self.premises.lazy:
@@ -184,18 +179,18 @@ class Picture:
         return (number,) if self.resting or self.premises.above[name] & self.granted else (number, 0)
 
     def reasons(self, call: Call) -> list[Instance]:
-        """What a call may be waiting for: operations of connectors that are under way."""
+        """Return the connectors at work that a call may be waiting for."""
         busy = self.operating
         if call.operation in {"undeploy_all", "close"} or self.premises.max_concurrent is not None:
             return busy
         if call.operation == "undeploy":
             return [instance for instance in busy if instance.name == call.name]
-        # What a dependency comes after goes down only after its own dependents.
+        # A predecessor of a dependency goes down only after its own dependents.
         closure = self.premises.closure
         return [instance for instance in busy if closure[instance.name] & closure[call.name]]
 
     def how(self, name: str) -> str:
-        """How a name stands, in words."""
+        """Tell the state of a name in words."""
         found = self.instances.get(name)
         return " and ".join(f"{instance} is {instance.state}" for instance in found) if found else f"{name} is absent"
 
@@ -204,7 +199,7 @@ class Picture:
     def update(self, entry: Entry) -> None:
         """Take an entry into account; readings change nothing."""
         self.resting = False
-        getattr(self, f"_{entry.what}")(entry)
+        getattr(self, f"_{entry.kind}")(entry)
 
     def _built(self, entry: Entry) -> None:
         self.instances.setdefault(entry.name, []).append(Instance(entry.name, entry.instance))
@@ -216,7 +211,7 @@ class Picture:
             instance.state = f"{entry.operation}ing"
             instance.tries += entry.operation == "undeploy"
         elif entry.name in self.armed and self.live(entry.name) is not None:
-            # Whatever becomes of this use, it has brought up what it uses.
+            # Even if this use fails, it has brought up the deployment.
             self.granted.add(entry.name)
 
     def _ended(self, entry: Entry) -> None:
@@ -315,7 +310,7 @@ class Picture:
                 instance.touched = True
 
     def _doom(self, name: str, *, for_good: bool) -> None:
-        """Those who wait for what has failed are going to be told, unless it is tried again."""
+        """Mark the calls that wait for a failed deployment, unless it is tried again."""
         self.failures[name] = self.failures.get(name, 0) + 1
         config = self.premises.configs.get(name)
         if for_good or config is None or self.failures[name] > config.retries:
@@ -326,7 +321,7 @@ class Picture:
                     self._look_for_unwanted(self.premises.closure[call.name])
 
     def _look_for_unwanted(self, names: Iterable[str]) -> None:
-        """Some of these may have lost their last demand."""
+        """Mark those of these names that have lost their last demand."""
         for name in names:
             for instance in self.instances.get(name, ()):
                 instance.doubtful = instance.doubtful or not self.demanded(name, sure=True)

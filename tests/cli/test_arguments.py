@@ -108,7 +108,7 @@ def test_the_plan_as_graphs(write: Write) -> None:
         (["run", "FILE"], "COMMAND is missing"),
         (["run", "FILE", "--"], "COMMAND is missing"),
         (["up", "FILE", "--timeout", "soon"], "expected a duration"),
-        (["up", "FILE", "--timeout", "0"], "must be more than 0"),
+        (["up", "FILE", "--timeout", "0"], "more than 0, found the number 0.0"),
         (["up", "FILE", "--max-concurrent", "0"], "0 is not in the range x>=1"),
         (["up", "FILE", "--backend", "curio"], "'curio' is not one of"),
         (["nothing"], "No such command 'nothing'"),

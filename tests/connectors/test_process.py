@@ -11,8 +11,9 @@ from anyio.lowlevel import checkpoint
 from test_local import OBEDIENT, STUBBORN, assert_gone
 
 from anydeploy.connectors._ready import NotReadyError
-from anydeploy.connectors.local import LocalConnector, StartError, UnstoppableError
+from anydeploy.connectors.local import LocalConnector, StartError
 from anydeploy.connectors.process import PortInUseError, ProcessConnector, ProgramEndedError
+from anydeploy.connectors.termination import UnstoppableError
 from anydeploy.exceptions import InvalidConnectorError
 
 pytestmark = pytest.mark.anyio
@@ -224,7 +225,7 @@ async def test_grace_is_cut_short(build, tmp_path, how):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(live)
             if how != "hurried before":
-                while process._grace is None:
+                while not process._terminator._graces:
                     await checkpoint()
                 process.hurry() if how == "hurried" else tasks.cancel_scope.cancel()
     assert_gone(recorded(tmp_path))
@@ -282,9 +283,9 @@ async def test_what_could_not_be_killed_is_not_forgotten(tmp_path, monkeypatch):
     connector = ProcessConnector(
         deployment_name="p", config_dir=tmp_path, connector=local, command=["sleep", "300"], grace=0.1
     )
-    monkeypatch.setattr("anydeploy.connectors.local._VANISHING", 0.1)
+    local._terminator.vanishing = connector._terminator.vanishing = 0.1
     await connector.deploy(external=False)
-    assert connector._process is not None
+    assert connector._program is not None
 
     def refuse(pgid: int, signum: int) -> None:
         raise PermissionError(pgid, signum)
@@ -295,7 +296,7 @@ async def test_what_could_not_be_killed_is_not_forgotten(tmp_path, monkeypatch):
             with pytest.raises(UnstoppableError):
                 await connector.undeploy(external=False)
     await connector.undeploy(external=False)
-    assert connector._process.returncode is not None
+    assert connector._program.process.returncode is not None
 
 
 async def test_the_group_has_its_grace_when_the_leader_is_gone(tmp_path):

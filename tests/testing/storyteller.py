@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from anydeploy import DeployError, DeploymentConfig, InvalidConfigError
-from anydeploy.testing import History, Premises, Rule, What
+from anydeploy.testing import EntryKind, History, Premises, Rule
 
 _SEVERAL = {
     "coming": ("built", "deploy began"),
@@ -42,7 +42,7 @@ class Storyteller:
         elif subject == "end":
             self.history.at_end()
         elif subject == "read":
-            self.history.record(What.READ, "get_connector", rest[0], instance=int(rest[1]))
+            self.history.record(EntryKind.READ, "get_connector", rest[0], instance=int(rest[1]))
         elif subject.isdigit():
             self._caller(int(subject), *rest)
         else:
@@ -52,15 +52,20 @@ class Storyteller:
         if what in _SEVERAL:
             for part in _SEVERAL[what]:
                 self._caller(number, part)
-        elif what in set(What):
+        elif what in set(EntryKind):
             operation, name = self.calls[number]
-            error = self._error(name, detail) if what == What.RAISED else None
+            error = self._error(name, detail) if what == EntryKind.RAISED else None
             self.history.record(
-                What(what), operation, name, caller=number, error=error, refused=isinstance(error, InvalidConfigError)
+                EntryKind(what),
+                operation,
+                name,
+                caller=number,
+                error=error,
+                refused=isinstance(error, InvalidConfigError),
             )
         else:
             self.calls[number] = what, detail
-            self.history.record(What.CALLED, what, detail, caller=number)
+            self.history.record(EntryKind.CALLED, what, detail, caller=number)
 
     def _error(self, name: str, kind: str) -> BaseException:
         if kind == "same":
@@ -70,7 +75,7 @@ class Storyteller:
         elif kind == "group":
             self.error = ExceptionGroup("all of them", [DeployError(name, "failed")])
         else:
-            self.error = DeployError("somebody" if kind == "nameless" else name, "failed")
+            self.error = DeployError("another" if kind == "nameless" else name, "failed")
             self.error.__cause__ = None if kind == "causeless" else ValueError()
         return self.error
 
@@ -79,6 +84,6 @@ class Storyteller:
             for part in _SEVERAL[what]:
                 self._connector(name, number, *part.split())
         elif what == "built":
-            self.history.record(What.BUILT, "build", name, instance=number, inner=int(outcome or 0))
+            self.history.record(EntryKind.BUILT, "build", name, instance=number, inner=int(outcome or 0))
         else:
-            self.history.record(What(outcome), what, name, instance=number, external=detail == "external")
+            self.history.record(EntryKind(outcome), what, name, instance=number, external=detail == "external")

@@ -19,7 +19,7 @@ class Case:
     rule: str
     configs: tuple[Any, ...]
     story: str
-    #: What the violation says; empty: the rule is kept.
+    #: Part of the violation; empty: the rule is kept.
     told: str = ""
     limits: dict[str, Any] = attrs.field(factory=dict)
 
@@ -49,7 +49,7 @@ CASES = [
     breaks("D1", "b#1 was built upon a#1, but a#2 is live", "a1 up; a1 down; a2 up; b1 built 1", A, wrapper("b", "a")),
     breaks("D1", "deploy(b) by caller 1 returned, but b#1 is deploying", "1 deploy b; a1 up; b1 coming; 1 returned"),
     breaks("D1", "waits for nothing: a is absent, b is absent", "1 deploy b; rest"),
-    breaks("D1", "nobody deploys c", "1 deploy d; a1 coming; rest", A, ALONE, unit("d", "a", "c")),
+    breaks("D1", "c is ready and is not deployed", "1 deploy d; a1 coming; rest", A, ALONE, unit("d", "a", "c")),
     breaks("D1", "use(a) by caller 2 returned, but a is absent", "1 deploy a; 1 returned; 2 use a; 2 returned", LAZY),
     keeps("D2", "a1 up; a1 down; a2 up"),
     breaks("D2", "a#2 was built, but a#1 is live", "a1 up; a2 built"),
@@ -69,7 +69,7 @@ CASES = [
     breaks("D5", "that another caller got before", f"1 deploy a; 2 deploy a; {FAILED}; 1 raised; 2 raised same"),
     breaks("D5", "does not name b", f"1 deploy b; {FAILED}; 1 raised nameless"),
     breaks("D5", "without its cause", f"1 deploy a; {FAILED}; 1 raised causeless"),
-    breaks("D5", "a#1 may be half made, and nobody cleans it away", f"1 deploy a; {FAILED}; rest"),
+    breaks("D5", "a#1 may be half made, and is not cleaned away", f"1 deploy a; {FAILED}; rest"),
     keeps("D6", "1 deploy a; a1 coming; 1 leaves; a1 deploy cancelled; rest"),
     keeps("D6", "1 deploy a; a1 coming; a1 deploy cancelled", IMPATIENT),
     keeps("D6", "1 deploy a; a1 coming; 1 leaves; rest; a1 deploy ended", STUBBORN),
@@ -81,10 +81,10 @@ CASES = [
     keeps("D6", "1 deploy a; a1 coming; 1 asked; a1 deploy cancelled; 1 gave_up"),
     breaks("D6", "which must not be interrupted", "1 deploy a; a1 coming; 1 leaves; a1 deploy cancelled", STUBBORN),
     breaks("D6", "deploy(a) by caller 1 was cancelled, and still waits", "1 deploy a; 1 asked; rest"),
-    breaks("D6", "nobody wants a#1 any more, and its deploy goes on", "1 deploy a; a1 coming; 1 leaves; rest"),
+    breaks("D6", "a#1 has lost its last demand, and its deploy goes on", "1 deploy a; a1 coming; 1 leaves; rest"),
     breaks(
         "D6",
-        "which nobody had wanted any more before",
+        "which had lost its last demand before",
         "1 deploy a; a1 coming; 1 leaves; 2 deploy a; a1 deploy ended; 2 returned",
     ),
     keeps(
@@ -133,7 +133,9 @@ CASES = [
         "was granted and not taken back, but a#1 is undeploying",
         "1 deploy a; a1 up; 1 returned; a1 undeploy began; rest",
     ),
-    breaks("U1", "a#1 is live for nobody", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; rest"),
+    breaks(
+        "U1", "a#1 is live, but nothing demands it", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; rest"
+    ),
     breaks(
         "U1",
         "undeploy(a) by caller 2 waits for nothing that it has to wait for: a#1 is live",
@@ -211,7 +213,7 @@ CASES = [
         "L1", "1 deploy a; 1 returned; read a -1; 2 use a; a1 up; 2 returned; read a -1; 3 undeploy a; read a 0", LAZY
     ),
     keeps("L1", "1 deploy b; a1 up", LAZY, B),
-    breaks("L1", "deploy of a#1 began, but nobody has used it", "1 deploy a; 1 returned; a1 coming", LAZY),
+    breaks("L1", "deploy of a#1 began, but it was not used", "1 deploy a; 1 returned; a1 coming", LAZY),
     breaks("L1", "gave None, but a was deployed, and a is absent", "1 deploy a; 1 returned; read a 0", LAZY),
     breaks("L1", "gave a stand-in, but a is not deployed, and a is absent", "read a -1", LAZY),
     keeps("E1", "a1 built; a1 deploy began external; a1 deploy ended; a1 undeploy began external", EXTERNAL),

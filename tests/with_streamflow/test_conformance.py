@@ -13,12 +13,13 @@ from streamflow.core.deployment import DeploymentManager
 
 from anydeploy.lazy import FutureConnector
 from anydeploy.streamflow import AnydeployDeploymentManager
-from anydeploy.streamflow.adapter import StreamFlowSubject
-from anydeploy.streamflow.handle import Handle
+from anydeploy.streamflow.plugin.proxy import ConnectorProxy
 from anydeploy.testing.conformance import ManagerSuite
 from anydeploy.testing.machine import ManagerMachine, check_manager
 from anydeploy.testing.scripted import Script
 from anydeploy.testing.subject import Feature
+
+from .subjects import StreamFlowSubject
 
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
@@ -33,7 +34,7 @@ class PluginSubject(StreamFlowSubject):
     features = frozenset(Feature) - {Feature.BLOCK, Feature.UNINTERRUPTIBLE}
 
     def __init__(self) -> None:
-        self.handles: dict[Any, Handle] = {}
+        self.handles: dict[Any, ConnectorProxy] = {}
 
     def build(self, context: StreamFlowContext, script: Script) -> DeploymentManager:
         premises = script.premises

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 pytest.importorskip("streamflow")
 
-from anydeploy.streamflow.adapter import ReferenceSubject
-from anydeploy.testing.__main__ import main
 from anydeploy.testing.conformance import ManagerSuite
 
-ROOT = Path(__file__).parents[2]
-REPORT = "docs/reference-report.md"
+from .subjects import ReferenceSubject
 
 
 class TestReference(ManagerSuite):
@@ -66,11 +62,3 @@ class TestReference(ManagerSuite):
         "L1-the_use_after_a_failure_tries_again": "a use after a failure fails at once",
         "L1-others_do_not_notice_a_cancelled_use": "the other users wait for ever",
     }
-
-
-def test_the_report_is_that_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`python -m anydeploy.testing report ... --output FILE` writes the page that is checked in."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "docs").mkdir()
-    assert main(["report", "anydeploy.streamflow.adapter:ReferenceSubject", "--output", REPORT]) == 0
-    assert (tmp_path / REPORT).read_text() == (ROOT / REPORT).read_text()
