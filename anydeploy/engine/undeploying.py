@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..lifecycle import Phase, Step
-from .deployment import Deployment, Failure, TeardownWait, undeploy_error
+from .deployment import Deployment, TeardownWait, undeploy_error
 from .losing import Losing
 from .state import Do
 
@@ -17,7 +17,7 @@ class Undeploying(Losing):
         self._end_demand(deployment)
         deployment.withdrawn = True
         self.visible.pop(deployment.name, None)
-        self._fail_claims(deployment, Failure((deployment.name,), why))
+        self._fail_claims(deployment, withdrawn=why)
 
     def _withdraw_all(self, why: str, waits: Sequence[TeardownWait] = ()) -> None:
         deployments = list(reversed(self.deployments.values()))

@@ -76,19 +76,29 @@ class Waiting(State):
             self._wake(claim)
 
     def _fail_claims(
-        self, deployment: Deployment, failure: Failure | None = None, *, later: bool = False, restarts: bool = False
+        self,
+        deployment: Deployment,
+        failure: Failure | None = None,
+        *,
+        withdrawn: str | None = None,
+        later: bool = False,
+        restarts: bool = False,
     ) -> None:
         """Disappoint the callers that wait for a deployment.
 
         :param failure: the reason; None: the deployment itself tells why it failed
+        :param withdrawn: the reason why its own callers do not get it; callers that wait for the renewal of a
+            dependency are none of those
         :param later: not at once, but when it has been cleaned up
         :param restarts: only those that wait for a restart
         """
         if not deployment.claims:
             return
+        if withdrawn is not None:
+            failure = Failure((deployment.name,), withdrawn)
         failure = failure or deployment.why()
         for claim in list(deployment.claims):
-            if restarts and claim.grants:
+            if (restarts and claim.grants) or (withdrawn is not None and deployment not in claim.targets):
                 continue
             claim.failure = claim.failure or _seen_by(claim, deployment, failure)
             self._detach(claim)

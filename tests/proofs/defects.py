@@ -65,8 +65,8 @@ def the_first_cancelled_caller_takes_the_others_with_it(patch: pytest.MonkeyPatc
 
 @defect
 def the_event_is_not_set_on_failure(patch: pytest.MonkeyPatch) -> None:
-    def fail_claims(self: Any, deployment: Deployment, failure: Failure | None = None, **what: bool) -> None:
-        if failure is not None:
+    def fail_claims(self: Any, deployment: Deployment, failure: Failure | None = None, **what: Any) -> None:
+        if what.get("withdrawn") is not None:
             original(self, deployment, failure, **what)
 
     original = Engine._fail_claims
@@ -75,8 +75,8 @@ def the_event_is_not_set_on_failure(patch: pytest.MonkeyPatch) -> None:
 
 @defect
 def undeploy_does_not_tell_the_waiting_callers(patch: pytest.MonkeyPatch) -> None:
-    def fail_claims(self: Any, deployment: Deployment, failure: Failure | None = None, **what: bool) -> None:
-        if failure is None:
+    def fail_claims(self: Any, deployment: Deployment, failure: Failure | None = None, **what: Any) -> None:
+        if what.get("withdrawn") is None:
             original(self, deployment, failure, **what)
 
     original = Engine._fail_claims
