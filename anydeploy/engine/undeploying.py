@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..lifecycle import Phase, Step
-from .deploying import NOT_BEGUN
 from .deployment import Deployment, TeardownWait, undeploy_error
 from .losing import Losing
 from .state import Do
-
-GOING_DOWN = frozenset({Phase.GIVING_UP, Phase.LEAVING, Phase.UNDEPLOYING, Phase.STUCK})
 
 
 class Undeploying(Losing):
@@ -39,18 +36,7 @@ class Undeploying(Losing):
         self._step(deployment, Step.RELEASED)
         if was_live:
             self._sink(deployment)
-        if deployment.missing and not deployment.demanded:
-            self._drop_below(deployment)
         self._request(deployment)
-
-    def _drop_below(self, deployment: Deployment) -> None:
-        """Drop what was to be renewed for nothing but a deployment that goes down without it."""
-        stack = list(deployment.dependencies)
-        while stack:
-            below = stack.pop()
-            if below.phase in NOT_BEGUN and not _is_called_for(below):
-                self._drop(below, Step.DROPPED)
-                stack.extend(below.dependencies)
 
     def _undeployed(self, deployment: Deployment) -> None:
         renewed = deployment.failure is None
@@ -61,8 +47,7 @@ class Undeploying(Losing):
         self.effects.append((Do.DISMISS, deployment, None))
         self._tell_disappointed(deployment)
         # What failed for good comes up again for those only that asked since; live dependents get on without it.
-        comes_again = self._wants(deployment) and (renewed or deployment.pulled) and _is_called_for(deployment)
-        if comes_again:
+        if self._wants(deployment) and (renewed or deployment.pulled):
             for wait in deployment.waits or ():
                 self._end_wait(wait)
             deployment.waits = None
@@ -95,15 +80,3 @@ class Undeploying(Losing):
         elif self.closing:
             deployment.last_try = True
             self._retry(deployment)
-
-
-def _is_called_for(deployment: Deployment) -> bool:
-    """Tell whether a call needs a deployment to come up, or a dependent that is not on its way down for good."""
-    return (
-        deployment.explicit
-        or bool(deployment.claims)
-        or any(
-            dependent.phase is not Phase.ABSENT and (dependent.phase not in GOING_DOWN or dependent.demanded)
-            for dependent in deployment.dependents or ()
-        )
-    )
