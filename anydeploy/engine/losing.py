@@ -114,6 +114,7 @@ class Losing(Deploying):
                 self._step(deployment, Step.KEPT)
                 stack.append(deployment)
                 if deployment.phase is Phase.LIVE:
+                    self._fail_restarts(deployment, above)
                     self._rise(deployment)
                 elif not self._schedule(deployment):
                     deployment.blamed = above

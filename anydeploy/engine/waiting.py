@@ -84,12 +84,24 @@ class Waiting(State):
             return
         failure = deployment.why() if withdrawn is None else Failure((deployment.name,), withdrawn)
         for claim in list(deployment.claims):
+            if withdrawn is not None and deployment not in claim.targets:
+                # It waits for the renewal of a dependency, which dependents demand.
+                continue
             claim.failure = claim.failure or _seen_by(claim, deployment, failure)
             self._detach(claim)
             if not claim.settled and later:
                 deployment.disappointed = [*(deployment.disappointed or ()), claim]
             elif not claim.settled:
                 self._wake(claim)
+
+    def _fail_restarts(self, kept: Deployment, stuck: Deployment) -> None:
+        """Disappoint the callers of `restart` that wait for a deployment which stays as it is."""
+        for claim in list(kept.claims or ()):
+            if not claim.grants:
+                claim.failure = claim.failure or stuck.why()
+                self._detach(claim)
+                if not claim.settled:
+                    self._wake(claim)
 
     def _tell_disappointed(self, deployment: Deployment, note: str | None = None) -> None:
         for claim in deployment.disappointed or ():

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from .conformance import ConnectorSuite, ManagerSuite
     from .entries import Entry, EntryKind
     from .history import History, Rule, Violation
+    from .instances import Call, Instance
     from .invariants import RULES, every_rule
     from .machine import ManagerMachine, check_manager
-    from .picture import Call, Instance, Picture
+    from .picture import Picture
     from .premises import Premises
     from .rest import settle
     from .scripted import Operation, Plan, Script, ScriptedError, unit, wrapper
@@ -27,9 +28,10 @@ _DEFINED = {
     "conformance": ("ConnectorSuite", "ManagerSuite"),
     "entries": ("Entry", "EntryKind"),
     "history": ("History", "Rule", "Violation"),
+    "instances": ("Call", "Instance"),
     "invariants": ("RULES", "every_rule"),
     "machine": ("ManagerMachine", "check_manager"),
-    "picture": ("Call", "Instance", "Picture"),
+    "picture": ("Picture",),
     "premises": ("Premises",),
     "rest": ("settle",),
     "scripted": ("Operation", "Plan", "Script", "ScriptedError", "unit", "wrapper"),

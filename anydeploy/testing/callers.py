@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 from anyio import CancelScope, Event, current_time, get_cancelled_exc_class
 from anyio.abc import TaskGroup
@@ -15,7 +15,7 @@ from .entries import EntryKind
 from .scripted import Script
 from .subject import AnydeploySubject, Subject
 
-_OPERATIONS = ("deploy", "undeploy", "undeploy_all", "close", "use")
+_OPERATIONS = ("deploy", "undeploy", "undeploy_all", "restart", "close", "use")
 
 
 @define(eq=False)
@@ -23,7 +23,7 @@ class Caller:
     """One call of the manager.
 
     :ivar number: callers are numbered from 1
-    :ivar operation: ``deploy``, ``undeploy``, ``undeploy_all``, ``close``, or ``use``
+    :ivar operation: ``deploy``, ``undeploy``, ``undeploy_all``, ``restart``, ``close``, or ``use``
     :ivar name: the deployment that it is about; empty where it is about all
     :ivar outcome: None until it has come to its end
     :ivar value: the result that the call returned
@@ -129,7 +129,14 @@ class Caller:
             caller=self.number,
             error=error,
             refused=isinstance(error, self.subject.definition_errors),
+            strange=error is not None and not self._is_known(error),
         )
+
+    def _is_known(self, error: BaseException) -> bool:
+        """Whether an error, or every one in a group, is of those that the manager is supposed to raise."""
+        if isinstance(error, ExceptionGroup):
+            return all(map(self._is_known, cast("ExceptionGroup[Exception]", error).exceptions))
+        return isinstance(error, (*self.subject.definition_errors, *self.subject.execution_errors))
 
 
 class Recorded:
@@ -159,6 +166,9 @@ class Recorded:
 
     async def undeploy_all(self) -> None:
         await self.caller("undeploy_all").make()
+
+    async def restart(self, deployment_name: str) -> None:
+        await self.caller("restart", deployment_name).make()
 
     async def close(self) -> None:
         await self.caller("close").make()

@@ -21,6 +21,8 @@ class EntryKind(StrEnum):
     ENDED = "ended"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    #: A connector reported that its environment has ended, or that the way into it was lost.
+    LOST = "lost"
     #: A caller called the manager, was asked to give up, and what became of it.
     CALLED = "called"
     ASKED = "asked"
@@ -36,9 +38,9 @@ class Entry:
     """One thing that happened.
 
     :ivar kind: its kind
-    :ivar operation: of a connector ``build``, ``deploy``, ``undeploy`` or ``run``; of a caller ``deploy``,
-        ``undeploy``, ``undeploy_all``, ``close``, or ``use`` for an operation of the connector that it was given;
-        ``get_connector`` where it is a reading
+    :ivar operation: of a connector ``build``, ``deploy``, ``undeploy``, ``run`` or ``reattach``, or ``report_lost``; of
+        a caller ``deploy``, ``undeploy``, ``undeploy_all``, ``restart``, ``close``, or ``use`` for an operation of the
+        connector that it was given; ``get_connector`` where it is a reading
     :ivar name: the deployment; empty for ``undeploy_all`` and ``close``
     :ivar instance: the number of the connector among those of the name, from 1 in the order of their construction; of
         a reading, the one that was shown: 0 for None, and a negative number for an object that is none of them, such as
@@ -46,6 +48,7 @@ class Entry:
     :ivar caller: the number of the caller, from 1; 0 where no caller is concerned
     :ivar error: the exception that was raised
     :ivar refused: the error is one that says that what was asked for cannot be (rule D4)
+    :ivar strange: the error is none of those that the manager is supposed to raise (rule D7)
     :ivar external: the argument that the connector was given
     :ivar inner: of a wrapper that was built, the number of the connector that it was given
     :ivar when: seconds on the clock of the event loop
@@ -58,6 +61,7 @@ class Entry:
     caller: int = 0
     error: BaseException | None = None
     refused: bool = False
+    strange: bool = False
     external: bool = False
     inner: int = 0
     when: float = field(default=0.0, eq=False)
@@ -79,6 +83,7 @@ _TOLD: Mapping[EntryKind, str] = {
     EntryKind.ENDED: "{operation} of {instance} ended",
     EntryKind.FAILED: "{operation} of {instance} failed{error}",
     EntryKind.CANCELLED: "{operation} of {instance} was cancelled",
+    EntryKind.LOST: "{instance} was lost{error}",
     EntryKind.CALLED: "{caller} called {call}",
     EntryKind.ASKED: "{caller} was asked to give up {call}",
     EntryKind.RETURNED: "{call} of {caller} returned",

@@ -11,7 +11,9 @@ from anyio import current_time
 from ..config import DeploymentConfig
 from ..exceptions import Picklable
 from .entries import Entry, EntryKind
-from .picture import Call, Picture
+from .instances import Call
+from .observer import Observer
+from .picture import Picture
 from .premises import Premises
 
 
@@ -73,7 +75,7 @@ class Rule:
     def _ignore(self, entry: Entry) -> Iterable[str]:  # noqa: ARG002
         return ()
 
-    built = began = ended = failed = cancelled = _ignore
+    built = began = ended = failed = cancelled = lost = _ignore
     called = asked = returned = raised = gave_up = read = _ignore
 
     def at_rest(self) -> Iterable[str]:
@@ -85,12 +87,17 @@ class Rule:
         return ()
 
 
-def badly_told(call: Call, error: BaseException) -> Iterator[str]:
-    """Yield a story for each thing that is missing in an error that tells a caller of a failure."""
-    if not re.search(rf"(?<![\w.-]){re.escape(call.name)}(?![\w.-])", str(error)):
-        yield f"{call} raised an error that does not name {call.name}: {error!r}"
+def badly_told(call: Call, error: BaseException, name: str) -> Iterator[str]:
+    """Yield a story for each thing that is missing in an error that tells a caller of the failure of ``name``."""
+    if not is_named(name, str(error)):
+        yield f"{call} raised an error that does not name {name}: {error!r}"
     if error.__cause__ is None:
         yield f"{call} raised an error without its cause: {error!r}"
+
+
+def is_named(name: str, text: str) -> bool:
+    """Return whether a text has a name in it, and not as a part of a longer one."""
+    return re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", text) is not None
 
 
 class History:
@@ -113,6 +120,7 @@ class History:
             premises = Premises({config.name: config for config in premises})
         self.premises = premises
         self.picture = Picture(premises)
+        self._observer = Observer(self.picture)
         self.rules = tuple(rules)
         self.entries: list[Entry] = []
         self.violations: list[Violation] = []
@@ -137,19 +145,20 @@ class History:
         caller: int = 0,
         error: BaseException | None = None,
         refused: bool = False,
+        strange: bool = False,
         external: bool = False,
         inner: int = 0,
     ) -> None:
         """Append an entry (the parameters are those of :class:`Entry`), and let every rule see it."""
         now = self._clock()
-        entry = Entry(kind, operation, name, instance, caller, error, refused, external, inner, now)
+        entry = Entry(kind, operation, name, instance, caller, error, refused, strange, external, inner, now)
         self.entries.append(entry)
         for rule in self._seeing:
             self.violations += rule.see(entry)
         for rule, look in self._watching[kind]:
             self.violations += [rule.violation(story, name) for story in look(entry)]
         if kind is not EntryKind.READ:
-            self.picture.update(entry)
+            self._observer.update(entry)
 
     def at_rest(self) -> None:
         """Ask every rule, now that nothing can go on but connectors that are held.

@@ -21,6 +21,7 @@ from .rules_deploy import (
     Support,
     Validity,
 )
+from .rules_lose import Loss, Reattachment, Renewal, Restart
 from .rules_undeploy import (
     Closing,
     Everything,
@@ -33,6 +34,31 @@ from .rules_undeploy import (
 )
 
 
+#: The operations of a connector that the manager alone calls, and that change its environment.
+DEPLOYMENT = frozenset({"deploy", "undeploy"})
+
+
+class Trust(Rule):
+    """Whatever connectors do, callers are told of it by the manager's own errors (D7)."""
+
+    number = "D7"
+
+    def raised(self, entry: Entry) -> Iterator[str]:
+        # Out of a use comes what its operation raises, and out of the block what was raised in it.
+        if entry.strange and entry.operation not in {"use", "close"}:
+            yield f"{entry}, which is none of the errors of a manager"
+
+
+class Retries(Rule):
+    """A failed deploy is tried again as often as its definition says, and not when nothing demands it (K3)."""
+
+    number = "K3"
+
+    def began(self, entry: Entry) -> Iterator[str]:
+        if entry.operation == "deploy" and not self.picture.closing and not self.picture.demanded(entry.name):
+            yield f"{entry}, but nothing demands it"
+
+
 class Limit(Rule):
     """Not more than ``max_concurrent`` connectors are brought up or torn down at once (K1)."""
 
@@ -40,7 +66,7 @@ class Limit(Rule):
 
     def began(self, entry: Entry) -> Iterator[str]:
         limit = self.premises.max_concurrent
-        if entry.operation != "run" and limit is not None and len(self.picture.operating) >= limit:
+        if entry.operation in DEPLOYMENT and limit is not None and len(self.picture.operating) >= limit:
             others = ", ".join(instance.told for instance in self.picture.operating)
             yield f"{entry} beside {others}; the limit is {limit}"
 
@@ -70,7 +96,7 @@ class External(Rule):
 
     def began(self, entry: Entry) -> Iterator[str]:
         config = self.premises.configs.get(entry.name)
-        if config is not None and entry.operation != "run" and entry.external != config.external:
+        if config is not None and entry.operation in DEPLOYMENT and entry.external != config.external:
             yield f"{entry} with external={entry.external}, but {entry.name} is defined with {config.external}"
 
 
@@ -81,10 +107,15 @@ RULES: tuple[type[Rule], ...] = (
     NoOverlap,
     Failure,
     Cancellation,
+    Trust,
     Reading,
     Identity,
     Support,
     Validity,
+    Loss,
+    Renewal,
+    Reattachment,
+    Restart,
     Teardown,
     Needed,
     OneTeardown,
@@ -93,8 +124,9 @@ RULES: tuple[type[Rule], ...] = (
     Stuck,
     Everything,
     Closing,
-    Limit,
     Lazy,
+    Limit,
+    Retries,
     External,
 )
 

@@ -23,12 +23,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from ..config import DeploymentConfig
+from ..exceptions import ConnectionLostError
 from .callers import Caller, Recorded, recorded
 from .history import Rule, Violation
 from .invariants import every_rule
 from .rest import settle
-from .scripted import STUBBORN, Operation, Script
+from .scripted import STUBBORN, Operation, Script, ScriptedError
 from .subject import AnydeploySubject, Feature, Subject
+from .virtual import pass_time, standing_still
 
 _NAMES = "abcde"
 #: Seconds in which everything must have come to its end when every connector gets on.
@@ -47,19 +49,27 @@ def graphs(draw: st.DrawFn, features: frozenset[Feature] = frozenset(Feature)) -
         depends_on = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if several else []
         type_ = "wrapper" if wraps is not None else draw(st.sampled_from(plain))
         lazy = Feature.LAZY in features and draw(st.integers(0, 3)) == 0
-        configs.append(DeploymentConfig(name, type_, wraps=wraps, depends_on=depends_on, lazy=lazy))
+        retries = draw(st.sampled_from([0, 0, 0, 1])) if Feature.RETRIES in features else 0
+        restarts = draw(st.sampled_from([0, 0, 1, 2])) if Feature.RESTARTS in features else 0
+        configs.append(
+            DeploymentConfig(
+                name, type_, wraps=wraps, depends_on=depends_on, lazy=lazy, retries=retries, restarts=restarts
+            )
+        )
     return configs
 
 
 class ManagerMachine(RuleBasedStateMachine):
-    """Callers come and go, connectors get on or fail; the manager has to keep its rules all the time.
+    """Callers come and go, connectors get on, fail or are lost; the manager has to keep its rules all the time.
 
     :cvar subject: the manager that is put to the test
     :cvar portal: the event loop that it runs in; :func:`check_manager` sets it
+    :cvar standing: whether time stands still in it; likewise
     """
 
     subject: ClassVar[Subject] = AnydeploySubject()
     portal: ClassVar[BlockingPortal]
+    standing: ClassVar[bool] = False
     world: World | None = None
 
     @staticmethod
@@ -69,7 +79,7 @@ class ManagerMachine(RuleBasedStateMachine):
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
-        features = self.subject.features
+        features = self._features
         configs = data.draw(graphs(features), label="configs")
         limits = [None, 1, 2] if Feature.LIMITS in features else [None]
         limit = data.draw(st.sampled_from(limits), label="max_concurrent")
@@ -112,6 +122,23 @@ class ManagerMachine(RuleBasedStateMachine):
         operation = self._operations[data.draw(st.integers(0, len(self._operations) - 1))]
         self._world.step(operation.plan.fail if fails else operation.plan.release)
 
+    @precondition(lambda self: Feature.RESTART in self._features)
+    @rule(data=st.data())
+    def restart(self, data: st.DataObject) -> None:
+        self._call("restart", data.draw(st.sampled_from(self._names)))
+
+    @precondition(lambda self: Feature.LOSS in self._features and self._world.script.connectors)
+    @rule(data=st.data(), cut_off=st.booleans())
+    def lose(self, data: st.DataObject, *, cut_off: bool) -> None:
+        name = data.draw(st.sampled_from(sorted(self._world.script.connectors)))
+        error = ConnectionLostError(f"{name} was cut off") if cut_off else ScriptedError(f"{name} has ended")
+        self._world.step(lambda: self._world.lose(name, error))
+
+    @precondition(lambda self: self.standing)
+    @rule(seconds=st.sampled_from([1, 5, 100]))
+    def wait(self, seconds: float) -> None:
+        self._world.pass_time(seconds)
+
     @precondition(lambda self: self._operations)
     @rule()
     def finish_all(self) -> None:
@@ -128,6 +155,12 @@ class ManagerMachine(RuleBasedStateMachine):
     def _world(self) -> World:
         assert self.world is not None  # noqa: S101 - it begins before any rule
         return self.world
+
+    @property
+    def _features(self) -> frozenset[Feature]:
+        """The features of the manager, but for those that take time where it cannot be told to pass."""
+        timed = frozenset[Feature]() if self.standing else frozenset([Feature.RETRIES, Feature.RESTARTS])
+        return self.subject.features - timed
 
     @property
     def _names(self) -> list[str]:
@@ -187,6 +220,18 @@ class World:
         """Make a call in a task of its own; inside a step."""
         self._callers.append(self._manager.start(self._tasks, operation, name, **what))
 
+    def lose(self, name: str, error: Exception) -> None:
+        """Let the newest connector of a name report a loss; inside a step."""
+        self.script.lose(name, error)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, with everything that follows, and look whether the rules hold."""
+        self._portal.call(self._pass_time, seconds)
+
+    async def _pass_time(self, seconds: float) -> None:
+        await pass_time(seconds, self._rest)
+        await self._step(_nothing)
+
     def step(self, action: Callable[[], None]) -> None:
         """Take an action, wait until everything is at rest, and check the rules."""
         self._portal.call(self._step, action)
@@ -229,6 +274,10 @@ class World:
         self._tasks.cancel_scope.cancel()
 
 
+def _nothing() -> None:
+    pass
+
+
 async def _make_event() -> anyio.Event:
     return anyio.Event()
 
@@ -243,14 +292,20 @@ def check_manager(
 ) -> None:
     """Run a machine in an event loop of its own.
 
+    Time stands still in it, and passes when the machine lets it, if the manager claims to have
+    :attr:`Feature.RESTARTS` and there are no ``backend_options``.
+
     :param max_examples: the number of sequences of steps that are tried
     :param options: further ``hypothesis.settings``
     :raises Violation: if a rule is broken, after the shortest sequence of steps that was found to do so
     """
     options = {"stateful_step_count": 30, "deadline": None, "suppress_health_check": list(HealthCheck)} | options
-    with _portal(backend, dict(backend_options or {})) as portal:
+    # Managers of other systems may be connected with the world.
+    standing = not backend_options and Feature.RESTARTS in machine.subject.features
+    loop_options = standing_still(backend) if standing else dict(backend_options or {})
+    with _portal(backend, loop_options) as portal:
         run_state_machine_as_test(
-            type(machine.__name__, (machine,), {"portal": portal}),
+            type(machine.__name__, (machine,), {"portal": portal, "standing": standing}),
             settings=settings(max_examples=max_examples, **options),
         )
 

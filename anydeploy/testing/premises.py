@@ -32,7 +32,7 @@ class Premises:
         """Add a definition."""
         if config.name not in self.configs:
             self.configs[config.name] = config
-            for derived in ("dependencies", "dependents", "closure", "above", "lazy"):
+            for derived in ("dependencies", "dependents", "closure", "above", "wraps", "lazy"):
                 vars(self).pop(derived, None)
 
     @cached_property
@@ -58,6 +58,11 @@ class Premises:
     def above(self) -> Mapping[str, frozenset[str]]:
         """Each name with everything that depends on it."""
         return _Reached(self.dependents)
+
+    @cached_property
+    def wraps(self) -> Mapping[str, str]:
+        """The name that each one wraps, if it wraps one."""
+        return {name: config.wraps.deployment for name, config in self.configs.items() if config.wraps is not None}
 
     @cached_property
     def lazy(self) -> frozenset[str]:

@@ -7,6 +7,8 @@ import asyncio
 from anyio import fail_after, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
+from .virtual import VirtualLoop
+
 #: Turns of an event loop: more than any chain of wake-ups in a test takes.
 _TURNS = 30
 #: Seconds after which an event loop that is still busy is taken to spin for ever.
@@ -24,7 +26,11 @@ async def settle() -> None:
 
     :raises AssertionError: if the event loop is still busy after ten seconds
     """
-    if _runs_on_asyncio():
+    loop = _running_loop()
+    if isinstance(loop, VirtualLoop):
+        await loop.rest()
+        return
+    if loop is not None:
         # There it is looked for every tenth of a second, unless it is found at once.
         for _ in range(_TURNS):
             await checkpoint()
@@ -35,9 +41,8 @@ async def settle() -> None:
         raise AssertionError("the event loop is never idle") from None
 
 
-def _runs_on_asyncio() -> bool:
+def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None

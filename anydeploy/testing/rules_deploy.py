@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from .entries import Entry
 from .history import Rule, badly_told
-from .picture import Call
+from .instances import Call
 
 
 class Order(Rule):
@@ -31,24 +31,25 @@ class Order(Rule):
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
-        if self.picture.claims(call) and not call.withdrawn and self.picture.live(call.name) is None:
+        satisfied = self.picture.live(call.name) is not None or call.withdrawn or call.met
+        if self.picture.claims(call) and not satisfied:
             yield f"{call} returned, but {self.picture.how(call.name)}"
 
     def at_rest(self) -> Iterator[str]:
         for call in self.picture.calls.values():
-            if call.operation in {"deploy", "use"} and self.picture.live(call.name) is None:
+            # A use may wait for its operation when it has what it waits for.
+            using = call.operation == "use" and self.picture.live(call.name) is None
+            if call.operation == "deploy" or using:
                 if not self.picture.reasons(call):
-                    yield f"{call} waits for nothing: {self._how_all(call)}"
-                elif self.picture.demanding(call) and self.premises.max_concurrent is None:
+                    yield f"{call} waits for nothing: {self.picture.how_all(self.premises.closure[call.name])}"
+                elif self.picture.demanding(call) and not call.shaken and self.premises.max_concurrent is None:
                     yield from (f"{call} waits, but {name} is ready and is not deployed" for name in self._ready(call))
-
-    def _how_all(self, call: Call) -> str:
-        return ", ".join(self.picture.how(name) for name in sorted(self.premises.closure[call.name]))
 
     def _ready(self, call: Call) -> Iterator[str]:
         for name in self.premises.closure[call.name]:
-            absent = name not in self.picture.instances and name not in self.picture.failures
-            if absent and all(self.picture.live(below) for below in self.premises.dependencies[name]):
+            absent = name not in self.picture.instances and name not in self.picture.pausing
+            below = [self.picture.live(dependency) for dependency in self.premises.dependencies[name]]
+            if absent and all(each is not None and not each.restarted for each in below):
                 yield name
 
 
@@ -59,7 +60,7 @@ class OneInstance(Rule):
 
     def built(self, entry: Entry) -> Iterator[str]:
         for other in self.picture.instances.get(entry.name, ()):
-            if other.state in {"built", "deploying", "live"}:
+            if other.state in {"built", "deploying"} or other.up:
                 yield f"{entry}, but {other} is {other.state}"
 
     def began(self, entry: Entry) -> Iterator[str]:
@@ -91,7 +92,7 @@ class Failure(Rule):
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
-        if call.operation in {"deploy", "use"} and call.doomed:
+        if call.operation in {"deploy", "use"} and call.doomed and not call.met:
             yield f"{call} returned, although what it waited for had failed"
 
     def raised(self, entry: Entry) -> Iterator[str]:
@@ -101,9 +102,10 @@ class Failure(Rule):
         if any(error is other for other in self._errors):
             yield f"{call} got the exception object that another caller got before"
         self._errors.append(error)
-        if call.doomed:
-            yield from badly_told(call, error)
-        elif call.operation == "deploy" and not (call.withdrawn or self.picture.closing or self._may_time_out(call)):
+        excused = call.withdrawn or self.picture.closing or self._may_time_out(call)
+        if call.doomed or (call.shaken and not excused):
+            yield from badly_told(call, error, call.name)
+        elif call.operation == "deploy" and not excused:
             yield f"{call} raised {error!r}, although nothing that it waited for had failed"
 
     def _may_time_out(self, call: Call) -> bool:
@@ -111,8 +113,7 @@ class Failure(Rule):
 
     def at_rest(self) -> Iterator[str]:
         for instance in self.picture.all():
-            busy = self.premises.max_concurrent is not None and self.picture.operating
-            if instance.state == "broken" and not busy:
+            if instance.state == "broken" and not self.picture.held_up(instance):
                 yield f"{instance} may be half made, and is not cleaned away"
 
 
@@ -124,6 +125,8 @@ class Cancellation(Rule):
     def cancelled(self, entry: Entry) -> Iterator[str]:
         instance = self.picture.find(entry.name, entry.instance)
         if entry.operation != "deploy" or instance is None or self.premises.has_deploy_timeout(entry.name):
+            return
+        if instance.lost and entry.name not in self.premises.uninterruptible:
             return
         if entry.name in self.premises.uninterruptible:
             yield f"{entry}, which must not be interrupted"
@@ -202,31 +205,35 @@ class Identity(Rule):
 
 
 class Support(Rule):
-    """While something is live, everything it depends on is live (R3)."""
+    """While something is live, what it wraps is live, and what else it depends on is, unless it was lost (R3)."""
 
     number = "R3"
 
     def ended(self, entry: Entry) -> Iterator[str]:
-        if entry.operation == "deploy":
+        instance = self.picture.find(entry.name, entry.instance)
+        if entry.operation == "deploy" and instance is not None and not instance.lost:
             for dependency in self.premises.dependencies[entry.name]:
-                if self.picture.live(dependency) is None:
-                    yield f"{entry.name}#{entry.instance} is live, but {self.picture.how(dependency)}"
+                if self.picture.live(dependency) is None and dependency not in instance.gaps:
+                    yield f"{instance} is live, but {self.picture.how(dependency)}"
 
     def began(self, entry: Entry) -> Iterator[str]:
-        if entry.operation == "undeploy":
-            for dependent in self.premises.dependents[entry.name]:
-                live = self.picture.live(dependent)
-                if live is not None:
-                    yield f"{entry} under {live}, which is live"
+        instance = self.picture.find(entry.name, entry.instance)
+        if entry.operation == "undeploy" and instance is not None:
+            for dependent in self.picture.standing(entry.name):
+                if dependent.state == "live" and not self.picture.gets_on_without(dependent, instance):
+                    yield f"{entry} under {dependent}, which is live"
 
 
 class Validity(Rule):
-    """After a teardown has begun no operation of the connector gets through (R4)."""
+    """After a loss, or when a teardown has begun, no operation of the connector gets through (R4)."""
 
     number = "R4"
 
     def began(self, entry: Entry) -> Iterator[str]:
         instance = self.picture.find(entry.name, entry.instance)
-        if entry.operation == "run" and (instance is None or instance.state in {"broken", "undeploying", "stuck"}):
-            how = "gone" if instance is None else instance.state
-            yield f"{entry}, when it was {how}"
+        if entry.operation != "run":
+            return
+        if instance is None:
+            yield f"{entry}, when it was gone"
+        elif instance.lost or instance.state in {"broken", "undeploying", "stuck"}:
+            yield f"{entry}, when it was {instance.state}"

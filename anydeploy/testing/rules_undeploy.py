@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .entries import Entry
-from .history import Rule, badly_told
-from .picture import Call, Instance
+from .history import Rule, badly_told, is_named
+from .instances import Call, Instance
 
 
 class Teardown(Rule):
@@ -18,38 +18,41 @@ class Teardown(Rule):
         instance = self.picture.find(entry.name, entry.instance)
         if entry.operation != "undeploy" or instance is None:
             return
-        for dependent in standing(self, entry.name):
-            if dependent.state != "stuck":
+        for dependent in self.picture.standing(entry.name):
+            if dependent.state != "stuck" and not self.picture.gets_on_without(dependent, instance):
                 yield f"{entry} under {dependent.told}"
         demand = list(self.picture.demand(entry.name, sure=True))
         late = self.premises.has_deploy_timeout(entry.name)
-        if demand and instance.state == "live" and not (instance.doubtful or late):
+        if demand and instance.state == "live" and not (instance.doubtful or instance.restarted or late):
             yield f"{entry}, although it was demanded by {', '.join(demand)}"
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
-        if call.operation == "undeploy" and not call.needed:
+        if call.operation == "undeploy":
             for instance, state, _ in call.found:
-                if state != "undeploying" and not is_over(self, instance):
+                itself = instance.name == call.name
+                wanted_again = instance.name in call.renewed and not itself
+                if not (itself and state == "undeploying") and not wanted_again and not is_over(self, instance):
                     yield f"{call} returned, but {instance} is {instance.state}"
 
     def at_rest(self) -> Iterator[str]:
+        moving = list(self.picture.moving())
         for name in self.picture.granted:
-            if self.picture.live(name) is None:
+            present = self.picture.present(name)
+            lost = present is not None and present.state == "lost"
+            waits = bool(self.picture.related(moving, [name])) or bool(moving and self.picture.queueing)
+            if self.picture.live(name) is None and not lost and not (waits and self._goes_and_comes(name)):
                 yield f"deploy({name}) was granted and not taken back, but {self.picture.how(name)}"
-        queueing = self.premises.max_concurrent is not None and self.picture.operating
         for instance in self.picture.all():
-            if instance.state == "live" and not queueing and not self.picture.demanded(instance.name):
-                yield f"{instance} is live, but nothing demands it"
+            if instance.up and not self.picture.held_up(instance) and not self.picture.demanded(instance.name):
+                yield f"{instance} is {instance.state}, but nothing demands it"
         for call in self.picture.calls.values():
             if call.operation == "undeploy" and not call.needed and not self.picture.reasons(call):
                 yield f"{call} waits for nothing that it has to wait for: {self.picture.how(call.name)}"
 
-
-def standing(rule: Rule, name: str) -> Iterator[Instance]:
-    """Yield the instances of dependents of a name that may exist."""
-    for dependent in rule.premises.dependents[name]:
-        yield from (i for i in rule.picture.instances.get(dependent, ()) if i.exists)
+    def _goes_and_comes(self, name: str) -> bool:
+        """Whether a name that was granted may be on its way down and up again, by a restart or because of a loss."""
+        return name in self.picture.renewing or name in self.picture.returning
 
 
 def is_over(rule: Rule, instance: Instance) -> bool:
@@ -79,14 +82,14 @@ class OneTeardown(Rule):
             return
         if instance is None:
             yield f"{entry}, although it was gone"
-        elif instance.state not in {"live", "broken", "stuck"}:
+        elif not instance.up and instance.state not in {"broken", "stuck"}:
             yield f"{entry} while it was {instance.state}"
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
-        if call.operation == "undeploy" and not call.needed:
+        if call.operation == "undeploy":
             for instance, state, _ in call.found:
-                if state == "undeploying" and not is_over(self, instance):
+                if instance.name == call.name and state == "undeploying" and not is_over(self, instance):
                     yield f"{call} returned, but {instance} is {instance.state}, as it was when it was called"
 
 
@@ -102,7 +105,7 @@ class Withdrawal(Rule):
 
     def at_rest(self) -> Iterator[str]:
         for call in self.picture.calls.values():
-            if self._was_withdrawn(call) and not call.doomed:
+            if self._was_withdrawn(call) and not (call.doomed or call.shaken):
                 yield f"{call} waits, although {call.name} was undeployed"
 
     def _was_withdrawn(self, call: Call) -> bool:
@@ -130,9 +133,10 @@ class Stuck(Rule):
     number = "U6"
 
     def began(self, entry: Entry) -> Iterator[str]:
-        if entry.operation == "undeploy" and not self.picture.closing:
-            for dependent in standing(self, entry.name):
-                if dependent.state == "stuck":
+        instance = self.picture.find(entry.name, entry.instance)
+        if entry.operation == "undeploy" and instance is not None and not self.picture.closing:
+            for dependent in self.picture.standing(entry.name):
+                if dependent.state == "stuck" and not self.picture.gets_on_without(dependent, instance):
                     yield f"{entry} under {dependent.told}"
 
     def returned(self, entry: Entry) -> Iterator[str]:
@@ -145,11 +149,22 @@ class Stuck(Rule):
         if call.operation != "undeploy" or entry.error is None:
             return
         if call.doomed:
-            yield from badly_told(call, entry.error)
+            yield from self._badly_told(call, entry.error)
+        elif call.shaken:
+            return
         elif any(state == "stuck" and tries == instance.tries for instance, state, tries in call.found):
             yield f"{call} raised {entry.error!r} without another try"
         else:
             yield f"{call} raised {entry.error!r}, although no teardown had failed"
+
+    def _badly_told(self, call: Call, error: BaseException) -> Iterator[str]:
+        """One that failed has to be named by the error, and the others by its notes."""
+        named = next((name for name in call.failed if is_named(name, str(error))), call.failed[0])
+        yield from badly_told(call, error, named)
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        for name in call.failed:
+            if name != named and name not in call.renewed and not is_named(name, notes):
+                yield f"{call} raised an error whose notes do not name {name}, which failed too: {error!r}"
 
 
 class Everything(Rule):

@@ -30,6 +30,12 @@ from .premises import Premises
 
 #: The type of a connector whose `deploy` must not be interrupted.
 STUBBORN = "stubborn"
+#: The type of a connector whose constructor does not call that of its base.
+HEADLESS = "headless"
+#: Operations that take their time.
+_OPERATIONS = frozenset({"deploy", "undeploy", "run", "reattach"})
+#: Those that do not.
+_HOOKS = frozenset({"build", "invalidate", "hurry"})
 
 
 class ScriptedError(Exception):
@@ -94,7 +100,7 @@ class Plan:
 class Operation:
     """An operation that is under way.
 
-    :ivar kind: ``deploy``, ``undeploy`` or ``run``
+    :ivar kind: ``deploy``, ``undeploy``, ``run`` or ``reattach``
     :ivar instance: the number of the connector among those of its name
     """
 
@@ -148,7 +154,7 @@ class Script:
         self.operations: list[Operation] = []
         self._numbers: dict[Any, int] = {}
         self._plans: dict[str, deque[Plan]] = {}
-        self._constructor_errors: dict[str, deque[BaseException]] = {}
+        self._hook_errors: dict[str, deque[BaseException]] = {}
 
     def define(self, *configs: DeploymentConfig) -> None:
         """Add definitions."""
@@ -165,11 +171,7 @@ class Script:
         :param options: the fields of :class:`Plan`
         :raises ValueError: if that is no operation of a connector
         """
-        kind, _, name = operation.partition(" ")
-        if kind not in {"deploy", "undeploy", "run"} or not name:
-            raise ValueError(
-                f"not an operation: {operation!r} (expected something like 'deploy a', 'undeploy a', 'run a')"
-            )
+        self._check(operation, _OPERATIONS)
         plan = Plan(operation, **options)
         self._plans.setdefault(operation, deque()).append(plan)
         return plan
@@ -190,15 +192,44 @@ class Script:
 
     def fail_constructor(self, name: str, error: BaseException | None = None) -> BaseException:
         """Let the next construction of a connector fail. Returns the error that it is going to raise."""
-        error = error or ScriptedError(f"build {name}: as told")
-        self._constructor_errors.setdefault(name, deque()).append(error)
+        return self.fail_hook(f"build {name}", error)
+
+    def fail_hook(self, operation: str, error: BaseException | None = None) -> BaseException:
+        """Let a constructor or a hook (like "build a", "invalidate a", "hurry a") fail, the next time that it is called.
+
+        Returns the error that it is going to raise.
+
+        :raises ValueError: if there is no such hook
+        """
+        self._check(operation, _HOOKS)
+        error = error or ScriptedError(f"{operation}: as told")
+        self._hook_errors.setdefault(operation, deque()).append(error)
+        return error
+
+    def _check(self, operation: str, known: frozenset[str]) -> None:
+        kind, _, name = operation.partition(" ")
+        if kind not in known or not name:
+            expected = ", ".join(f"'{each} a'" for each in sorted(known))
+            raise ValueError(f"not an operation: {operation!r} (expected something like {expected})")
+
+    def lose(self, name: str, error: Exception | None = None) -> Exception:
+        """Let the newest connector of a name report that its environment was lost. Returns the error that it reports.
+
+        ::
+
+            script.lose("a", ConnectionLostError("a: the line is dead"))
+
+        :param error: a :class:`~anydeploy.ConnectionLostError` says that only the way into it was lost
+        """
+        error = error or ScriptedError(f"{name} has ended")
+        self.connectors[name][-1].report_lost(error)
         return error
 
     def let_go(self) -> None:
         """Let everything go on and succeed from now on, whatever was said before."""
         self.holding = False
         self._plans.clear()
-        self._constructor_errors.clear()
+        self._hook_errors.clear()
         for operation in list(self.operations):
             operation.plan.release()
 
@@ -211,21 +242,35 @@ class Script:
         :raises BaseException: the error of :meth:`fail_constructor`, if there is one
         """
         name = connector.deployment_name
-        errors = self._constructor_errors.get(name)
-        if errors:
-            error = errors.popleft()
-            self.history.record(EntryKind.FAILED, "build", name, error=error)
-            raise error
+        try:
+            self.called("build", name)
+        except BaseException as exc:
+            self.history.record(EntryKind.FAILED, "build", name, error=exc)
+            raise
         known = self.connectors.setdefault(name, [])
         known.append(connector)
         self._numbers[connector] = len(known)
         number = 0 if inner is None else self.number(inner)
         self.history.record(EntryKind.BUILT, "build", name, instance=len(known), inner=number)
 
+    def called(self, hook: str, name: str) -> None:
+        """Fail if a hook was told to. A scripted connector calls it in each of its hooks.
+
+        :raises BaseException: the error of :meth:`fail_hook`, if there is one
+        """
+        errors = self._hook_errors.get(f"{hook} {name}")
+        if errors:
+            raise errors.popleft()
+
+    def was_lost(self, connector: Any, error: BaseException) -> None:
+        """Note that a connector reports a loss. A scripted connector calls it before it does."""
+        name, instance = connector.deployment_name, self.number(connector)
+        self.history.record(EntryKind.LOST, "report_lost", name, instance=instance, error=error)
+
     async def operate(self, kind: str, connector: Any, *, external: bool = False) -> None:
         """Carry out the plan of an operation. A scripted connector awaits it in each of its operations.
 
-        :param kind: ``deploy``, ``undeploy`` or ``run``
+        :param kind: ``deploy``, ``undeploy``, ``run`` or ``reattach``
         :param external: the argument that the operation was given
         :raises BaseException: the error of the plan, if there is one
         """
@@ -263,11 +308,12 @@ class Script:
 
     @cached_property
     def types(self) -> Mapping[str, type[Connector]]:
-        """The connector classes for anydeploy: ``scripted``, ``wrapper`` and ``stubborn``."""
+        """The connector classes for anydeploy: ``scripted``, ``wrapper``, ``stubborn`` and ``headless``."""
         return {
             "scripted": _bound(_Scripted, self),
             "wrapper": _bound(_ScriptedWrapper, self),
             STUBBORN: _bound(_Stubborn, self),
+            HEADLESS: _bound(_Headless, self),
         }
 
 
@@ -284,6 +330,21 @@ class _Told:
 
     async def undeploy(self, external: bool) -> None:
         await self.script.operate("undeploy", self, external=external)
+
+    async def reattach(self) -> None:
+        await self.script.operate("reattach", self)
+
+    def report_lost(self: Any, error: Exception) -> None:
+        self.script.was_lost(self, error)
+        super().report_lost(error)  # type: ignore[misc]
+
+    def invalidate(self: Any, reason: str) -> None:
+        self.script.called("invalidate", self.deployment_name)
+        super().invalidate(reason)  # type: ignore[misc]
+
+    def hurry(self: Any) -> None:
+        self.script.called("hurry", self.deployment_name)
+        super().hurry()  # type: ignore[misc]
 
     async def run(self: Any, argv: Sequence[str], **_: Any) -> CompletedProcess[bytes]:
         self._check_valid()
@@ -303,6 +364,11 @@ class _ScriptedWrapper(_Told, ConnectorWrapper):
 
 class _Stubborn(_Scripted):
     interruptible = False
+
+
+class _Headless(_Scripted):
+    def __init__(self, **_: Any) -> None:
+        """Forget to call the constructor of the base."""
 
 
 def _bound(base: Any, script: Script) -> type[Connector]:

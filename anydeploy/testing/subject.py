@@ -27,6 +27,10 @@ class Feature(StrEnum):
     UNINTERRUPTIBLE = "connectors that must not be interrupted"
     SETTINGS = "settings that are checked beforehand"
     BLOCK = "a block that owns what runs"
+    LOSS = "connectors that report the loss of their environment"
+    RESTART = "a call that restarts a deployment"
+    RESTARTS = "lost deployments that come up again by themselves"
+    HOOKS = "connectors of anydeploy's own contract"
 
 
 class Manager(Protocol):

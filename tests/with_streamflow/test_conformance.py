@@ -31,7 +31,9 @@ class PluginSubject(StreamFlowSubject):
     """What is given out for an eager deployment is shown as the connector that it stands for."""
 
     name = "AnydeployDeploymentManager"
-    features = frozenset(Feature) - {Feature.BLOCK, Feature.UNINTERRUPTIBLE}
+    features = frozenset(Feature) - {
+        *(Feature.BLOCK, Feature.UNINTERRUPTIBLE, Feature.LOSS, Feature.RESTART, Feature.RESTARTS, Feature.HOOKS)
+    }
 
     def __init__(self) -> None:
         self.handles: dict[Any, ConnectorProxy] = {}

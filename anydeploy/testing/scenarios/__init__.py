@@ -9,7 +9,10 @@ from .stage import Scenario, Stage, play, scenario
 
 __all__ = ["Scenario", "Stage", "every_scenario", "play", "scenario"]
 
-_MODULES = ("deploying", "failing", "reading", "undeploying", "stuck", "closing", "limits", "lazy")
+_MODULES = (
+    *("deploying", "failing", "foreign", "reading", "losing", "restarting"),
+    *("undeploying", "stuck", "closing", "lazy", "limits"),
+)
 
 
 def every_scenario() -> Sequence[Scenario]:

@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from attrs import field, frozen
 
 from ...config import DeploymentConfig
+from ...exceptions import ConnectionLostError
 from ..callers import Caller, Recorded
 from ..entries import EntryKind
 from ..history import Rule, Violation
@@ -53,7 +54,7 @@ class Scenario:
     @property
     def takes_time(self) -> bool:
         """Whether it waits for the clock, which had better be a virtual one."""
-        return bool(self.needs & {Feature.TIMEOUTS, Feature.RETRIES})
+        return bool(self.needs & {Feature.TIMEOUTS, Feature.RETRIES, Feature.RESTARTS})
 
     def lacking(self, subject: Subject) -> list[Feature]:
         """Return the features that the scenario needs and the subject does not claim to have."""
@@ -80,6 +81,8 @@ def _needs(configs: tuple[DeploymentConfig, ...], limits: dict[str, Any]) -> Ite
         yield Feature.EXTERNAL
     if any(config.retries for config in configs):
         yield Feature.RETRIES
+    if any(config.restarts for config in configs):
+        yield Feature.RESTARTS
     if any(config.type == "stubborn" for config in configs):
         yield Feature.UNINTERRUPTIBLE
     if "max_concurrent" in limits:
@@ -176,6 +179,10 @@ class Stage:
         """Let a connector go on that is held, and everything else that can."""
         plan.release(error)
         await self.rest()
+
+    def cut_off(self, name: str) -> None:
+        """Let the connector of a name lose the way into its environment."""
+        self.script.lose(name, ConnectionLostError(f"the way into {name} is gone"))
 
     async def rest(self) -> None:
         """Let everything go on that can."""
