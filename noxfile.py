@@ -21,11 +21,6 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 #: What the tests need beside an installed anydeploy.
 TESTED = ("tests", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml")
-#: Whether the state machine finds the seeded defects says something about the machine, and whether the benchmarks run,
-#: about the benchmarks; what a deployment costs is counted on every Python. Elsewhere these are left out.
-ABOUT_THE_PACKAGE = tuple(
-    f"--ignore=tests/{name}.py" for name in ("proofs/test_defects", "test_benchmarks", "test_cost")
-)
 #: The pages that sessions write; they are no part of the documentation.
 REPORTS = Path(".nox", "reports")
 
@@ -53,6 +48,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=PYTHONS[-1])
+def thorough(session: nox.Session) -> None:
+    """The tests that take long: the laboratory, the seeded defects, costs, storms, and whether the benchmarks run."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "thorough", *session.posargs)
+
+
 @nox.session(python=[PYTHONS[0], PYTHONS[-1]])
 def streamflow(session: nox.Session) -> None:
     """The deployment manager in StreamFlow, beside StreamFlow's own, and StreamFlow's connectors in anydeploy."""
@@ -65,7 +67,7 @@ def coverage(session: nox.Session) -> None:
     """The tests with branch coverage, those with StreamFlow among them."""
     session.install("-e", ".[test,streamflow]")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-m", "not reference", *ABOUT_THE_PACKAGE, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", "not reference and not thorough", *session.posargs)
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report")
 
@@ -97,7 +99,7 @@ def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that anydeploy allows of what it needs."""
     pins = lowest_versions("file", "cli", "testing", "test")
     session.install("-e", ".[test]", *pins)
-    session.run("pytest", *ABOUT_THE_PACKAGE, *session.posargs)
+    session.run("pytest", *session.posargs)
 
 
 @nox.session
@@ -118,9 +120,7 @@ def build(session: nox.Session) -> None:
     session.run(python, "-c", "import anydeploy, sys; assert sys.prefix in anydeploy.__file__", external=True)
     # The programs of the fresh environment, and not those of this session's, are what the tests are to find.
     path = os.pathsep.join([str(tmp / "venv" / "bin"), os.environ["PATH"]])
-    session.run(
-        python, "-m", "pytest", *ABOUT_THE_PACKAGE, external=True, env={"PATH": path, "VIRTUAL_ENV": str(tmp / "venv")}
-    )
+    session.run(python, "-m", "pytest", external=True, env={"PATH": path, "VIRTUAL_ENV": str(tmp / "venv")})
 
 
 @nox.session

@@ -120,9 +120,8 @@ class DeploymentConfig:
     @property
     def dependencies(self) -> tuple[str, ...]:
         """The names this one waits for, each once: what it wraps first, then ``depends_on`` in its order."""
-        if self.wraps is None:
-            return self.depends_on if len(self.depends_on) < 2 else tuple(dict.fromkeys(self.depends_on))
-        return tuple(dict.fromkeys((self.wraps.deployment, *self.depends_on)))
+        wrapped = () if self.wraps is None else (self.wraps.deployment,)
+        return tuple(dict.fromkeys((*wrapped, *self.depends_on)))
 
 
 def check_field(field: str, value: object, problems: list[Problem]) -> object:
@@ -152,15 +151,15 @@ def _check_text(value: object, problems: list[Problem], *path: object) -> object
     return value
 
 
-def _check_flag(value: object, problems: list[Problem]) -> object:
+def _check_flag(value: object, _: list[Problem]) -> object:
     if not isinstance(value, bool):
-        problems.append(((), expected("true or false", value)))
+        raise ValueError(expected("true or false", value))  # noqa: TRY004 - it becomes an InvalidConfigError
     return value
 
 
-def _check_count(value: object, problems: list[Problem]) -> object:
+def _check_count(value: object, _: list[Problem]) -> object:
     if not is_number(value, int) or value < 0:
-        problems.append(((), expected("a whole number, 0 or more", value)))
+        raise ValueError(expected("a whole number, 0 or more", value))
     return value
 
 
@@ -170,8 +169,7 @@ def _check_duration(value: object, _: list[Problem]) -> object:
 
 def _check_settings(value: object, problems: list[Problem]) -> object:
     if not is_mapping(value):
-        problems.append(((), expected("a mapping of settings", value)))
-        return value
+        raise ValueError(expected("a mapping of settings", value))
     problems += [((key,), f"the key is {show(key)}; expected a string") for key in value if not isinstance(key, str)]
     return freeze(value)
 
@@ -186,8 +184,7 @@ def _check_wraps(value: object, problems: list[Problem]) -> object:
     if isinstance(value, str) and value:
         return WrapsConfig(value)
     if not is_mapping(value):
-        problems.append(((), expected("the name of a deployment, or a mapping with 'deployment' and 'service'", value)))
-        return value
+        raise ValueError(expected("the name of a deployment, or a mapping with 'deployment' and 'service'", value))
     if "deployment" not in value:
         problems.append(((), "the key 'deployment' is required"))
     for key, item in value.items():
@@ -204,8 +201,7 @@ def _check_names(value: object, problems: list[Problem]) -> object:
     if isinstance(value, str):
         return (value,)
     if not is_iterable(value) or is_mapping(value):
-        problems.append(((), expected("the name of a deployment, or a list of names", value)))
-        return value
+        raise ValueError(expected("the name of a deployment, or a list of names", value))
     names = tuple(value)
     for index, name in enumerate(names):
         _check_text(name, problems, index)

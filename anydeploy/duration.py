@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from math import isfinite
+from math import inf, isfinite, nan
 
 from .typecheck import expected, is_number
 
@@ -19,11 +19,11 @@ def to_seconds(value: object) -> float:
     """
     if isinstance(value, str):
         written = _WRITTEN.fullmatch(value)
-        seconds = float(written[1]) * _SECONDS[written[2]] if written else -1.0
+        seconds = float(written[1]) * _SECONDS[written[2]] if written else nan
     elif is_number(value, int, float):
         seconds = _to_float(value)
     else:
-        seconds = -1.0
+        seconds = nan
     if not (isfinite(seconds) and seconds >= 0):
         raise ValueError(expected(_DURATION, value))
     return seconds
@@ -41,4 +41,4 @@ def _to_float(value: float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return -1.0
+        return inf

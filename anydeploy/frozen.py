@@ -67,12 +67,13 @@ def freeze(value: Any, depth: int = 0) -> Any:
         return value
     if depth > MAX_DEPTH:
         raise ValueError(f"nested too deeply, or containing itself; expected at most {MAX_DEPTH} levels")
+    deeper = depth + 1
     if is_mapping(value):
-        return FrozenMapping({key: freeze(item, depth + 1) for key, item in value.items()}) if value else EMPTY
+        return FrozenMapping({key: freeze(item, deeper) for key, item in value.items()}) if value else EMPTY
     if is_list_or_tuple(value):
-        return tuple([freeze(item, depth + 1) for item in value])
+        return tuple([freeze(item, deeper) for item in value])
     if is_set(value):
-        return frozenset([freeze(item, depth + 1) for item in value])
+        return frozenset([freeze(item, deeper) for item in value])
     return _copy(value)
 
 

@@ -208,7 +208,7 @@ for _phase, _then in TRANSITIONS.items():
     _phase.then = _then
 
 #: Steps that change nothing a listener could see: who waits for a slot, or for a task to begin, waits.
-SILENT = frozenset({Step.READIED, Step.BLOCKED, Step.GRANTED, Step.CLEANED, Step.RESUMED, Step.ENDED, Step.KEPT})
+SILENT = frozenset({Step.READIED, Step.BLOCKED, Step.GRANTED, Step.CLEANED, Step.RESUMED, Step.ENDED})
 
 
 def advance(phase: Phase, step: Step) -> Phase:
@@ -273,6 +273,7 @@ class DeploymentStatus:
         that are not down yet once it has to go
     :ivar missing: of a live deployment, the names below it that are not live, because they were lost
     :ivar restarts: how many times it has been renewed by itself since it was last up for a minute
+    :ivar due: when it is renewed by itself, or tried again, on the clock of the event loop; None if that is not to come
     """
 
     name: str
@@ -288,3 +289,4 @@ class DeploymentStatus:
     waiting_for: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     restarts: int = 0
+    due: float | None = None

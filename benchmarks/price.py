@@ -90,7 +90,8 @@ class _Manager:
         def measure() -> float:
             with ExitStack() as patches:
                 if not self.clock:
-                    patches.enter_context(patch("anydeploy.runner.current_time", lambda: 0.0))
+                    for module in ("runner", "shell"):
+                        patches.enter_context(patch(f"anydeploy.{module}.current_time", lambda: 0.0))
                 if self.scope is not None:
                     patches.enter_context(patch("anydeploy.runner.CancelScope", self.scope))
                 return anyio.run(_life, configs, self.options, **BACKENDS[backend])

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from attrs import Converter, define, field
-from attrs.validators import gt
+from attrs.validators import gt, instance_of
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidParameterError, WorkflowDefinitionException
 from anydeploy.checking import (
@@ -106,6 +106,22 @@ def test_converters_with_an_instance_and_validators():
 
     assert not problems(Odd, size="3")
     assert "2" in problems(Odd, size="1")["size"]
+
+
+def test_a_validator_sees_the_fields_before_its_own():
+    def more_than_low(instance: Any, _: object, value: int) -> None:
+        if value <= instance.low:
+            raise ValueError(f"more than {instance.low}, please")
+
+    @define(kw_only=True, eq=False, slots=False)
+    class Range(ConnectorWrapper):
+        low: int = field(validator=instance_of(int))
+        high: int = field(validator=more_than_low)
+
+    assert problems(Range, low=1, high=2) == {}
+    assert problems(Range, low=1, high=1) == {"high": "more than 1, please"}
+    # Of the arguments that attrs gives to the exception, the first is the text.
+    assert problems(Range, low="1")["low"].startswith("'low' must be <class 'int'> (got '1'")
 
 
 def test_a_class_without_attrs_fields_is_checked_by_its_signature():
@@ -325,7 +341,7 @@ def test_right_parameters():
         {"a": unit("a")},
         connector_types=types,
         config_dir="/x",
-        max_concurrent=1,
+        max_concurrent=2,
         deploy_timeout="500ms",
         undeploy_timeout=5,
         shutdown_timeout="2m",
@@ -335,7 +351,8 @@ def test_right_parameters():
     assert given.connector_types is types
     assert given.config_dir == Path("/x")
     limits = given.max_concurrent, given.deploy_timeout, given.undeploy_timeout, given.shutdown_timeout, given.on_event
-    assert limits == (1, 0.5, 5, 120, print)
+    assert limits == (2, 0.5, 5, 120, print)
+    assert check_parameters((), **NOTHING | {"max_concurrent": 1}).max_concurrent == 1
     assert check_parameters((unit(name) for name in "ab"), **NOTHING).deployments == (unit("a"), unit("b"))
     lazy_types = Types(dict)
     assert check_parameters((), **NOTHING | {"connector_types": lazy_types}).connector_types is lazy_types

@@ -55,6 +55,7 @@ def test_dependencies() -> None:
     config = DeploymentConfig("a", "t", wraps="b", depends_on=["c", "b", "c"])
     assert config.wraps == WrapsConfig("b")
     assert config.dependencies == ("b", "c")
+    assert DeploymentConfig("a", "t", depends_on=["c", "b", "c"]).dependencies == ("c", "b")
     assert DeploymentConfig("a", "t", depends_on="bcd").dependencies == ("bcd",)
     assert DeploymentConfig("a", "t", depends_on=(name for name in "bc")).depends_on == ("b", "c")
     assert DeploymentConfig("a", "t", wraps={"deployment": "b", "service": "s"}).wraps == WrapsConfig("b", "s")
@@ -86,10 +87,12 @@ def test_dependencies() -> None:
         ("wraps.deployment", {"deployment": 5}, f"{NAME}, found the number 5"),
         ("wraps.service", {"deployment": "b", "service": None}, "expected a string, found nothing (null)"),
         ("wraps.servise", {"deployment": "b", "servise": "s"}, "unknown key; expected 'deployment' or 'service'"),
+        ("wraps.container", {"deployment": "b", "container": "s"}, "unknown key; expected 'deployment' or 'service'"),
         ("depends_on", 5, "expected the name of a deployment, or a list of names, found the number 5"),
         ("depends_on", None, "expected the name of a deployment, or a list of names, found nothing (null)"),
         ("depends_on", {"b": 1}, "expected the name of a deployment, or a list of names, found a mapping"),
         ("depends_on[0]", [1], "expected a string, found the number 1"),
+        ("depends_on[0]", [1, None], "expected a string, found the number 1"),
         ("depends_on[1]", ["b", None], "expected a string, found nothing (null)"),
         ("depends_on[0]", b"b", "expected a string, found the number 98"),
         ("deploy_timeout", "5", f"{DURATION}, found the string '5'"),
@@ -151,6 +154,15 @@ def test_all_problems_of_a_field_are_told_to_those_who_ask() -> None:
     problems = []
     check_field("wraps", {"service": 1, "x": 2}, problems)
     assert [path for path, _ in problems] == [(), ("service",), ("x",)]
+
+
+def test_what_is_right_is_converted_for_those_who_ask() -> None:
+    """D4: the values of a file are checked although they may be defaults."""
+    problems: list[Any] = []
+    given = {"retries": 0, "lazy": False, "depends_on": "b", "wraps": "b", "deploy_timeout": "2s", "config": {"x": [1]}}
+    found = {field: check_field(field, value, problems) for field, value in given.items()}
+    assert found == given | {"depends_on": ("b",), "wraps": WrapsConfig("b"), "deploy_timeout": 2.0}
+    assert problems == []
 
 
 @pytest.mark.parametrize("seconds", ["500ms", "0.5s", 0.5])

@@ -45,12 +45,13 @@ def state(definitions: Definitions) -> Any:
 
 
 def test_looking_up() -> None:
-    definitions = definitions_of(unit("b"), unit("a"), LOCAL)
-    assert definitions.names == ["b", "a"]
+    definitions = definitions_of(unit("b"), unit("a"), LOCAL, unit("B"))
+    assert definitions.names == ["b", "a", "B"]
     assert definitions["a"] == definitions.get("a") == unit("a")
     assert "a" in definitions
-    assert "c" not in definitions
-    assert definitions.get("c") is None
+    for name in ("c", "A", "zzz"):
+        assert name not in definitions
+        assert definitions.get(name) is None
     with pytest.raises(UnknownDeploymentError, match=r"'aa'.*did you mean 'a'"):
         definitions["aa"]
 
@@ -93,6 +94,7 @@ def test_a_resolved_definition_has_all_that_is_needed() -> None:
     assert (c.dependencies, c.wraps) == (("a", "b"), True)
     assert (d.dependencies, d.wraps) == (("__LOCAL__", "b"), True)
     assert a.config is definitions["a"]
+    assert len({a, b, c, d}) == 4, "they are compared by identity"
     assert a.connector_type is definitions.connector_types["scripted"]
     assert a.config_dir == Path("/x")
 
@@ -105,6 +107,8 @@ def test_what_is_present_is_left_out_with_what_lies_under_it() -> None:
     assert missing(definitions.resolve(["c", "x"], present={"b", "c"})) == ["a", "x"]
     assert missing(definitions.resolve(["c"], present={"c"})) == []
     assert definitions.resolve(["c", "x", "c"], present=()).names == ("c", "x")
+    nothing = definitions.resolve([], present=())
+    assert (nothing.names, missing(nothing), nothing.added) == ((), [], ())
 
 
 def test_nothing_is_changed_before_the_commit() -> None:
@@ -114,6 +118,7 @@ def test_nothing_is_changed_before_the_commit() -> None:
     resolution = definitions.resolve([new], present=())
     assert state(definitions) == before
     assert resolution.added == (new,)
+    assert len({resolution, definitions}) == 2, "they are compared by identity"
     definitions.commit(resolution)
     assert definitions.names == ["a", "b"]
     assert definitions.resolved("b") is resolution.missing[1]
@@ -259,7 +264,35 @@ def test_two_definitions_of_one_name_at_once(wanted: list[Any]) -> None:
         definitions.resolve(wanted, present=())
 
 
+class AsyncioOnly(Typed):
+    asyncio_only = True
+
+
+def test_a_type_for_asyncio_is_refused_elsewhere() -> None:
+    """D4: here there is no event loop at all."""
+    definitions = Definitions({"picky": AsyncioOnly}, Path())
+    with pytest.raises(InvalidConfigError, match=r"^deployment 'a': type 'picky' works on asyncio only, and this"):
+        definitions.resolve([DeploymentConfig("a", "picky")], present=())
+
+
+@pytest.mark.anyio
+async def test_a_type_for_asyncio_on_every_event_loop(anyio_backend_name: str) -> None:
+    """D4"""
+    definitions = Definitions({"picky": AsyncioOnly}, Path())
+    if anyio_backend_name == "asyncio":
+        assert missing(definitions.resolve([DeploymentConfig("a", "picky")], present=())) == ["a"]
+    else:
+        with pytest.raises(InvalidConfigError, match=r"expected `anyio.run"):
+            definitions.resolve([DeploymentConfig("a", "picky")], present=())
+
+
 # -- Building ----------------------------------------------------------------------------------------------------------
+
+
+@define(kw_only=True, eq=False, slots=False)
+class Services(Typed):
+    def at(self, service: str) -> Connector:
+        return Typed(deployment_name=service, config_dir=self.config_dir)
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -271,21 +304,36 @@ class Greedy(ConnectorWrapper):
 def test_a_connector_has_settings_of_its_own() -> None:
     """D4: plain dicts and lists, which it may change."""
     settings = {"things": [{"a": (1,)}], "more": {"b": [2]}}
-    definitions = Definitions({"greedy": Greedy, "typed": Typed}, Path("/x"))
-    config = DeploymentConfig("g", "greedy", settings, wraps=WrapsConfig("t", "s"))
-    definitions.add_all([DeploymentConfig("t", "typed"), config])
-    typed, greedy = definitions.resolve(["g"], present=()).missing
-    inner = typed.build(None)
-    assert isinstance(inner, Typed)
-    assert inner.deployment_name == "t"
-    first, second = (greedy.build(inner) for _ in range(2))
+    definitions = Definitions({"greedy": Greedy, "services": Services}, Path("/x"))
+    config = DeploymentConfig("g", "greedy", settings, wraps="t")
+    definitions.add_all([DeploymentConfig("t", "services"), config])
+    inner, greedy = definitions.resolve(["g"], present=()).missing
+    first, second = (greedy.build(inner.build(None)) for _ in range(2))
     assert isinstance(first, Greedy)
     assert isinstance(second, Greedy)
-    assert (first.connector, first.service, first.config_dir) == (inner, "s", Path("/x"))
     first.things[0]["a"].append(3)
     first.more["b"].clear()
     assert (second.things, second.more) == ([{"a": [1]}], {"b": [2]})
     assert config.config == settings
+
+
+def test_what_a_wrapper_is_given() -> None:
+    """What it wraps, or the service of it that the definition names; nothing where nothing is wrapped."""
+    definitions = Definitions({"greedy": Greedy, "services": Services}, Path("/x"))
+    settings = {"things": [], "more": {}}
+    wraps = {"whole": "t", "part": WrapsConfig("t", "s"), "here": None}
+    definitions.add_all([DeploymentConfig("t", "services")])
+    definitions.add_all(DeploymentConfig(name, "greedy", settings, wraps=what) for name, what in wraps.items())
+    found = {each.name: each for each in definitions.resolve(list(wraps), present=()).missing}
+    inner = found["t"].build(None)
+    assert (inner.deployment_name, inner.config_dir) == ("t", Path("/x"))
+    whole, part, here = (found[name].build(inner) for name in wraps)
+    assert isinstance(whole, Greedy)
+    assert isinstance(part, Greedy)
+    assert isinstance(here, Greedy)
+    assert (whole.deployment_name, whole.connector, whole.service) == ("whole", inner, None)
+    assert (part.connector.deployment_name, part.service) == ("s", "s")
+    assert (here.connector, here.service) == (inner, None)
 
 
 @pytest.mark.anyio

@@ -14,7 +14,7 @@ import pytest
 from anyio import CancelScope, create_task_group
 from anyio.lowlevel import checkpoint
 from attrs import define
-from scripted import World, settle, start
+from scripted import World, settle
 
 from anydeploy import (
     Connector,

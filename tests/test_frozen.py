@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import anydeploy.file
 from anydeploy.frozen import EMPTY, MAX_DEPTH, FrozenMapping, freeze, thaw
 
 VALUE = {"a": [1, 2.5, True, None, b"x", {"b": (3, "s")}], "c": {4, 5}, "d": {}, 6: date(2020, 1, 1)}
@@ -132,5 +133,6 @@ def test_endless_and_deep_values_are_refused() -> None:
     for _ in range(MAX_DEPTH + 1):
         deep = [deep]
     freeze(deep)
+    assert MAX_DEPTH == anydeploy.file.MAX_DEPTH == 64
     with pytest.raises(ValueError, match="nested too deeply"):
         freeze([deep])

@@ -35,6 +35,7 @@ _LINES: Mapping[Step, str] = {
     Step.LOST: "{state} after {lived}",
     Step.RENEWED: "{state}, to be renewed",
     Step.RESTARTED: "{state}, to be restarted",
+    Step.KEPT: "{state} still, not renewed",
     Step.RETRIED: "{state} once more",
 }
 

@@ -10,7 +10,6 @@ from typing import Any
 from anyio import CancelScope, create_task_group, current_time, open_signal_receiver, sleep, sleep_forever
 from attrs import define, field
 
-from ..engine.losing import LONG_LIFE
 from ..exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowExecutionException
 from ..lifecycle import DeploymentEvent, DeploymentState, Step
 from ..manager import DefaultDeploymentManager
@@ -60,7 +59,6 @@ class Session:
     #: Everything has been up: a deploy that fails from now on is that of a lost deployment.
     _ready: bool = field(init=False, default=False)
     #: By name, how many restarts a deployment that was lost before had used up when it was live again.
-    _restarts: dict[str, int] = field(init=False, factory=dict[str, int])
     _left: list[UndeployError] = field(init=False, factory=list[UndeployError])
 
     async def run(self) -> int:
@@ -204,8 +202,6 @@ class Session:
             match event.step:
                 case Step.LOST:
                     self._on_loss(deployment, event)
-                case Step.DEPLOYED if event.name in self._restarts:
-                    self._restarts[event.name] = self._manager.status()[event.name].restarts
                 case Step.FAILED | Step.UNDEPLOY_FAILED if self._ready and not self.tracker.stopping:
                     self._check_up(deployment)
                 case _:
@@ -223,20 +219,12 @@ class Session:
             self._end_unless_running(Reason.LOST)
 
     def _is_restarted(self, lost: DeploymentEvent) -> bool:
-        """Tell whether a restart was used up for a loss, by the lost deployment or by one that was lost with it."""
-        if not any(config.restarts for config in self.selection.configs.values()):
-            return False
-        restarted = False
-        status = self._manager.status()
-        for name, deployment in self.tracker.deployments.items():
-            with_it = status[name].state is DeploymentState.LOST and status[name].because == lost.name
-            if name == lost.name or with_it:
-                # The engine starts to count again after a long life.
-                long = lost.when - deployment.live_at >= LONG_LIFE
-                before = 0 if long else self._restarts.get(name, 0)
-                self._restarts[name] = status[name].restarts
-                restarted = restarted or status[name].restarts > before
-        return restarted
+        """Tell whether the lost deployment, or one that was lost with it, is renewed by itself."""
+        return any(
+            status.due is not None and lost.name in (status.name, status.because)
+            for status in self._manager.status().values()
+            if status.state is DeploymentState.LOST
+        )
 
     def _check_up(self, deployment: TrackedDeployment) -> None:
         """End the session if a deployment cannot come up again after a loss."""

@@ -22,8 +22,8 @@ _FIRST_LOOK, _LONGEST_PAUSE = 0.005, 0.1
 class GroupProcess(Process):
     """A process that leads its own process group; signals sent to it go to the whole group.
 
-    A signal for a group that is gone, or that this user may not signal, is dropped. What a process puts into a session
-    of its own is no longer in the group.
+    A signal for a group that is gone, or that this user may not signal, is dropped. A process in a session of its
+    own is no longer in the group.
 
     :ivar requests: the requests to end that the group was sent
     """
@@ -111,7 +111,7 @@ def _is_alive(group: int) -> bool:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    # In a container without an init, members that nobody reaps stay in the group for ever.
+    # In a container without an init, members that are never reaped stay in the group.
     return not (_PROC / "self" / "stat").exists() or any(state not in "ZX" for state in _states(group))
 
 

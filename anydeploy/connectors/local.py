@@ -47,10 +47,10 @@ class LocalConnector(Connector):
     _terminator: Terminator = field(init=False, factory=Terminator, repr=False)
 
     async def deploy(self, external: bool) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def undeploy(self, external: bool) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def hurry(self) -> None:
         self._terminator.hurry()
@@ -110,7 +110,7 @@ class LocalConnector(Connector):
         try:
             if process.requests.made or not process.has_ended():
                 async with create_task_group() as tasks:
-                    # A program that says good-bye must not hang because nobody reads it any more.
+                    # A program that says good-bye must not hang because its output is not read any more.
                     for stream in (process.stdout, process.stderr):
                         tasks.start_soon(_discard, stream)
                     gone = await self._terminator.end(process, command.grace)
@@ -133,7 +133,7 @@ def _why_not(program: str, error: OSError | ValueError) -> str:
 
 async def _discard(stream: ByteReceiveStream | None) -> None:
     if stream is not None:
-        # RuntimeError is what asyncio raises when somebody else still reads it.
+        # RuntimeError is what asyncio raises when another task still reads it.
         with suppress(BrokenResourceError, ClosedResourceError, BusyResourceError, RuntimeError):
             async for _ in stream:
                 pass

@@ -46,7 +46,7 @@ class ProgramEndedError(WorkflowExecutionException):
 
 
 class PortInUseError(WorkflowExecutionException):
-    """What the program is to offer is offered by something else already."""
+    """The port of a program is in use before the program is started."""
 
 
 @define(eq=False)
@@ -99,7 +99,7 @@ class ProcessConnector(ConnectorWrapper):
     _terminator: Terminator = field(init=False, factory=Terminator, repr=False)
     #: The program that was started last. Nothing is gone before it is, however its deploy or undeploy has ended.
     _program: _Program | None = field(init=False, default=None, repr=False)
-    #: What has to be left when the program is taken down; None before the end of a deploy, and when it has been left.
+    #: The blocks to be left when the program is taken down; None before the end of a deploy, and when they have been.
     _stack: AsyncExitStack | None = field(init=False, default=None, repr=False)
     #: True from the end of a successful deploy to the begin of undeploy: only then is an end of the program a loss.
     _live: bool = field(init=False, default=False, repr=False)
@@ -196,7 +196,7 @@ class ProcessConnector(ConnectorWrapper):
     async def _watch(self, program: _Program) -> None:
         """See the program end. A task that lives as long as it does, and never raises."""
         await program.process.wait()
-        # What it leaves behind in its group would hold its port. Later the group's number may be another's.
+        # A process that it leaves behind in its group would hold its port. Later the number may be another group's.
         if not program.requests.made:
             program.process.kill()
         if self._waiting is not None:

@@ -237,6 +237,7 @@ class Deployment:
             waiting_for=tuple(waiting),
             missing=tuple(self._gaps()),
             restarts=self.restarts,
+            due=self.due if phase in {Phase.LOST, Phase.PAUSED} else None,
         )
 
     def _gaps(self) -> list[str]:

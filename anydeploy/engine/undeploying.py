@@ -17,7 +17,7 @@ class Undeploying(Losing):
         self._end_demand(deployment)
         deployment.withdrawn = True
         self.visible.pop(deployment.name, None)
-        self._fail_claims(deployment, why)
+        self._fail_claims(deployment, withdrawn=why)
 
     def _withdraw_all(self, why: str, waits: Sequence[TeardownWait] = ()) -> None:
         deployments = list(reversed(self.deployments.values()))

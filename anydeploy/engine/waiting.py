@@ -75,17 +75,30 @@ class Waiting(State):
         if claim.missing == 0:
             self._wake(claim)
 
-    def _fail_claims(self, deployment: Deployment, withdrawn: str | None = None, *, later: bool = False) -> None:
-        """Disappoint the callers that wait for a deployment, at once or when it has been cleaned up.
+    def _fail_claims(
+        self,
+        deployment: Deployment,
+        failure: Failure | None = None,
+        *,
+        withdrawn: str | None = None,
+        later: bool = False,
+        restarts: bool = False,
+    ) -> None:
+        """Disappoint the callers that wait for a deployment.
 
-        :param withdrawn: what happened to their demand; None: the deployment itself tells why it failed
+        :param failure: the reason; None: the deployment itself tells why it failed
+        :param withdrawn: the reason why its own callers do not get it; callers that wait for the renewal of a
+            dependency are none of those
+        :param later: not at once, but when it has been cleaned up
+        :param restarts: only those that wait for a restart
         """
         if not deployment.claims:
             return
-        failure = deployment.why() if withdrawn is None else Failure((deployment.name,), withdrawn)
+        if withdrawn is not None:
+            failure = Failure((deployment.name,), withdrawn)
+        failure = failure or deployment.why()
         for claim in list(deployment.claims):
-            if withdrawn is not None and deployment not in claim.targets:
-                # It waits for the renewal of a dependency, which dependents demand.
+            if (restarts and claim.grants) or (withdrawn is not None and deployment not in claim.targets):
                 continue
             claim.failure = claim.failure or _seen_by(claim, deployment, failure)
             self._detach(claim)
@@ -93,15 +106,6 @@ class Waiting(State):
                 deployment.disappointed = [*(deployment.disappointed or ()), claim]
             elif not claim.settled:
                 self._wake(claim)
-
-    def _fail_restarts(self, kept: Deployment, stuck: Deployment) -> None:
-        """Disappoint the callers of `restart` that wait for a deployment which stays as it is."""
-        for claim in list(kept.claims or ()):
-            if not claim.grants:
-                claim.failure = claim.failure or stuck.why()
-                self._detach(claim)
-                if not claim.settled:
-                    self._wake(claim)
 
     def _tell_disappointed(self, deployment: Deployment, note: str | None = None) -> None:
         for claim in deployment.disappointed or ():

@@ -21,7 +21,7 @@ from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
 from ..connector import Connector, ConnectorWrapper
 
-#: What StreamFlow gives a lazy connector.
+#: The settings that StreamFlow gives a lazy connector.
 DEFAULTS: Final[Mapping[str, Any]] = {"transferBufferSize": 2**16}
 
 #: Attributes of StreamFlow's containers, which cannot be stopped before they have a place and a name.

@@ -20,6 +20,7 @@ STATES = {
     Step.LOST: DeploymentState.LOST,
     Step.RENEWED: DeploymentState.LOST,
     Step.RESTARTED: DeploymentState.LIVE,
+    Step.KEPT: DeploymentState.LIVE,
     Step.RELEASED: DeploymentState.UNDEPLOYING,
     Step.UNDEPLOYED: DeploymentState.ABSENT,
     Step.UNDEPLOY_FAILED: DeploymentState.STUCK,

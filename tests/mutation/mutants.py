@@ -16,7 +16,7 @@ from parso.python.tree import Keyword, Name
 
 PACKAGE = Path(__file__).parents[2] / "anydeploy"
 #: The core, from the bottom up.
-MODULES = ("lifecycle", "graph", "slots", "deployment", "fleet", "manager")
+MODULES = ("lifecycle", "graph", "checking", "definitions", "slots", "deployment", "fleet", "manager")
 #: Two need arguments that say which variable; the third fails on handlers whose exception is the result of a call.
 _LEFT_OUT = ("core/VariableInserter", "core/VariableReplacer", "core/ExceptionReplacer")
 #: What is compared by identity has no order, and would be equal in the same cases; of numbers identity says nothing.

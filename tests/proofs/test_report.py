@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,13 @@ def test_a_manager_that_keeps_the_rules(capsys: pytest.CaptureFixture[str]):
     assert main(["report"]) == 0
     page = capsys.readouterr().out
     assert "# The rules that anydeploy keeps" in page
-    assert "It keeps 27 of 27 rules, breaks 0, and was not tried on 0." in page
+    assert re.search(r"It keeps (\d+) of \1 rules, breaks 0, and was not tried on 0\.", page)
     assert "- **keeps**: `get_connector` gives None for an unknown name." in page
 
 
 def test_a_manager_that_breaks_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """R1, K1: what is broken is told, and what the manager does not claim is not tried."""
-    assert main(["report", "proofs.defects:Hasty", "--output", str(tmp_path / "page.md")]) == 0
+    assert main(["report", "proofs.hasty:Hasty", "--output", str(tmp_path / "page.md")]) == 0
     page = (tmp_path / "page.md").read_text()
     assert capsys.readouterr().out == page
     assert "| K1 | 0 | 0 | not tried |" in page

@@ -52,7 +52,7 @@ def test_bounds_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_each_kind_of_defect_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     """With its scope, its story and its tape, and nothing of it a second time."""
-    assert main(["explore", "proofs.defects:Hasty", *_SMALL, "--fault", "nothing"]) == 1
+    assert main(["explore", "proofs.hasty:Hasty", *_SMALL, "--fault", "nothing"]) == 1
     printed = capsys.readouterr().out
     assert printed.count("## R1, nothing") == 1
     assert "get_connector(a) gave a#1, but a#1 is deploying" in printed

@@ -1,8 +1,9 @@
-"""How a StreamFlow connector is built, deployed and undeployed, whoever the manager is."""
+"""How a StreamFlow connector is constructed, deployed and undeployed, under either manager."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from streamflow.core.exception import WorkflowExecutionException
 from streamflow.deployment.connector import connector_classes
 from streamflow.deployment.connector.container import DockerConnector, SingularityConnector
 
-from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError
+from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError, UndeployError
 from anydeploy.checking import can_wrap, check_settings, show_keys
 from anydeploy.streamflow.hosting import HostedConnector, hosted_type
 
-from .recorded import Plain, Wrapper, built, scripts, stay
+from .recorded import Plain, Wrapper, built, scripts, settled, stay
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("happened")]
 
@@ -63,8 +64,31 @@ async def test_an_undeploy_without_a_deploy_does_nothing(happened: list[str]):
     assert happened == []
 
 
-async def test_an_interrupted_deploy_is_let_finish(happened: list[str]):
-    """D6, K2: whoever cancels it goes at once."""
+@pytest.mark.parametrize("limit", [None, 60])
+async def test_only_a_time_limit_needs_a_task_of_its_own(limit: float | None):
+    """D6, K2"""
+    tasks: list[Any] = []
+    scripts["a"] = lambda: tasks.append(asyncio.current_task())
+    with anyio.CancelScope(deadline=math.inf if limit is None else anyio.current_time() + limit):
+        await hosted().deploy(False)
+    assert (tasks == [asyncio.current_task()]) is (limit is None)
+
+
+async def test_without_a_time_limit_a_cancellation_reaches_the_deploy(happened: list[str]):
+    """As at the end of an event loop. What it may have made is undeployed."""
+    scripts["a"] = stay
+    connector = hosted()
+    deploying = asyncio.create_task(connector.deploy(False))
+    await settled()
+    deploying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deploying
+    await connector.undeploy(False)
+    assert happened == ["deploy a", "undeploy a", "undeployed a"]
+
+
+async def test_a_deploy_beyond_its_time_is_allowed_to_finish(happened: list[str]):
+    """K2: the cancellation is let through at once."""
     gate = asyncio.Event()
     scripts["a"] = gate.wait
     connector = hosted()
@@ -77,7 +101,7 @@ async def test_an_interrupted_deploy_is_let_finish(happened: list[str]):
     assert happened == ["deploy a", "deployed a", "undeploy a", "undeployed a"]
 
 
-async def test_a_deploy_that_does_not_finish_is_cancelled(happened: list[str]):
+async def test_a_deploy_beyond_its_time_that_does_not_finish_is_cancelled(happened: list[str]):
     """U8: half-way to the end of the time for the teardown; what it may have made is undeployed."""
     scripts["a"] = stay
     connector = hosted()
@@ -146,6 +170,28 @@ async def test_a_container_that_has_not_been_made_is_not_stopped(
     assert stopped == ["c0ffee"]
 
 
+@pytest.mark.parametrize("limit", [math.inf, 60])
+async def test_what_was_deployed_is_undeployed_even_if_it_has_no_name(monkeypatch: pytest.MonkeyPatch, limit: float):
+    """That is then what its undeploy makes of it."""
+    undeployed: list[bool] = []
+
+    async def deploy(self: Any, external: bool) -> None:
+        pass
+
+    async def undeploy(self: Any, external: bool) -> None:
+        undeployed.append(external)
+
+    monkeypatch.setattr(DockerConnector, "deploy", deploy)
+    monkeypatch.setattr(DockerConnector, "undeploy", undeploy)
+    given = {"deployment_name": "a", "config_dir": Path("/x"), "connector": hosted(), "image": "x"}
+    connector = hosted_type(DockerConnector)(**given)
+    assert connector.hosted.containerId is None
+    with anyio.CancelScope(deadline=anyio.current_time() + limit):
+        await connector.deploy(False)
+    await connector.undeploy(False)
+    assert undeployed == [False]
+
+
 async def test_in_anydeploy_s_own_manager(happened: list[str]):
     """D1, D4, D5"""
     types = {
@@ -162,3 +208,18 @@ async def test_in_anydeploy_s_own_manager(happened: list[str]):
         with pytest.raises(InvalidConfigError, match="setting 'deployment_name': unknown setting"):
             await manager.deploy(DeploymentConfig("d", "plain", {"deployment_name": "x"}))
     assert happened[4:] == ["undeploy b", "undeployed b", "undeploy a", "undeployed a"]
+
+
+async def test_the_shutdown_timeout_cancels_a_deploy(happened: list[str]):
+    """U8, M1: there is no time left to undeploy what it may have made, which is told."""
+    scripts.update({"a": stay, "undeploy a": stay})
+    manager = DefaultDeploymentManager(
+        [DeploymentConfig("a", "plain")], connector_types={"plain": hosted_type(Plain)}, shutdown_timeout=0.05
+    )
+    with pytest.raises(ExceptionGroup) as left:
+        async with manager, anyio.create_task_group() as tasks:
+            tasks.start_soon(manager.deploy, "a")
+            await settled()
+            tasks.cancel_scope.cancel()
+    assert left.group_contains(UndeployError, match="'a' could not be undeployed and may still exist")
+    assert happened == ["deploy a", "undeploy a", "undeploy a"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -62,3 +64,10 @@ class TestReference(ManagerSuite):
         "L1-the_use_after_a_failure_tries_again": "a use after a failure fails at once",
         "L1-others_do_not_notice_a_cancelled_use": "the other users wait for ever",
     }
+
+
+def test_the_documentation_names_scenarios_that_fail():
+    page = Path(__file__).parents[2] / "docs" / "streamflow.md"
+    named = re.findall(r"`([A-Z]\d-\w+)`", page.read_text())
+    assert named
+    assert set(named) <= set(TestReference.known_failures)

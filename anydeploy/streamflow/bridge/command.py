@@ -88,7 +88,7 @@ class RemoteCommand:
     _started: bool = field(init=False, default=False)
     #: It leads a process group of its own.
     _leads_group: bool = field(init=False, default=False)
-    #: What is raised where the command was started.
+    #: Raised where the command was started.
     _failure: Exception | None = field(init=False, default=None)
     #: The making of the directory, once it has begun.
     _making: asyncio.Task[None] | None = field(init=False, default=None)
@@ -167,7 +167,7 @@ class RemoteCommand:
     async def _begin(self) -> None:
         """Start the command, and wait until it has begun. It is cancelled when the caller leaves.
 
-        What it was at then goes on in its tasks: :meth:`_give_up_beginning` and :meth:`_close` see to that.
+        The tasks that it has started go on then: :meth:`_give_up_beginning` and :meth:`_close` see to them.
         """
         script = self._script()
         async with self.beginning:
@@ -289,7 +289,7 @@ class RemoteCommand:
         if self.process.returncode is not None and not self.requests.made:
             return
         for output in self._outputs.values():
-            # A program that says good-bye must not hang because nobody reads it any more.
+            # A program that says good-bye must not hang because its output is not read any more.
             output.discard()
         if not await self.terminator.end(self, self.command.grace):
             self._give_up()

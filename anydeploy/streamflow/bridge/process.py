@@ -21,7 +21,7 @@ class RemoteProcess(Process):
     Its exit status is the one that a shell at the location reports: 128 + N when signal N has ended it.
 
     :ivar send: sends a signal, as soon as the connector can
-    :ivar pid: its number at the location; 0 as long as that is not known
+    :ivar pid: its number at the location; 0 until it has started
     :ivar status: its exit status, once it has ended
     :ivar ended: set when it has ended, or cannot be seen any more
     """

@@ -57,7 +57,8 @@ class BackgroundManager:
     #: Set when the manager has been entered, or will not be.
     _entered: Event = field(init=False, factory=Event)
     _closing: Event = field(init=False, factory=Event)
-    _early: list[_EarlyDeploy] = field(init=False, factory=list[_EarlyDeploy])
+    #: In their order; a dict, because they leave one by one.
+    _early: dict[_EarlyDeploy, None] = field(init=False, factory=dict[_EarlyDeploy, None])
 
     def start(self) -> None:
         """Start the task on the running event loop."""
@@ -107,11 +108,11 @@ class BackgroundManager:
 
     async def _enter(self, name: str) -> None:
         early = _EarlyDeploy(name)
-        self._early.append(early)
+        self._early[early] = None
         try:
             await self._entered.wait()
         finally:
-            self._early.remove(early)
+            del self._early[early]
         if early.withdrawn:
             raise DeployError(name, "was undeployed before it was up")
 

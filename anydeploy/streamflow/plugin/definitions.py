@@ -93,10 +93,10 @@ class Translator:
         return self.config.get("deployments") or self.config.get("models") or {}
 
     def _own(self, name: str) -> dict[str, Any]:
-        given = self._in_file().get(name, {})
-        own = {key: given[key] for key in _OWN if key in given}
-        if not own:
+        given = self._in_file().get(name)
+        if given is None:
             return {"retries": self.retries}
+        own = {key: given[key] for key in _OWN if key in given}
         problems: list[tuple[Path, str]] = []
         found = structure(name, {"retries": self.retries} | own, problems)
         if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -18,6 +19,7 @@ from ...exceptions import (
     WorkflowDefinitionException,
     WorkflowException,
 )
+from ...lifecycle import DeploymentEvent
 from ...manager import DEFAULT_UNDEPLOY_TIMEOUT
 from .background import BackgroundManager, KnowingManager
 from .definitions import HostedTypes, Translator
@@ -161,6 +163,9 @@ class AnydeployDeploymentManager(DeploymentManager):
                 raise as_streamflow(exc) from exc.__cause__
 
     def _start(self) -> BackgroundManager:
+        def log(event: DeploymentEvent) -> None:
+            log_progress(event, manager.definition(event.name))
+
         manager = KnowingManager(
             self._translator.known(),
             connector_types=HostedTypes(),
@@ -168,7 +173,8 @@ class AnydeployDeploymentManager(DeploymentManager):
             max_concurrent=self._max_concurrent,
             deploy_timeout=self._deploy_timeout,
             undeploy_timeout=self._undeploy_timeout,
-            on_event=lambda event: log_progress(event, manager.definition(event.name)),
+            # Every event has its price; StreamFlow sets the level of its log before it makes a manager.
+            on_event=log if logger.isEnabledFor(logging.WARNING) else None,
         )
         background = BackgroundManager(manager)
         background.start()
