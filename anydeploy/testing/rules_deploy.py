@@ -48,7 +48,8 @@ class Order(Rule):
     def _ready(self, call: Call) -> Iterator[str]:
         for name in self.premises.closure[call.name]:
             absent = name not in self.picture.instances and name not in self.picture.pausing
-            if absent and all(self.picture.live(below) for below in self.premises.dependencies[name]):
+            below = [self.picture.live(dependency) for dependency in self.premises.dependencies[name]]
+            if absent and all(each is not None and not each.restarted for each in below):
                 yield name
 
 

@@ -36,7 +36,7 @@ class Teardown(Rule):
                     yield f"{call} returned, but {instance} is {instance.state}"
 
     def at_rest(self) -> Iterator[str]:
-        moving = list(self.picture.moving(by_itself=False))
+        moving = list(self.picture.moving())
         for name in self.picture.granted:
             present = self.picture.present(name)
             lost = present is not None and present.state == "lost"
