@@ -8,12 +8,20 @@ from typing import Any
 import pytest
 from proofs.linearizability import Linearizability
 
-from anydeploy.testing import ManagerMachine, Rule, check_manager, every_rule
+from anydeploy.testing import AnydeploySubject, Feature, ManagerMachine, Rule, check_manager, every_rule
 
 _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
 
 
+class WithoutLoss(AnydeploySubject):
+    """The model of linearizability knows neither loss nor restart; scenarios, storms and the search tell of those."""
+
+    features = AnydeploySubject.features - {Feature.LOSS, Feature.RESTART}
+
+
 class Machine(ManagerMachine):
+    subject = WithoutLoss()
+
     @staticmethod
     def watching() -> list[Rule]:
         return [*every_rule(), Linearizability()]

@@ -305,12 +305,12 @@ class Engine(Undeploying):
 
 
 def _above(deployment: Deployment) -> list[Deployment]:
-    """Return a deployment and all that is not absent and depends on it."""
+    """Return a deployment and all that depends on it, across what is absent under something live, too."""
     found: dict[Deployment, None] = {deployment: None}
     stack = [deployment]
     while stack:
         for dependent in stack.pop().dependents or ():
-            if dependent not in found and dependent.phase is not Phase.ABSENT:
+            if dependent not in found:
                 found[dependent] = None
                 stack.append(dependent)
     return list(found)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..lifecycle import Phase, Step
+from .deploying import NOT_BEGUN
 from .deployment import Deployment, TeardownWait, undeploy_error
 from .losing import Losing
 from .state import Do
+
+GOING_DOWN = frozenset({Phase.GIVING_UP, Phase.LEAVING, Phase.UNDEPLOYING, Phase.STUCK})
 
 
 class Undeploying(Losing):
@@ -36,7 +39,18 @@ class Undeploying(Losing):
         self._step(deployment, Step.RELEASED)
         if was_live:
             self._sink(deployment)
+        if deployment.missing and not deployment.demanded:
+            self._drop_below(deployment)
         self._request(deployment)
+
+    def _drop_below(self, deployment: Deployment) -> None:
+        """Drop what was to be renewed for nothing but a deployment that goes down without it."""
+        stack = list(deployment.dependencies)
+        while stack:
+            below = stack.pop()
+            if below.phase in NOT_BEGUN and not _is_called_for(below):
+                self._drop(below, Step.DROPPED)
+                stack.extend(below.dependencies)
 
     def _undeployed(self, deployment: Deployment) -> None:
         renewed = deployment.failure is None
@@ -47,7 +61,8 @@ class Undeploying(Losing):
         self.effects.append((Do.DISMISS, deployment, None))
         self._tell_disappointed(deployment)
         # What failed for good comes up again for those only that asked since; live dependents get on without it.
-        if self._wants(deployment) and (renewed or deployment.pulled):
+        comes_again = self._wants(deployment) and (renewed or deployment.pulled) and _is_called_for(deployment)
+        if comes_again:
             for wait in deployment.waits or ():
                 self._end_wait(wait)
             deployment.waits = None
@@ -80,3 +95,15 @@ class Undeploying(Losing):
         elif self.closing:
             deployment.last_try = True
             self._retry(deployment)
+
+
+def _is_called_for(deployment: Deployment) -> bool:
+    """Tell whether a call needs a deployment to come up, or a dependent that is not on its way down for good."""
+    return (
+        deployment.explicit
+        or bool(deployment.claims)
+        or any(
+            dependent.phase is not Phase.ABSENT and (dependent.phase not in GOING_DOWN or dependent.demanded)
+            for dependent in deployment.dependents or ()
+        )
+    )

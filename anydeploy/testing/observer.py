@@ -170,7 +170,8 @@ class Observer:
                 instance.lost = True
         charged = not culprit.restarted and self._charge(culprit.name, when)
         if not (culprit.restarted or charged):
-            charged = any([self._charge(each.name, when) for each in group[1:] if not each.restarted])
+            # Each of them is charged.
+            charged = any([self._charge(each.name, when) for each in group[1:] if not each.restarted])  # noqa: C419
         if charged or any(map(self.picture.claims, waiting)):
             for instance in self._with_lost_wrappers(group):
                 instance.renewable = True

@@ -195,7 +195,7 @@ class Script:
         return self.fail_hook(f"build {name}", error)
 
     def fail_hook(self, operation: str, error: BaseException | None = None) -> BaseException:
-        """Let a constructor or a hook (like "build a", "invalidate a", "hurry a") fail, the next time that it is called.
+        """Let a constructor or a hook (like "build a", "invalidate a", "hurry a") fail, the next time it is called.
 
         Returns the error that it is going to raise.
 

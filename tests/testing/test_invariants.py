@@ -241,6 +241,8 @@ def test_what_a_rule_finds(case: Case):
 
 def test_every_rule_is_kept_once_and_broken_once():
     numbers = [rule.number for rule in RULES]
-    assert len(set(numbers)) == len(numbers) == 20
+    assert len(set(numbers)) == len(numbers)
+    # These need a connector that does something at a certain moment: scenarios tell them.
+    elsewhere = {"D7", "K3", "X1", "X2", "X3", "X4"}
     for told in (True, False):
-        assert {case.rule for case in CASES if bool(case.told) is told} == set(numbers)
+        assert {case.rule for case in CASES if bool(case.told) is told} == set(numbers) - elsewhere
