@@ -26,8 +26,8 @@ class UserCommand:
     """A program that uses the terminal of this one.
 
     :ivar on: the deployment that it runs on; None: this machine, in the current directory
-    :ivar status: its exit status as a shell has it, once it has ended or could not be started; 1 before that, and if the
-        connector fails
+    :ivar status: its exit status as a shell has it, once it has ended or could not be started; 1 before that, and if
+        the connector fails
     """
 
     argv: Sequence[str]
