@@ -119,6 +119,8 @@ class Observer:
         if instance.unwanted:
             self.picture.failures.pop(instance.name, None)
         self._look_for_unwanted(self.premises.dependencies[instance.name])
+        if self._has_to_come(instance.name):
+            self._may_be_renewed(self._lost_of(self.premises.closure[instance.name]))
 
     def _attempt_failed(self, instance: Instance) -> None:
         instance.state = "broken"
@@ -171,9 +173,9 @@ class Observer:
         charged = not culprit.restarted and self._charge(culprit.name, when)
         if not (culprit.restarted or charged):
             charged = any([self._charge(each.name, when) for each in group[1:] if not each.restarted])
-        if charged or any(map(self.picture.claims, waiting)):
-            for instance in self._with_lost_wrappers(group):
-                instance.renewable = True
+        above = frozenset[str]().union(*(self.premises.above[name] for name in names))
+        if charged or any(map(self.picture.claims, waiting)) or any(map(self._has_to_come, above)):
+            self._may_be_renewed(group)
 
     def _reached_through(self, culprit: Instance) -> tuple[list[Instance], list[Instance]]:
         """Return the live instances that are lost with another one, that one first, and those that are not live yet."""
@@ -185,6 +187,18 @@ class Observer:
                 elif wrapper.state in {"built", "deploying"} or wrapper.name in self.picture.pausing:
                     coming.append(wrapper)
         return group, coming
+
+    def _has_to_come(self, name: str) -> bool:
+        """Whether a name is demanded, and nothing of it exists: whatever it needs has to come, too."""
+        return self.picture.present(name) is None and self.picture.demanded(name)
+
+    def _may_be_renewed(self, lost: Iterable[Instance]) -> None:
+        for instance in self._with_lost_wrappers(lost):
+            instance.renewable = True
+
+    def _lost_of(self, names: Iterable[str]) -> list[Instance]:
+        found = [instance for name in names for instance in self.picture.instances.get(name, ())]
+        return [instance for instance in found if instance.state == "lost"]
 
     def _with_lost_wrappers(self, instances: Iterable[Instance]) -> list[Instance]:
         found = list(instances)
@@ -304,8 +318,7 @@ class Observer:
 
     def _call_for(self, names: Iterable[str]) -> None:
         """Note that those of the names that are lost have to be renewed, and what is reached through them."""
-        found = [instance for name in names for instance in self.picture.instances.get(name, ())]
-        for instance in self._with_lost_wrappers(each for each in found if each.state == "lost"):
+        for instance in self._with_lost_wrappers(self._lost_of(names)):
             instance.renewable = instance.due = True
 
     def _asked(self, entry: Entry) -> None:

@@ -187,11 +187,13 @@ class Picture:
     @property
     def queueing(self) -> bool:
         """Whether a connector may have to wait for its turn (rule K1)."""
-        return self.premises.max_concurrent is not None and bool(self.operating)
+        # A teardown has its turn while what it is reached through reattaches.
+        busy = any(instance.operating or instance.reattaching for instance in self.all())
+        return self.premises.max_concurrent is not None and busy
 
     def held_up(self, instance: Instance) -> bool:
         """Whether a teardown may have to wait for its turn, or for a fresh way in (rules K1, X3)."""
-        return self.queueing or any(below.reattaching for below in self.way_to(instance))
+        return self.queueing or any(each.reattaching for each in (instance, *self.way_to(instance)))
 
     # -- Readings ----------------------------------------------------------------------------------------------------
 
