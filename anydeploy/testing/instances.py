@@ -76,7 +76,8 @@ class Call:
     :ivar shaken: one that it may have waited for was lost or has failed: it may raise
     :ivar needed: of an ``undeploy``: when it was made, the name was demanded by others than those whose demand it takes
         back
-    :ivar targets: of a ``restart``: the names that have to be live again
+    :ivar targets: of a ``restart``: the names that have to be live again, if they were demanded
+    :ivar certain: those of them that certainly were
     :ivar renewed: the names that have been deployed, used or restarted since, with their dependencies
     :ivar found: the instances that it concerned when it was made, each with its state and tries
     :ivar failed: the names of those of them that could not be torn down since
@@ -92,6 +93,7 @@ class Call:
     shaken: bool = False
     needed: bool = False
     targets: frozenset[str] = frozenset()
+    certain: frozenset[str] = frozenset()
     renewed: frozenset[str] = frozenset()
     found: tuple[tuple[Instance, str, int], ...] = ()
     failed: tuple[str, ...] = ()

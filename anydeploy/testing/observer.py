@@ -289,6 +289,7 @@ class Observer:
         if self.picture.closing or not demanded:
             return
         call.targets = demanded
+        call.certain = frozenset(name for name in demanded if self.picture.demanded(name, sure=True))
         call.found = self._found(above)
         self._may_return(other for other in self.picture.calls.values() if self._needs(other, above))
         for name in above:

@@ -124,11 +124,16 @@ class Picture:
         """Whether the call is a demand for its name that can still be met."""
         return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
 
-    def wanted_by(self, call: Call) -> frozenset[str]:
-        """The names that a call demands directly."""
-        if self.demanding(call):
+    def wanted_by(self, call: Call, *, sure: bool = False) -> frozenset[str]:
+        """The names that a call demands directly.
+
+        :param sure: as in :meth:`demand`
+        """
+        if call.withdrawn or call.doomed or self.closing or (sure and (call.asked or call.shaken)):
+            return frozenset()
+        if self.claims(call):
             return frozenset([call.name])
-        return frozenset() if call.withdrawn or call.doomed or self.closing else call.targets
+        return call.certain if sure else call.targets
 
     def demand(self, name: str, *, sure: bool = False) -> Iterator[str]:
         """Tell each demand for a name in words.
@@ -140,7 +145,7 @@ class Picture:
         for other in above & (self.granted if sure else self.granted | self.perhaps):
             yield f"the deploy({other}) that was granted"
         for call in self.calls.values():
-            if self.wanted_by(call) & above and not (sure and (call.asked or call.shaken)):
+            if self.wanted_by(call, sure=sure) & above:
                 yield str(call)
         for dependent in self.premises.dependents[name]:
             present = self.present(dependent)

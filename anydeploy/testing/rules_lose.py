@@ -75,9 +75,9 @@ class Restart(Rule):
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
         for instance, _, _ in call.found:
-            if instance.name in call.targets and instance.state != "gone":
+            if instance.name in call.certain and instance.state != "gone":
                 yield f"{call} returned, but {instance}, which was to go, is {instance.state}"
-        for name in sorted(call.targets):
+        for name in sorted(call.certain):
             if self.picture.live(name) is None and not call.met:
                 yield f"{call} returned, but {self.picture.how(name)}"
 
