@@ -20,7 +20,9 @@ class Instance:
     :ivar operating: the number of its ``deploy`` and ``undeploy`` calls that are running
     :ivar lost: its environment was lost, or one that it is reached through
     :ivar cut_off: only the way into it was lost
-    :ivar renewable: since it was lost it may have been asked for, or it may come up again by itself
+    :ivar lost_at: the time at which it was lost, in seconds
+    :ivar charged: it comes up again by itself after a while
+    :ivar renewable: since it was lost it may have been asked for
     :ivar due: since it was lost it was asked for, and so has to be renewed
     :ivar restarted: a ``restart`` takes it down
     :ivar reattached: its ``reattach`` was called
@@ -40,6 +42,8 @@ class Instance:
     operating: int = 0
     lost: bool = False
     cut_off: bool = False
+    lost_at: float = 0.0
+    charged: bool = False
     renewable: bool = False
     due: bool = False
     restarted: bool = False

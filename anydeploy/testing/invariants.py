@@ -58,31 +58,6 @@ class Retries(Rule):
             yield f"{entry}, but nothing demands it"
 
 
-#: The operations of a connector that the manager alone calls, and that change its environment.
-DEPLOYMENT = frozenset({"deploy", "undeploy"})
-
-
-class Trust(Rule):
-    """Whatever connectors do, callers are told of it by the manager's own errors (D7)."""
-
-    number = "D7"
-
-    def raised(self, entry: Entry) -> Iterator[str]:
-        # Out of a use comes what its operation raises, and out of the block what was raised in it.
-        if entry.strange and entry.operation not in {"use", "close"}:
-            yield f"{entry}, which is none of the errors of a manager"
-
-
-class Retries(Rule):
-    """A failed deploy is tried again as often as its definition says, and not when nothing demands it (K3)."""
-
-    number = "K3"
-
-    def began(self, entry: Entry) -> Iterator[str]:
-        if entry.operation == "deploy" and not self.picture.closing and not self.picture.demanded(entry.name):
-            yield f"{entry}, but nothing demands it"
-
-
 class Limit(Rule):
     """Not more than ``max_concurrent`` connectors are brought up or torn down at once (K1)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..exceptions import ConnectionLostError
 from .entries import Entry
@@ -162,6 +162,7 @@ class Observer:
         for instance in group:
             instance.state = "lost"
             instance.lost = True
+            instance.lost_at = when
             instance.cut_off = instance.cut_off or culprit.cut_off
             for dependent in self.picture.standing(instance.name):
                 dependent.gaps |= names
@@ -170,11 +171,11 @@ class Observer:
                 self._fail(instance.name, for_good=True)
             else:
                 instance.lost = True
-        charged = not culprit.restarted and self._charge(culprit.name, when)
-        if not (culprit.restarted or charged):
-            charged = any([self._charge(each.name, when) for each in group[1:] if not each.restarted])
+        if not culprit.restarted and self._are_charged(group, when):
+            for instance in self._with_lost_wrappers(group):
+                instance.charged = True
         above = frozenset[str]().union(*(self.premises.above[name] for name in names))
-        if charged or any(map(self.picture.claims, waiting)) or any(map(self._has_to_come, above)):
+        if any(map(self.picture.claims, waiting)) or any(map(self._has_to_come, above)):
             self._may_be_renewed(group)
 
     def _reached_through(self, culprit: Instance) -> tuple[list[Instance], list[Instance]]:
@@ -216,6 +217,13 @@ class Observer:
         about = self.premises.above[call.name] if call.operation == "restart" else [call.name]
         return any(not self.premises.closure[name].isdisjoint(names) for name in about)
 
+    def _are_charged(self, group: Sequence[Instance], when: float) -> bool:
+        """Whether what was lost together comes up again by itself, for the sake of the first or of its wrappers."""
+        if self._charge(group[0].name, when):
+            return True
+        charged = [self._charge(each.name, when) for each in group[1:] if not each.restarted]
+        return any(charged)
+
     def _charge(self, name: str, when: float) -> bool:
         """Use up one of the times that a name may be renewed by itself, if one is left."""
         restarts = self.picture.restarts
@@ -238,6 +246,7 @@ class Observer:
                     renewed = instance.state == "lost" and self.picture.wrapped(above) is instance
                     if instance.up and (instance.restarted or renewed):
                         instance.restarted = instance.due = False
+                        instance.lost_at = self.picture.now
                         kept.append(instance)
         names = [instance.name for instance in kept[1:]]
         for call in self.picture.calls.values():

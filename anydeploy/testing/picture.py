@@ -33,6 +33,7 @@ class Picture:
     :ivar returning: names that a ``restart`` has taken down, and that are not live again yet
     :ivar restarts: the number of times that a name was renewed by itself since it was last up for long
     :ivar risen: the times at which such names came up, in seconds
+    :ivar now: the time of the last entry, in seconds
     :ivar interrupted: a connector has raised KeyboardInterrupt
     :ivar closing: ``close`` was called
     :ivar resting: nothing has happened since everything was blocked
@@ -51,6 +52,7 @@ class Picture:
     returning: set[str] = field(factory=set[str])
     restarts: dict[str, int] = field(factory=dict[str, int])
     risen: dict[str, float] = field(factory=dict[str, float])
+    now: float = 0.0
     interrupted: bool = False
     closing: bool = False
     resting: bool = False
@@ -98,8 +100,8 @@ class Picture:
 
     def gets_on_without(self, dependent: Instance, instance: Instance) -> bool:
         """Whether a dependent may stay while an instance goes down, which was lost, or never came up (rule X2)."""
-        gone = instance.lost or not instance.came_up
-        return gone and not instance.restarted and self.wrapped(dependent) is not instance
+        gone = (instance.lost and not instance.restarted) or not instance.came_up
+        return gone and self.wrapped(dependent) is not instance
 
     def complete(self, name: str) -> bool:
         """Whether a name and everything that it depends on is live."""
@@ -170,7 +172,7 @@ class Picture:
         """
         yield from self.pausing
         for instance in self.all():
-            waits = by_itself and instance.state == "lost" and instance.renewable
+            waits = by_itself and instance.state == "lost" and (instance.renewable or instance.charged)
             if instance.operating or instance.reattaching or waits:
                 yield instance.name
 

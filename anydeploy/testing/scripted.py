@@ -195,7 +195,7 @@ class Script:
         return self.fail_hook(f"build {name}", error)
 
     def fail_hook(self, operation: str, error: BaseException | None = None) -> BaseException:
-        """Let a constructor or a hook (like "build a", "invalidate a", "hurry a") fail, the next time that it is called.
+        """Let a constructor or a hook (like "build a", "invalidate a", "hurry a") fail, the next time it is called.
 
         Returns the error that it is going to raise.
 
@@ -339,12 +339,12 @@ class _Told:
         super().report_lost(error)  # type: ignore[misc]
 
     def invalidate(self: Any, reason: str) -> None:
-        self.script.called("invalidate", self.deployment_name)
         super().invalidate(reason)  # type: ignore[misc]
+        self.script.called("invalidate", self.deployment_name)
 
     def hurry(self: Any) -> None:
-        self.script.called("hurry", self.deployment_name)
         super().hurry()  # type: ignore[misc]
+        self.script.called("hurry", self.deployment_name)
 
     async def run(self: Any, argv: Sequence[str], **_: Any) -> CompletedProcess[bytes]:
         self._check_valid()

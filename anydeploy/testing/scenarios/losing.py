@@ -74,7 +74,7 @@ async def a_loss_before_it_is_live_is_a_failed_deploy(stage: Stage) -> None:
     stage.tells_of(stage.raised(caller), "a", failure)
     stage.happened("undeploy of a#1 ended")
 
-    async def report(connector: object) -> None:
+    async def report(_: object) -> None:
         stage.script.lose("a", failure)
 
     stage.script.plan("deploy a", action=report)
@@ -341,7 +341,7 @@ async def one_way_in_serves_all(stage: Stage) -> None:
 async def what_a_failed_attempt_has_lost_is_forgotten(stage: Stage) -> None:
     """A connection that was lost before the deployment came up is not looked for when it is lost for good."""
 
-    async def cut_off(connector: object) -> None:
+    async def cut_off(_: object) -> None:
         stage.cut_off("a")
 
     stage.script.plan("deploy a", action=cut_off)
