@@ -230,9 +230,11 @@ class Connector(ABC):
         # An author's mistake in the argument does not make the environment less lost.
         loss = error if isinstance(cast("object", error), Exception) else WorkflowExecutionException(repr(error))
         self.reported_loss = self.reported_loss or loss
-        self.invalidate(describe(loss))
-        if self.on_lost is not None:
-            self.on_lost(loss)
+        try:
+            self.invalidate(describe(loss))
+        finally:
+            if self.on_lost is not None:
+                self.on_lost(loss)
 
     # -- The user's calls ----------------------------------------------------------------------------------------------
 

@@ -213,6 +213,19 @@ async def test_loss_whose_error_cannot_be_printed() -> None:
         assert manager.status()["a"].state == "lost"
 
 
+async def test_loss_that_its_own_hook_does_not_survive() -> None:
+    """D7, X1: the connector gets what its `invalidate` has raised, and the manager knows of the loss all the same."""
+    world = World()
+    async with world.manager(unit("a")) as manager:
+        await manager.deploy("a")
+        error = world.fail_hook("invalidate a")
+        with pytest.raises(ScriptedError) as caught:
+            world.connectors["a"][0].report_lost(ScriptedError("gone"))
+        assert caught.value is error
+        assert manager.status()["a"].state == "lost"
+        assert manager.get_connector("a") is None
+
+
 async def test_loss_that_the_constructor_reports() -> None:
     """D7, X1: a deploy has failed that is lost before it returns, and this one before it was called."""
 

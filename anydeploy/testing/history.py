@@ -159,6 +159,7 @@ class History:
             self.violations += [rule.violation(story, name) for story in look(entry)]
         if kind is not EntryKind.READ:
             self._observer.update(entry)
+        self.picture.now = now
 
     def at_rest(self) -> None:
         """Ask every rule, now that nothing can go on but connectors that are held.

@@ -20,7 +20,9 @@ class Instance:
     :ivar operating: the number of its ``deploy`` and ``undeploy`` calls that are running
     :ivar lost: its environment was lost, or one that it is reached through
     :ivar cut_off: only the way into it was lost
-    :ivar renewable: since it was lost it may have been asked for, or it may come up again by itself
+    :ivar lost_at: the time at which it was lost, in seconds
+    :ivar charged: it comes up again by itself after a while
+    :ivar renewable: since it was lost it may have been asked for
     :ivar due: since it was lost it was asked for, and so has to be renewed
     :ivar restarted: a ``restart`` takes it down
     :ivar reattached: its ``reattach`` was called
@@ -40,6 +42,8 @@ class Instance:
     operating: int = 0
     lost: bool = False
     cut_off: bool = False
+    lost_at: float = 0.0
+    charged: bool = False
     renewable: bool = False
     due: bool = False
     restarted: bool = False
@@ -76,7 +80,8 @@ class Call:
     :ivar shaken: one that it may have waited for was lost or has failed: it may raise
     :ivar needed: of an ``undeploy``: when it was made, the name was demanded by others than those whose demand it takes
         back
-    :ivar targets: of a ``restart``: the names that have to be live again
+    :ivar targets: of a ``restart``: the names that have to be live again, if they were demanded
+    :ivar certain: those of them that certainly were
     :ivar renewed: the names that have been deployed, used or restarted since, with their dependencies
     :ivar found: the instances that it concerned when it was made, each with its state and tries
     :ivar failed: the names of those of them that could not be torn down since
@@ -92,6 +97,7 @@ class Call:
     shaken: bool = False
     needed: bool = False
     targets: frozenset[str] = frozenset()
+    certain: frozenset[str] = frozenset()
     renewed: frozenset[str] = frozenset()
     found: tuple[tuple[Instance, str, int], ...] = ()
     failed: tuple[str, ...] = ()

@@ -38,7 +38,7 @@ DEPLOYMENT = frozenset({"deploy", "undeploy"})
 
 
 class Trust(Rule):
-    """Callers are told of all that connectors do by errors of the manager's own (D7)."""
+    """Whatever connectors do, callers are told of it by the manager's own errors (D7)."""
 
     number = "D7"
 

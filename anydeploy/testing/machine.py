@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any, ClassVar
 
@@ -117,10 +117,21 @@ class ManagerMachine(RuleBasedStateMachine):
         self._world.step(lambda: caller.cancel(how))
 
     @precondition(lambda self: self._operations)
-    @rule(data=st.data(), fails=st.sampled_from([False, False, True]))
-    def finish(self, data: st.DataObject, *, fails: bool) -> None:
+    @rule(data=st.data(), error=st.sampled_from([None, None, None, ScriptedError, SystemExit]))
+    def finish(self, data: st.DataObject, *, error: type[BaseException] | None) -> None:
         operation = self._operations[data.draw(st.integers(0, len(self._operations) - 1))]
-        self._world.step(operation.plan.fail if fails else operation.plan.release)
+        failure = error(f"{operation}: as told") if error is not None else None
+        self._world.step(lambda: operation.plan.release(failure))
+
+    @precondition(lambda self: Feature.HOOKS in self._features)
+    @rule(
+        data=st.data(),
+        hook=st.sampled_from(["build", "invalidate"]),
+        error=st.sampled_from([ScriptedError, SystemExit]),
+    )
+    def misbehave(self, data: st.DataObject, *, hook: str, error: type[BaseException]) -> None:
+        name = data.draw(st.sampled_from(self._names))
+        self._world.script.fail_hook(f"{hook} {name}", error(f"{hook} of {name}: as told"))
 
     @precondition(lambda self: Feature.RESTART in self._features)
     @rule(data=st.data())
@@ -222,7 +233,9 @@ class World:
 
     def lose(self, name: str, error: Exception) -> None:
         """Let the newest connector of a name report a loss; inside a step."""
-        self.script.lose(name, error)
+        # Out of it comes what its hooks raise.
+        with suppress(Exception, SystemExit):
+            self.script.lose(name, error)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, with everything that follows, and look whether the rules hold."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..exceptions import ConnectionLostError
 from .entries import Entry
@@ -119,6 +119,8 @@ class Observer:
         if instance.unwanted:
             self.picture.failures.pop(instance.name, None)
         self._look_for_unwanted(self.premises.dependencies[instance.name])
+        if self._has_to_come(instance.name):
+            self._may_be_renewed(self._lost_of(self.premises.closure[instance.name]))
 
     def _attempt_failed(self, instance: Instance) -> None:
         instance.state = "broken"
@@ -160,6 +162,7 @@ class Observer:
         for instance in group:
             instance.state = "lost"
             instance.lost = True
+            instance.lost_at = when
             instance.cut_off = instance.cut_off or culprit.cut_off
             for dependent in self.picture.standing(instance.name):
                 dependent.gaps |= names
@@ -168,13 +171,12 @@ class Observer:
                 self._fail(instance.name, for_good=True)
             else:
                 instance.lost = True
-        charged = not culprit.restarted and self._charge(culprit.name, when)
-        if not (culprit.restarted or charged):
-            # Each of them is charged.
-            charged = any([self._charge(each.name, when) for each in group[1:] if not each.restarted])  # noqa: C419
-        if charged or any(map(self.picture.claims, waiting)):
+        if not culprit.restarted and self._are_charged(group, when):
             for instance in self._with_lost_wrappers(group):
-                instance.renewable = True
+                instance.charged = True
+        above = frozenset[str]().union(*(self.premises.above[name] for name in names))
+        if any(map(self.picture.claims, waiting)) or any(map(self._has_to_come, above)):
+            self._may_be_renewed(group)
 
     def _reached_through(self, culprit: Instance) -> tuple[list[Instance], list[Instance]]:
         """Return the live instances that are lost with another one, that one first, and those that are not live yet."""
@@ -186,6 +188,18 @@ class Observer:
                 elif wrapper.state in {"built", "deploying"} or wrapper.name in self.picture.pausing:
                     coming.append(wrapper)
         return group, coming
+
+    def _has_to_come(self, name: str) -> bool:
+        """Whether a name is demanded, and nothing of it exists: whatever it needs has to come, too."""
+        return self.picture.present(name) is None and self.picture.demanded(name)
+
+    def _may_be_renewed(self, lost: Iterable[Instance]) -> None:
+        for instance in self._with_lost_wrappers(lost):
+            instance.renewable = True
+
+    def _lost_of(self, names: Iterable[str]) -> list[Instance]:
+        found = [instance for name in names for instance in self.picture.instances.get(name, ())]
+        return [instance for instance in found if instance.state == "lost"]
 
     def _with_lost_wrappers(self, instances: Iterable[Instance]) -> list[Instance]:
         found = list(instances)
@@ -202,6 +216,13 @@ class Observer:
     def _needs(self, call: Call, names: Iterable[str]) -> bool:
         about = self.premises.above[call.name] if call.operation == "restart" else [call.name]
         return any(not self.premises.closure[name].isdisjoint(names) for name in about)
+
+    def _are_charged(self, group: Sequence[Instance], when: float) -> bool:
+        """Whether what was lost together comes up again by itself, for the sake of the first or of its wrappers."""
+        if self._charge(group[0].name, when):
+            return True
+        charged = [self._charge(each.name, when) for each in group[1:] if not each.restarted]
+        return any(charged)
 
     def _charge(self, name: str, when: float) -> bool:
         """Use up one of the times that a name may be renewed by itself, if one is left."""
@@ -225,6 +246,7 @@ class Observer:
                     renewed = instance.state == "lost" and self.picture.wrapped(above) is instance
                     if instance.up and (instance.restarted or renewed):
                         instance.restarted = instance.due = False
+                        instance.lost_at = self.picture.now
                         kept.append(instance)
         names = [instance.name for instance in kept[1:]]
         for call in self.picture.calls.values():
@@ -276,6 +298,7 @@ class Observer:
         if self.picture.closing or not demanded:
             return
         call.targets = demanded
+        call.certain = frozenset(name for name in demanded if self.picture.demanded(name, sure=True))
         call.found = self._found(above)
         self._may_return(other for other in self.picture.calls.values() if self._needs(other, above))
         for name in above:
@@ -305,8 +328,7 @@ class Observer:
 
     def _call_for(self, names: Iterable[str]) -> None:
         """Note that those of the names that are lost have to be renewed, and what is reached through them."""
-        found = [instance for name in names for instance in self.picture.instances.get(name, ())]
-        for instance in self._with_lost_wrappers(each for each in found if each.state == "lost"):
+        for instance in self._with_lost_wrappers(self._lost_of(names)):
             instance.renewable = instance.due = True
 
     def _asked(self, entry: Entry) -> None:

@@ -33,6 +33,7 @@ class Picture:
     :ivar returning: names that a ``restart`` has taken down, and that are not live again yet
     :ivar restarts: the number of times that a name was renewed by itself since it was last up for long
     :ivar risen: the times at which such names came up, in seconds
+    :ivar now: the time of the last entry, in seconds
     :ivar interrupted: a connector has raised KeyboardInterrupt
     :ivar closing: ``close`` was called
     :ivar resting: nothing has happened since everything was blocked
@@ -51,6 +52,7 @@ class Picture:
     returning: set[str] = field(factory=set[str])
     restarts: dict[str, int] = field(factory=dict[str, int])
     risen: dict[str, float] = field(factory=dict[str, float])
+    now: float = 0.0
     interrupted: bool = False
     closing: bool = False
     resting: bool = False
@@ -98,8 +100,8 @@ class Picture:
 
     def gets_on_without(self, dependent: Instance, instance: Instance) -> bool:
         """Whether a dependent may stay while an instance goes down, which was lost, or never came up (rule X2)."""
-        gone = instance.lost or not instance.came_up
-        return gone and not instance.restarted and self.wrapped(dependent) is not instance
+        gone = (instance.lost and not instance.restarted) or not instance.came_up
+        return gone and self.wrapped(dependent) is not instance
 
     def complete(self, name: str) -> bool:
         """Whether a name and everything that it depends on is live."""
@@ -124,11 +126,16 @@ class Picture:
         """Whether the call is a demand for its name that can still be met."""
         return self.claims(call) and not (call.withdrawn or call.doomed or self.closing)
 
-    def wanted_by(self, call: Call) -> frozenset[str]:
-        """The names that a call demands directly."""
-        if self.demanding(call):
+    def wanted_by(self, call: Call, *, sure: bool = False) -> frozenset[str]:
+        """The names that a call demands directly.
+
+        :param sure: as in :meth:`demand`
+        """
+        if call.withdrawn or call.doomed or self.closing or (sure and (call.asked or call.shaken)):
+            return frozenset()
+        if self.claims(call):
             return frozenset([call.name])
-        return frozenset() if call.withdrawn or call.doomed or self.closing else call.targets
+        return call.certain if sure else call.targets
 
     def demand(self, name: str, *, sure: bool = False) -> Iterator[str]:
         """Tell each demand for a name in words.
@@ -140,7 +147,7 @@ class Picture:
         for other in above & (self.granted if sure else self.granted | self.perhaps):
             yield f"the deploy({other}) that was granted"
         for call in self.calls.values():
-            if self.wanted_by(call) & above and not (sure and (call.asked or call.shaken)):
+            if self.wanted_by(call, sure=sure) & above:
                 yield str(call)
         for dependent in self.premises.dependents[name]:
             present = self.present(dependent)
@@ -165,7 +172,7 @@ class Picture:
         """
         yield from self.pausing
         for instance in self.all():
-            waits = by_itself and instance.state == "lost" and instance.renewable
+            waits = by_itself and instance.state == "lost" and (instance.renewable or instance.charged)
             if instance.operating or instance.reattaching or waits:
                 yield instance.name
 
@@ -187,11 +194,13 @@ class Picture:
     @property
     def queueing(self) -> bool:
         """Whether a connector may have to wait for its turn (rule K1)."""
-        return self.premises.max_concurrent is not None and bool(self.operating)
+        # A teardown has its turn while what it is reached through reattaches.
+        busy = any(instance.operating or instance.reattaching for instance in self.all())
+        return self.premises.max_concurrent is not None and busy
 
     def held_up(self, instance: Instance) -> bool:
         """Whether a teardown may have to wait for its turn, or for a fresh way in (rules K1, X3)."""
-        return self.queueing or any(below.reattaching for below in self.way_to(instance))
+        return self.queueing or any(each.reattaching for each in (instance, *self.way_to(instance)))
 
     # -- Readings ----------------------------------------------------------------------------------------------------
 

@@ -130,7 +130,7 @@ class Cancellation(Rule):
             return
         if entry.name in self.premises.uninterruptible:
             yield f"{entry}, which must not be interrupted"
-        elif not instance.unwanted and self.picture.demanded(entry.name, sure=True):
+        elif not (instance.unwanted or self.picture.closing) and self.picture.demanded(entry.name, sure=True):
             yield f"{entry}, although it was demanded by {', '.join(self.picture.demand(entry.name, sure=True))}"
 
     def returned(self, entry: Entry) -> Iterator[str]:

@@ -18,7 +18,8 @@ class Loss(Rule):
         if entry.operation != "undeploy" or instance is None or instance.state != "lost":
             return
         demand = list(self.picture.demand(entry.name, sure=True))
-        if demand and not (instance.renewable or instance.restarted or instance.doubtful):
+        called = instance.renewable or instance.restarted or instance.doubtful
+        if demand and not (called or instance.charged):
             yield f"{entry}, which was lost, though nothing has asked for it; it is demanded by {', '.join(demand)}"
 
     def at_rest(self) -> Iterator[str]:
@@ -67,17 +68,29 @@ class Reattachment(Rule):
                 yield f"{entry}, although nothing is there that is reached through it"
 
 
+#: Seconds of the longest pause before an environment comes up again by itself, and one more.
+_LONG = 31.0
+
+
 class Restart(Rule):
-    """``restart`` takes down what stands on a name, and it returns when that is up again (X4)."""
+    """``restart`` returns when what stands on a name is up again; with ``restarts`` that comes by itself (X4)."""
 
     number = "X4"
+
+    def began(self, entry: Entry) -> Iterator[str]:
+        instance = self.picture.find(entry.name, entry.instance)
+        if entry.operation != "undeploy" or instance is None or instance.state != "lost":
+            return
+        called = instance.renewable or instance.restarted or instance.doubtful
+        if instance.charged and not called and entry.when <= instance.lost_at:
+            yield f"{entry} by itself, without a pause after it was lost"
 
     def returned(self, entry: Entry) -> Iterator[str]:
         call = self.picture.calls[entry.caller]
         for instance, _, _ in call.found:
-            if instance.name in call.targets and instance.state != "gone":
+            if instance.name in call.certain and instance.state != "gone":
                 yield f"{call} returned, but {instance}, which was to go, is {instance.state}"
-        for name in sorted(call.targets):
+        for name in sorted(call.certain):
             if self.picture.live(name) is None and not call.met:
                 yield f"{call} returned, but {self.picture.how(name)}"
 
@@ -100,3 +113,6 @@ class Restart(Rule):
             waits = self.picture.queueing or self.picture.related(moving, [instance.name])
             if instance.restarted and instance.up and not waits:
                 yield f"{instance} is to be restarted, and stays {instance.state}"
+            late = self.picture.now > instance.lost_at + _LONG and self.picture.demanded(instance.name, sure=True)
+            if instance.state == "lost" and instance.charged and late and not waits:
+                yield f"{instance} was lost long ago, and has not come up by itself"

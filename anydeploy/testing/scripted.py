@@ -339,12 +339,12 @@ class _Told:
         super().report_lost(error)  # type: ignore[misc]
 
     def invalidate(self: Any, reason: str) -> None:
-        self.script.called("invalidate", self.deployment_name)
         super().invalidate(reason)  # type: ignore[misc]
+        self.script.called("invalidate", self.deployment_name)
 
     def hurry(self: Any) -> None:
-        self.script.called("hurry", self.deployment_name)
         super().hurry()  # type: ignore[misc]
+        self.script.called("hurry", self.deployment_name)
 
     async def run(self: Any, argv: Sequence[str], **_: Any) -> CompletedProcess[bytes]:
         self._check_valid()

@@ -137,7 +137,7 @@ async def a_restart_that_fails_is_told(stage: Stage) -> None:
 
 @scenario("X4", unit("a", restarts=2), B, unit("d", "a"), needs=[Feature.LOSS])
 async def what_was_lost_comes_up_by_itself(stage: Stage) -> None:
-    """With `restarts` it is renewed by itself after a second, with its wrappers; mere dependents stay live."""
+    """With `restarts` it is renewed by itself after a second, as are its wrappers; mere dependents stay live."""
     for name in "bd":
         await stage.done("deploy", name)
     stage.script.lose("a")
