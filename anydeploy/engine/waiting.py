@@ -116,7 +116,7 @@ class Waiting(State):
 
     # -- Teardowns -----------------------------------------------------------------------------------------------------
 
-    def _follow(self, deployment: Deployment, waits: Iterable[TeardownWait]) -> None:
+    def _follow(self, deployment: Deployment, waits: Sequence[TeardownWait]) -> None:
         """Let calls wait for the end of a deployment; a stuck one that nothing demands is tried again.
 
         Of one that is absent already, which stood for nothing, they follow what has gone down with it.
@@ -125,7 +125,8 @@ class Waiting(State):
         while stack:
             each = stack.pop()
             if each.phase is Phase.ABSENT:
-                stack.extend([below for below in each.dependencies if not below.demanded])
+                # Without a call there is nothing to follow; a long chain that fails is not gone through each time.
+                stack.extend([below for below in each.dependencies if waits and not below.demanded])
             elif each.name not in self.left_behind:
                 for wait in waits:
                     if each.waits is None:
