@@ -14,8 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .command import Command
     from .config import DeploymentConfig, WrapsConfig
-    from .connector import Command, Connector, ConnectorWrapper
+    from .connector import Connector, ConnectorWrapper
     from .exceptions import (
         CommandError,
         ConnectionLostError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
     from .lazy import FutureConnector
     from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
+    from .location import Hardware, Location
     from .manager import DefaultDeploymentManager, DeploymentManager
 
 __version__ = "0.1.0"
@@ -54,9 +56,11 @@ __all__ = [
     "DeploymentStatus",
     "DifferentDefinitionError",
     "FutureConnector",
+    "Hardware",
     "InvalidConfigError",
     "InvalidConnectorError",
     "InvalidParameterError",
+    "Location",
     "ManagerClosedError",
     "UndeployError",
     "UnknownDeploymentError",
@@ -68,7 +72,7 @@ __all__ = [
 ]
 
 #: Where the names are defined; each module imports only from those before it.
-_MODULES = ("exceptions", "config", "lifecycle", "connector", "lazy", "manager")
+_MODULES = ("exceptions", "config", "command", "location", "lifecycle", "connector", "lazy", "manager")
 
 
 def __getattr__(name: str) -> object:

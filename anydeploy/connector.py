@@ -6,90 +6,26 @@ when. Authors subclass :class:`Connector`, or :class:`ConnectorWrapper` for what
 
 from __future__ import annotations
 
-import subprocess
-from abc import ABC, abstractmethod
+import secrets
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from shlex import join
-from typing import IO, Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, cast
 
 import attrs
-from anyio import create_task_group, move_on_after
-from anyio.abc import Process
-from attrs import define, field, frozen
+from anyio.abc import ByteStream, Process
+from attrs import define, field
 
-from .exceptions import CommandError, InvalidConnectorError, WorkflowExecutionException, describe
-from .streams import Collector, communicate, last_lines, pipe_archive
-
-#: Seconds between the request to end and the kill, unless a connector or a caller says otherwise.
-DEFAULT_GRACE = 5.0
-
-#: Unpacks an archive beside the target, then moves it there, so that a copy is complete or absent. The arguments are
-#: the target and the name of the source in the archive. The directory is named before it is made: otherwise a script
-#: that is ended in between could not remove it.
-_UNPACK = """
-set -e
-parent=$(dirname -- "$1")
-mkdir -p -- "$parent"
-if [ -d "$1" ]; then echo "the directory $1 exists already" >&2; exit 1; fi
-new=
-trap 'test -z "$new" || rm -rf -- "$new"' EXIT
-trap 'exit 1' TERM INT HUP
-new=$(mktemp -u -- "$parent/.anydeploy.XXXXXX")
-mkdir -m 700 -- "$new" || { new=; exit 1; }
-tar -C "$new" -xf -
-mv -f -- "$new/$2" "$1"
-"""
-
-Stdio: TypeAlias = int | IO[Any] | None
+from .command import Command
+from .exceptions import InvalidConnectorError, WorkflowExecutionException, describe
+from .location import Location
+from .operations import Operations
 
 #: The connectors that the current task may use although they are invalid: those below a wrapper, for its teardown.
 admitted: ContextVar[frozenset[Connector]] = ContextVar("anydeploy_admitted", default=frozenset())
-
-
-def _to_argv(value: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise TypeError(f"a command is a sequence of strings, the program and its arguments, not the string {value!r}")
-    return tuple(value)
-
-
-@frozen
-class Command:
-    """A command to be started in an environment.
-
-    A wrapper transforms it into a command for the environment that it wraps::
-
-        attrs.evolve(command, argv=["nice", *command.argv])
-
-    :ivar argv: the program and its arguments; no shell interprets them
-    :ivar environment: variables added to those of the environment
-    :ivar workdir: the directory to run in; None: the default of the environment
-    :ivar stdin: ``subprocess.PIPE``, ``DEVNULL``, a file, or None to inherit that of this program
-    :ivar stdout: likewise; ``stderr``: likewise, or ``subprocess.STDOUT``
-    :ivar grace: seconds between the request to end and the kill when the command is stopped
-    """
-
-    argv: tuple[str, ...] = field(converter=_to_argv)
-    environment: Mapping[str, str] = field(factory=dict[str, str])
-    workdir: str | None = None
-    stdin: Stdio = subprocess.PIPE
-    stdout: Stdio = subprocess.PIPE
-    stderr: Stdio = subprocess.PIPE
-    grace: float = DEFAULT_GRACE
-
-    def inlined(self) -> Command:
-        """Return the same command with environment and workdir in its argv, by means of ``env`` and ``sh``.
-
-        For an environment that takes nothing but an argv, as ``docker exec`` and ``ssh`` do.
-        """
-        argv: tuple[str, ...] = self.argv
-        if self.environment:
-            argv = ("env", *(f"{name}={value}" for name, value in self.environment.items()), *argv)
-        if self.workdir is not None:
-            argv = ("sh", "-c", 'cd -- "$0" && exec "$@"', self.workdir, *argv)
-        return attrs.evolve(self, argv=argv, environment={}, workdir=None)
 
 
 def _to_path(path: str | Path) -> Path:
@@ -97,7 +33,7 @@ def _to_path(path: str | Path) -> Path:
 
 
 @define(kw_only=True, eq=False, slots=False)
-class Connector(ABC):
+class Connector(Operations):
     """One execution environment.
 
     The settings of a connector are the attrs fields that a subclass adds, each with a type, and with a converter or a
@@ -124,12 +60,22 @@ class Connector(ABC):
         False if an interrupted deploy cannot be cleaned up: it is then allowed to finish, and undeployed. A
         ``deploy_timeout`` and the shutdown timeout are limits of the user's, and cancel it all the same.
     :cvar asyncio_only: whether it works on asyncio and on no other event loop, where its definition is refused
+    :cvar stateful: whether it has to come back to the place in the wrapped environment where it was deployed
+    :cvar keeps_place: whether two commands that name no location run in the same place
     """
 
     deployment_name: str
     config_dir: Path = field(converter=_to_path)
     interruptible: ClassVar[bool] = True
     asyncio_only: ClassVar[bool] = False
+    stateful: ClassVar[bool] = False
+    keeps_place: ClassVar[bool] = True
+    #: Part of the names of all that it makes outside; see :attr:`token`.
+    _token: str | None = field(init=False, default=None, repr=False)
+    #: The facts that were recorded; made when there are any.
+    _facts: dict[str, str] | None = field(init=False, default=None, repr=False)
+    #: The listener for :meth:`record`, which never waits.
+    on_record: Callable[[str, str], None] | None = field(init=False, default=None, repr=False)
     #: The reason why all operations are refused; set once, and never taken back.
     _invalid: str | None = field(init=False, default=None, repr=False)
     #: The manager's listener for :meth:`report_lost`; None while no deployment stands for this connector.
@@ -187,13 +133,16 @@ class Connector(ABC):
         to be safe to repeat; by then nothing is open any more, and only the environment remains.
         """
 
-    async def reattach(self) -> None:
+    async def reattach(self, facts: Mapping[str, str] | None = None) -> None:  # noqa: ARG002
         """Open a new way into an environment whose connection was lost, for the teardown of what stands on it.
 
         It is called at most once, after this connector has reported a :class:`ConnectionLostError`, and only while
-        its wrappers are torn down. It creates nothing, and waits for nothing but the connection; users' operations
-        stay refused. It may raise, and may be cancelled by the ``undeploy_timeout`` of the wrapper, whose ``undeploy``
-        is then called all the same (rule X3).
+        its wrappers are torn down; or after a crash, in place of :meth:`deploy` and in the task that calls
+        ``undeploy``, with what was recorded. It creates nothing, and waits for nothing but the connection; users'
+        operations stay refused. It may raise, and may be cancelled by the ``undeploy_timeout`` of the wrapper, whose
+        ``undeploy`` is then called all the same (rule X3).
+
+        :param facts: after a crash, those that an earlier process has recorded; otherwise None
         """
         return
 
@@ -201,9 +150,46 @@ class Connector(ABC):
         """Cut short every grace period that is running, and every later one. It may be called more than once."""
         return
 
-    def at(self, service: str) -> Connector:  # noqa: ARG002
-        """Return the connector that wrappers of one service of this environment are given; by default itself."""
-        return self
+    def traces(self) -> Mapping[str, str]:
+        """Return what the environment will be found by after a crash: names that are decided before ``deploy``.
+
+        They contain :attr:`token`. The method is pure, and gives the same answer every time::
+
+            return {"container": f"anydeploy-{self.deployment_name}-{self.token}"}
+        """
+        return {}
+
+    async def remove_left(self, traces: Mapping[str, str], facts: Mapping[str, str]) -> None:  # noqa: ARG002
+        """Remove what a process that was killed has left of this environment.
+
+        It may be called again, and nothing need exist any more. It touches nothing that does not carry the token.
+
+        :param traces: what :meth:`traces` said in that process; ``facts``: what was recorded by :meth:`record`
+        """
+        return
+
+    async def get_available_locations(self, service: str | None = None) -> Mapping[str, Location]:
+        """Return the places in this environment, by name; the first one is the default. By default there is one.
+
+            for name in await cluster.get_available_locations():
+                await cluster.at(location=name).run(["hostname"])
+
+        :param service: those of one service only
+        :raises WorkflowExecutionException: if there is no such service, or they cannot be listed
+        """
+        return {self.deployment_name: Location(self.deployment_name, self.deployment_name, service)}
+
+    def forward(self, host: str, port: int) -> AbstractAsyncContextManager[ByteStream]:
+        """Connect to a port as seen from this environment: an async context manager that gives a byte stream.
+
+            async with cluster.forward("node7", 5432) as stream:
+                await stream.send(b"...")
+
+        Leaving the block closes the connection, also if it is left by a cancellation.
+
+        :raises OSError: if the connection is refused, or cannot be made
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot forward to port {port} of {host}")
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
@@ -214,6 +200,35 @@ class Connector(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot start `{join(command.argv)}`")
         yield
+
+    @property
+    def token(self) -> str:
+        """Letters and digits that all names of what this connector makes outside contain. Never the same twice."""
+        if self._token is None:
+            self._token = secrets.token_hex(8)
+        return self._token
+
+    @token.setter
+    def token(self, token: str) -> None:
+        self._token = token
+
+    def record(self, key: str, value: str) -> None:
+        """Record a fact that is known only now: the number of a job, the node that it runs on. Never waits or raises.
+
+            self.record("job", job)
+
+        After a crash it is given to :meth:`reattach` and :meth:`remove_left`.
+        """
+        if self._facts is None:
+            self._facts = {}
+        self._facts[key] = value
+        if self.on_record is not None:
+            self.on_record(key, value)
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The facts that were recorded so far."""
+        return dict(self._facts or {})
 
     def report_lost(self, error: Exception) -> None:
         """Report that the environment has ended by itself. Called by the connector, not by the manager.
@@ -238,122 +253,22 @@ class Connector(ABC):
 
     # -- The user's calls ----------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def start(
-        self,
-        argv: Sequence[str],
-        *,
-        environment: Mapping[str, str] | None = None,
-        workdir: str | None = None,
-        stdin: Stdio = subprocess.PIPE,
-        stdout: Stdio = subprocess.PIPE,
-        stderr: Stdio = subprocess.PIPE,
-        grace: float = DEFAULT_GRACE,
-    ) -> AsyncGenerator[Process, None]:
-        """Start a command in the environment: an async context manager that gives a process with byte streams.
+    def at(self, service: str | None = None, *, location: str | None = None) -> Connector:
+        """Return a view of this environment: all that is done with it happens in one service, or at one location.
 
-        Leaving the block while the command runs stops it with everything that it has started, also if an exception or
-        a cancellation is the reason: it is asked to end (SIGTERM), and killed after ``grace`` seconds::
+            await cluster.at(location="node7").run(["hostname"])
 
-            async with connector.start(["tail", "-f", "app.log"]) as process:
-                async for chunk in process.stdout:
-                    print(chunk.decode(), end="")
-
-        The parameters are those of :class:`Command`.
-
-        :raises InvalidConnectorError: if the environment is lost, being torn down, or gone
-        :raises OSError: if the program cannot be started
+        The manager gives such a view to the wrappers of one service.
         """
-        command = Command(argv, environment or {}, workdir, stdin, stdout, stderr, grace)
-        async with self.start_command(command) as process:
-            yield process
-
-    @asynccontextmanager
-    async def start_command(self, command: Command) -> AsyncGenerator[Process, None]:
-        """Start a command as :meth:`start` does, given as one object."""
-        self._check_valid()
-        async with self._start(command) as process:
-            yield process
-
-    async def run(
-        self,
-        argv: Sequence[str],
-        *,
-        environment: Mapping[str, str] | None = None,
-        workdir: str | None = None,
-        stdin: bytes | str | None = None,
-        timeout: float | None = None,
-        capture: bool = True,
-        check: bool = True,
-        grace: float = DEFAULT_GRACE,
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command in the environment until it ends, and return its exit status and output.
-
-            done = await connector.run(["uname", "-r"])
-            print(done.stdout.decode())
-
-        The other parameters are those of :class:`Command`.
-
-        :param stdin: the input of the command; None: no input
-        :param timeout: seconds after which the command is stopped, with everything that it has started; None: no limit
-        :param capture: whether to keep stdout and stderr; otherwise they go where those of this program go
-        :param check: whether to raise an error if the exit status is not 0
-        :raises CommandError: with ``check``, naming the command, its status and the last lines of its output
-        :raises TimeoutError: naming the command and the limit
-        :raises InvalidConnectorError: if the environment is lost, being torn down, or gone
-        :raises OSError: if the program cannot be started
-
-        If cancelled, it stops the command as :meth:`start` does, and then lets the cancellation through.
-        """
-        output = subprocess.PIPE if capture else None
-        source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        completed = None
-        with move_on_after(timeout):
-            async with self.start(
-                argv,
-                environment=environment,
-                workdir=workdir,
-                stdin=source,
-                stdout=output,
-                stderr=output,
-                grace=grace,
-            ) as process:
-                completed = await communicate(process, data)
-        if completed is None:
-            raise TimeoutError(f"`{join(argv)}` did not end within {timeout:g} s")
-        if check and completed.returncode != 0:
-            raise CommandError(argv, completed.returncode, last_lines(completed.stderr or completed.stdout))
-        return subprocess.CompletedProcess(list(argv), completed.returncode, completed.stdout, completed.stderr)
-
-    async def copy(self, source: str, target: str, *, origin: Connector | None = None) -> None:
-        """Copy a file or a directory tree into this environment, with its permissions.
-
-            await cluster.copy("data/in.csv", "/scratch/in.csv", origin=local)
-
-        :param source: its path in the environment that it comes from
-        :param target: the path of the copy; missing parents are made, an existing file is replaced
-        :param origin: the connector of the environment that ``source`` is in; None: this one
-        :raises CommandError: if either side fails, or if ``target`` is an existing directory
-        :raises InvalidConnectorError: if either environment is lost, being torn down, or gone
-
-        If it fails or is cancelled, ``target`` is as it was before.
-        """
-        path = PurePosixPath(source)
-        pack = ("tar", "-C", str(path.parent), "-cf", "-", "--", path.name)
-        unpack = ("sh", "-c", _UNPACK, "copy", target, path.name)
-        async with (origin or self).start(pack, stdin=subprocess.DEVNULL) as packer, self.start(unpack) as unpacker:
-            packing, unpacking = Collector(), Collector()
-            async with create_task_group() as tasks:
-                tasks.start_soon(pipe_archive, packer, unpacker)
-                tasks.start_soon(packing.collect, packer.stderr)
-                tasks.start_soon(unpacking.collect, unpacker.stderr)
-            packed, unpacked = await packer.wait(), await unpacker.wait()
-        # Each of the two takes the other one with it when it fails. A packer that a signal has ended is not to blame.
-        if packed > 0 or (packed and not unpacked):
-            raise CommandError(pack, packed, last_lines(packing.data))
-        if unpacked:
-            raise CommandError(unpack, unpacked, last_lines(unpacking.data))
+        if service is None and location is None:
+            return self
+        return PlacedConnector(
+            deployment_name=self.deployment_name,
+            config_dir=self.config_dir,
+            connector=self,
+            service=service,
+            location=location,
+        )
 
     # -- The manager's back channel ------------------------------------------------------------------------------------
 
@@ -398,5 +313,52 @@ class ConnectorWrapper(Connector):
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
+        inner = self.transform(command)
+        if inner.service is not None:
+            # That of this environment; `connector` stands for the service of the wrapped one.
+            inner = attrs.evolve(inner, service=None)
+        async with self.connector.start_command(inner) as process:
+            yield process
+
+    async def get_available_locations(self, service: str | None = None) -> Mapping[str, Location]:
+        """Return a place for each of the wrapped environment, with the same names."""
+        wrapped = await self.connector.get_available_locations(self.service)
+        return {
+            name: attrs.evolve(inner, deployment=self.deployment_name, service=service, wraps=inner)
+            for name, inner in wrapped.items()
+        }
+
+    def forward(self, host: str, port: int) -> AbstractAsyncContextManager[ByteStream]:
+        """Connect to a port as the wrapped environment sees it; a subclass with a network of its own overrides it."""
+        return self.connector.forward(host, port)
+
+
+@define(kw_only=True, eq=False, slots=False)
+class PlacedConnector(ConnectorWrapper):
+    """A view of one service, or of one location, of an environment; see :meth:`Connector.at`.
+
+    :ivar location: the place at which everything runs; None: the first one
+    """
+
+    location: str | None = None
+
+    def at(self, service: str | None = None, *, location: str | None = None) -> Connector:
+        return self.connector.at(service or self.service, location=location or self.location)
+
+    def transform(self, command: Command) -> Command:
+        return attrs.evolve(
+            command, service=command.service or self.service, location=command.location or self.location
+        )
+
+    @asynccontextmanager
+    async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
         async with self.connector.start_command(self.transform(command)) as process:
             yield process
+
+    async def get_available_locations(self, service: str | None = None) -> Mapping[str, Location]:
+        """Return the place that this is a view of, or those of its service."""
+        found = await self.connector.get_available_locations(service or self.service)
+        return {name: each for name, each in found.items() if self.location in (None, name)}
+
+    def invalidate(self, reason: str) -> None:
+        self.connector.invalidate(reason)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anyio.abc import Process
+from anyio.abc import ByteStream, Process
 from attrs import define, field
 
-from .connector import Command, Connector
+from .command import Command
+from .connector import Connector
 from .exceptions import InvalidConnectorError, WorkflowExecutionException
+from .location import Location
+from .operations import Operations
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -72,8 +75,17 @@ class FutureConnector(Connector):
     async def run(self, *args: Any, **kwargs: Any) -> Any:
         return await (await self.resolve()).run(*args, **kwargs)
 
-    async def copy(self, source: str, target: str, *, origin: Connector | None = None) -> None:
-        await (await self.resolve()).copy(source, target, origin=origin)
+    async def copy(self, source: str, target: str, *, origin: Operations | None = None, whole: bool = False) -> None:
+        await (await self.resolve()).copy(source, target, origin=origin, whole=whole)
+
+    async def get_available_locations(self, service: str | None = None) -> Mapping[str, Location]:
+        return await (await self.resolve()).get_available_locations(service)
+
+    @asynccontextmanager
+    async def forward(self, host: str, port: int) -> AsyncGenerator[ByteStream, None]:
+        connector = await self.resolve()
+        async with connector.forward(host, port) as stream:
+            yield stream
 
     def __getattr__(self, name: str) -> Any:
         # Not through attributes of its own: one that was made without its constructor has none, and would end here.

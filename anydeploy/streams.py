@@ -1,19 +1,22 @@
-"""The byte streams of running commands: feeding input, collecting output, piping archives."""
+"""The byte streams of running commands: feeding input and collecting output."""
 
 from __future__ import annotations
 
-from anyio import BrokenResourceError, ClosedResourceError, Event, create_task_group, move_on_after
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import cast
+
+from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError, Event, create_task_group, move_on_after
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from attrs import define, field, frozen
+
+from .exceptions import ConnectionLostError
 
 #: Seconds for which output is still read after a command has ended: programs that it left in the background may hold
 #: the pipes open for ever.
 DRAIN = 1.0
 
 _LINES_SHOWN = 20
-
-#: The end-of-archive mark of tar, padded to a record of 10 KiB, is within the last bytes.
-_ARCHIVE_END = 20 * 1024
 
 
 def last_lines(output: bytes | bytearray, count: int = _LINES_SHOWN) -> str:
@@ -54,6 +57,13 @@ class Collector:
         await self._ended.wait()
 
 
+class ExactProcess(Process):
+    """A process whose streams end with it, even if programs that it left in the background hold them open.
+
+    Its output may still be on its way when it has ended, and is read to its end, however long that takes.
+    """
+
+
 async def communicate(process: Process, data: bytes | None) -> Completed:
     """Feed ``data`` to a process, wait until it ends, and return its exit status and output.
 
@@ -61,19 +71,59 @@ async def communicate(process: Process, data: bytes | None) -> Completed:
         print(completed.returncode, completed.stdout)
 
     If cancelled, the process is left alone.
+
+    :raises ConnectionLostError: if its status is not known, because the connection to its environment was lost
     """
     stdout, stderr = Collector(), Collector()
+    lost: ConnectionLostError | None = None
     async with create_task_group() as tasks:
         tasks.start_soon(stdout.collect, process.stdout)
         tasks.start_soon(stderr.collect, process.stderr)
         if process.stdin is not None:
             tasks.start_soon(_feed, process.stdin, data or b"")
-        await process.wait()
-        with move_on_after(DRAIN):
-            await stdout.ended()
-            await stderr.ended()
+        try:
+            await process.wait()
+            with move_on_after(None if isinstance(process, ExactProcess) else DRAIN):
+                await stdout.ended()
+                await stderr.ended()
+        except ConnectionLostError as exc:
+            # Raised in here, it would come out of the task group as a group.
+            lost = exc
         tasks.cancel_scope.cancel()
+    if lost is not None:
+        raise lost
     return Completed(await process.wait(), bytes(stdout.data), bytes(stderr.data))
+
+
+async def communicate_all(processes: Sequence[Process]) -> Sequence[Completed]:
+    """Wait until all of some processes have ended, reading their output at the same time.
+
+    :raises ConnectionLostError: as :func:`communicate` does, when all have ended or are lost
+    """
+    outcomes: list[Completed | ConnectionLostError | None] = [None] * len(processes)
+
+    async def follow(index: int) -> None:
+        try:
+            outcomes[index] = await communicate(processes[index], None)
+        except ConnectionLostError as exc:
+            outcomes[index] = exc
+
+    async with create_task_group() as tasks:
+        for index in range(len(processes)):
+            tasks.start_soon(follow, index)
+    for outcome in outcomes:
+        if isinstance(outcome, ConnectionLostError):
+            raise outcome
+    return cast("Sequence[Completed]", outcomes)
+
+
+async def discard(stream: ByteReceiveStream | None) -> None:
+    """Read a stream to its end, for a program that must not hang because its output is not read any more."""
+    if stream is not None:
+        # RuntimeError is what asyncio raises when another task still reads it.
+        with suppress(BrokenResourceError, ClosedResourceError, BusyResourceError, RuntimeError):
+            async for _ in stream:
+                pass
 
 
 async def _feed(stream: ByteSendStream, data: bytes) -> None:
@@ -83,41 +133,3 @@ async def _feed(stream: ByteSendStream, data: bytes) -> None:
         await stream.aclose()
     except (BrokenResourceError, ClosedResourceError):
         pass
-
-
-async def pipe_archive(packer: Process, unpacker: Process) -> None:
-    """Feed the tar archive that one process writes to another one that unpacks it.
-
-    The end of the archive, without which it is incomplete, is held back until the packer has ended with status 0;
-    otherwise the unpacker is asked to end.
-
-    :raises ValueError: if the packer's output or the unpacker's input is not a pipe
-    """
-    if packer.stdout is None or unpacker.stdin is None:
-        raise ValueError("the packer needs a pipe for its output, the unpacker one for its input")
-    held = bytearray()
-    try:
-        async for chunk in packer.stdout:
-            held += chunk
-            await unpacker.stdin.send(bytes(held[:-_ARCHIVE_END]))
-            del held[:-_ARCHIVE_END]
-        if await packer.wait() == 0:
-            await unpacker.stdin.send(bytes(held))
-            await unpacker.stdin.aclose()
-        else:
-            await _terminate(unpacker)
-    except (BrokenResourceError, ClosedResourceError):
-        # The unpacker has ended early, and its exit status says why. The packer must not go on waiting for it.
-        packer.terminate()
-
-
-async def _terminate(process: Process) -> None:
-    """Ask a process to end, again and again until it does.
-
-    A shell that gets the signal while it starts a program waits for the program first, which may have missed it.
-    """
-    while True:
-        process.terminate()
-        with move_on_after(DRAIN):
-            await process.wait()
-            return

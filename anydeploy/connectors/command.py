@@ -8,7 +8,8 @@ import attrs
 from attrs import define, field
 from attrs.converters import optional
 
-from ..connector import DEFAULT_GRACE, Command, ConnectorWrapper
+from ..command import DEFAULT_GRACE, Command
+from ..connector import ConnectorWrapper
 from ..duration import to_positive_seconds, to_seconds
 from ._ready import DEFAULT_TIMEOUT, CommandProbe, poll
 from ._settings import to_argv, to_environment, to_path

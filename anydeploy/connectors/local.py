@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from shlex import join
 
-from anyio import (
-    BrokenResourceError,
-    BusyResourceError,
-    CancelScope,
-    ClosedResourceError,
-    create_task_group,
-    open_process,
-)
-from anyio.abc import ByteReceiveStream, Process
+from anyio import CancelScope, create_task_group, open_process
+from anyio.abc import Process
 from attrs import define, field
 
-from ..connector import Command, Connector
+from ..command import Command
+from ..connector import Connector
 from ..exceptions import WorkflowExecutionException
+from ..streams import discard
 from ._group import GroupProcess
 from .termination import Terminator, UnstoppableError
 
@@ -112,7 +107,7 @@ class LocalConnector(Connector):
                 async with create_task_group() as tasks:
                     # A program that says good-bye must not hang because its output is not read any more.
                     for stream in (process.stdout, process.stderr):
-                        tasks.start_soon(_discard, stream)
+                        tasks.start_soon(discard, stream)
                     gone = await self._terminator.end(process, command.grace)
                     tasks.cancel_scope.cancel()
         finally:
@@ -129,11 +124,3 @@ def _why_not(program: str, error: OSError | ValueError) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{program}: {error.strerror}"
     return f"{program}: {error}"
-
-
-async def _discard(stream: ByteReceiveStream | None) -> None:
-    if stream is not None:
-        # RuntimeError is what asyncio raises when another task still reads it.
-        with suppress(BrokenResourceError, ClosedResourceError, BusyResourceError, RuntimeError):
-            async for _ in stream:
-                pass

@@ -14,7 +14,8 @@ from anyio.abc import Process, TaskGroup
 from attrs import define, field
 from attrs.converters import optional
 
-from ..connector import Command, ConnectorWrapper
+from ..command import Command
+from ..connector import ConnectorWrapper
 from ..duration import to_seconds
 from ..exceptions import WorkflowExecutionException
 from ..streams import DRAIN

@@ -331,7 +331,7 @@ class _Told:
     async def undeploy(self, external: bool) -> None:
         await self.script.operate("undeploy", self, external=external)
 
-    async def reattach(self) -> None:
+    async def reattach(self, facts: Mapping[str, str] | None = None) -> None:  # noqa: ARG002
         await self.script.operate("reattach", self)
 
     def report_lost(self: Any, error: Exception) -> None:

@@ -12,7 +12,7 @@ import pytest
 from anyio.abc import Process
 from streamflow.core.deployment import ExecutionLocation
 
-from anydeploy.connector import Command
+from anydeploy.command import Command
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.streamflow.bridge.inner import InnerConnector
 

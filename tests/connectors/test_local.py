@@ -223,30 +223,63 @@ async def test_copy_of_nothing_leaves_nothing(local, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_cancelled_copy_leaves_nothing(local, tmp_path):
-    (tmp_path / "source").mkdir()
-    with (tmp_path / "source" / "big").open("wb") as file:
-        file.truncate(50_000_000_000)
+@pytest.fixture
+def tar(tmp_path, monkeypatch):
+    """Replaces tar by a script, in which `tar` is the real one."""
+
+    def replace(script: str) -> None:
+        path = tmp_path / "bin" / "tar"
+        path.parent.mkdir()
+        path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{path.parent}:/usr/bin:/bin")
+
+    return replace
+
+
+async def test_cancelled_copy_leaves_nothing(local, tmp_path, tar):
+    tar('tar "$@"; case "$*" in *-cf*) exec sleep 300; esac')
+    (tmp_path / "source").write_bytes(b"x" * 100_000)
     (tmp_path / "target").mkdir()
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(local.copy, str(tmp_path / "source"), str(tmp_path / "target" / "x"))
-            while not list((tmp_path / "target").glob(".anydeploy.*/source")):  # noqa: ASYNC110
+            while not list((tmp_path / "target").glob(".anydeploy-*/source")):  # noqa: ASYNC110
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
-    assert list(tmp_path.glob("target/*")) == []
+    assert list(tmp_path.glob("target/*")) == list(tmp_path.glob("target/.*")) == []
 
 
-async def test_copy_of_what_cannot_be_read_whole_leaves_nothing(local, tmp_path, monkeypatch):
-    tar = tmp_path / "bin" / "tar"
-    tar.parent.mkdir()
-    tar.write_text('#!/bin/sh\nPATH=/usr/bin:/bin\ntar "$@"\ncase "$*" in *-cf*) echo changed >&2; exit 1;; esac\n')
-    tar.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tar.parent}:/usr/bin:/bin")
+async def test_copy_of_what_cannot_be_read_whole_leaves_nothing(local, tmp_path, tar):
+    tar('tar "$@"; case "$*" in *-cf*) echo changed >&2; exit 1;; esac')
     (tmp_path / "source").write_text("data")
     with pytest.raises(CommandError, match="changed"):
         await local.copy(str(tmp_path / "source"), str(tmp_path / "target" / "x"))
-    assert list(tmp_path.glob("target/*")) == []
+    assert list(tmp_path.glob("target/*")) == list(tmp_path.glob("target/.*")) == []
+
+
+async def test_copy_drops_what_gives_power_and_refuses_devices_unless_whole(local, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("x")
+    (source / "file").chmod(0o6755)
+    await local.copy(str(source), str(tmp_path / "a"))
+    assert (tmp_path / "a" / "file").stat().st_mode & 0o7777 == 0o755
+    os.mkfifo(source / "fifo")
+    with pytest.raises(CommandError, match=r"nor a link: \./source/fifo"):
+        await local.copy(str(source), str(tmp_path / "b"))
+    assert not (tmp_path / "b").exists()
+    await local.copy(str(source), str(tmp_path / "c"), whole=True)
+    assert (tmp_path / "c" / "file").stat().st_mode & 0o7777 == 0o6755
+    assert (tmp_path / "c" / "fifo").is_fifo()
+
+
+async def test_copy_keeps_holes(local, tmp_path):
+    with (tmp_path / "source").open("wb") as file:
+        file.truncate(100_000_000)
+    await local.copy(str(tmp_path / "source"), str(tmp_path / "target"))
+    found = (tmp_path / "target").stat()
+    assert (found.st_size, found.st_blocks < 1000) == (100_000_000, True)
 
 
 async def test_what_a_leader_that_was_interrupted_leaves_is_terminated(local, tmp_path):

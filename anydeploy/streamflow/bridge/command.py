@@ -23,7 +23,7 @@ from anyio.abc import Process
 from attrs import define, field
 from streamflow.core.deployment import Connector, ExecutionLocation
 
-from ...connector import Command
+from ...command import Command
 from ...connectors.local import StartError
 from ...connectors.termination import EndRequests, Terminator, UnstoppableError
 from ...exceptions import WorkflowExecutionException

@@ -15,7 +15,8 @@ from streamflow.core.deployment import ExecutionLocation
 from streamflow.deployment.connector.base import BatchConnector
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
-from ...connector import Command, Connector, ConnectorWrapper
+from ...command import Command
+from ...connector import Connector, ConnectorWrapper
 from ...connectors.termination import Terminator
 from ...exceptions import WorkflowExecutionException, describe
 from ..hosting import HostedConnector, HostedWrapper, hosted_type
@@ -51,7 +52,9 @@ class BridgedConnector(HostedConnector):
     def hurry(self) -> None:
         self._terminator.hurry()
 
-    def at(self, service: str) -> Connector:
+    def at(self, service: str | None = None, *, location: str | None = None) -> Connector:  # noqa: ARG002
+        if service is None:
+            return self
         return _AtService(
             deployment_name=self.deployment_name,
             config_dir=self.config_dir,

@@ -24,7 +24,8 @@ from streamflow.core.scheduling import AvailableLocation
 from streamflow.deployment.connector.base import BaseConnector
 from streamflow.deployment.shell import BaseShell
 
-from ...connector import Command, Connector
+from ...command import Command
+from ...connector import Connector
 from ...connectors.local import LocalConnector
 from .pumps import CHUNK
 from .tasks import BackgroundTasks

@@ -18,7 +18,7 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
-from ...connector import Command, Stdio
+from ...command import Command, Stdio
 from ...connectors.local import LocalConnector
 
 #: The most bytes that are read at a time.

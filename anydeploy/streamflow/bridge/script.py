@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from shlex import quote
 from subprocess import DEVNULL, STDOUT
 
-from ...connector import Command
+from ...command import Command
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

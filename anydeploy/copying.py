@@ -1,0 +1,131 @@
+"""Copies between environments: a packer and an unpacker joined by a pipe, and a second step that puts it in place.
+
+No byte passes through Python. The unpacker writes beside the target, under a name decided beforehand, and the copy is
+moved only if both have ended with 0. So a copy is complete or absent.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
+from pathlib import PurePosixPath
+from subprocess import DEVNULL, CompletedProcess
+from typing import Any, Final, Protocol
+
+from anyio import CancelScope, move_on_after
+from anyio.abc import Process
+
+from .exceptions import CommandError, WorkflowExecutionException
+from .streams import communicate_all, last_lines
+
+#: The statuses of a program that wrote to a pipe that nothing reads any more.
+_CUT_OFF: Final = frozenset({-13, 128 + 13})
+
+#: Seconds in which the remains of a copy that failed have to be removed.
+_CLEANING: Final = 10.0
+
+#: Arguments: a directory, what to pack in it, and ``whole`` or nothing.
+_PACK: Final = """
+cd -- "$1" || exit
+if [ "$3" != whole ]; then
+    special=$(find "./$2" ! -type f ! -type d ! -type l) || exit
+    if [ -n "$special" ]; then echo "neither a file, nor a directory, nor a link: $special" >&2; exit 1; fi
+fi
+case $(tar --version 2>/dev/null) in *GNU*) sparse=-S ;; *) sparse= ;; esac
+exec tar $sparse -cf - -- "./$2"
+"""
+
+#: Arguments: the target, its parent, a name for a new directory, and ``whole`` or nothing.
+_UNPACK: Final = """
+mkdir -p -- "$2" || exit
+if [ -d "$1" ]; then echo "the directory $1 exists already" >&2; exit 1; fi
+mkdir -m 700 -- "$3" || exit
+if [ "$4" = whole ]; then exec tar -C "$3" -xpf -; fi
+tar -C "$3" -xopf - && chmod -R u-s,g-s -- "$3"
+"""
+
+#: Arguments: the copy, the target, the new directory.
+_PUT: Final = """
+if [ -d "$2" ]; then echo "the directory $2 exists already" >&2; exit 1; fi
+mv -f -- "$1" "$2" || exit
+if [ -d "$3" ]; then rmdir -- "$3"; fi
+"""
+
+
+class Environment(Protocol):
+    """The calls of a connector that a copy needs."""
+
+    def start(
+        self, argv: Sequence[str], *, stdin: Any = ..., stdout: Any = ...
+    ) -> AbstractAsyncContextManager[Process]: ...
+
+    async def run(self, argv: Sequence[str]) -> CompletedProcess[bytes]: ...
+
+
+async def copy(origin: Environment, source: str, destination: Environment, target: str, *, whole: bool = False) -> None:
+    """Copy a file or a directory tree from one environment to another, or within one.
+
+    :param whole: keep owners and set-user-id bits, and copy devices, FIFOs and sockets
+    :raises CommandError: if either side fails, or if ``target`` is an existing directory
+
+    If it fails or is cancelled, what was written so far is removed before that goes on.
+    """
+    directory, member = _split(source)
+    path = PurePosixPath(target)
+    new = str(path.parent / f".anydeploy-{secrets.token_hex(8)}")
+    kind = "whole" if whole else ""
+    pack = ("sh", "-c", _PACK, "copy", directory, member, kind)
+    unpack = ("sh", "-c", _UNPACK, "copy", _path(path), _path(path.parent), _path(new), kind)
+    put = ("sh", "-c", _PUT, "copy", _path(new if member == "." else f"{new}/{member}"), _path(path), _path(new))
+    try:
+        await _transfer(origin, pack, destination, unpack)
+        await destination.run(put)
+    except BaseException:
+        with CancelScope(shield=True), move_on_after(_CLEANING):
+            await _remove(destination, _path(new))
+        raise
+
+
+async def _transfer(origin: Environment, pack: Sequence[str], destination: Environment, unpack: Sequence[str]) -> None:
+    reader, writer = os.pipe()
+    with ExitStack() as read_end, ExitStack() as write_end:
+        read_end.callback(os.close, reader)
+        write_end.callback(os.close, writer)
+        async with (
+            origin.start(pack, stdin=DEVNULL, stdout=writer) as packer,
+            destination.start(unpack, stdin=reader, stdout=DEVNULL) as unpacker,
+        ):
+            # Otherwise neither side would notice that the other one has ended.
+            read_end.close()
+            write_end.close()
+            packing, unpacking = await communicate_all([packer, unpacker])
+    packed, unpacked = packing.returncode, unpacking.returncode
+    # Each takes the other one with it when it fails. A packer that could not write to its end is not to blame.
+    if packed and not (unpacked and packed in _CUT_OFF):
+        raise CommandError(pack, packed, last_lines(packing.stderr))
+    if unpacked:
+        raise CommandError(unpack, unpacked, last_lines(unpacking.stderr))
+
+
+async def _remove(destination: Environment, new: str) -> None:
+    try:
+        await destination.run(("rm", "-rf", "--", new))
+    except WorkflowExecutionException:
+        # The environment is lost, or was invalidated: nothing more can be done there, and the first error says why.
+        return
+
+
+def _split(source: str) -> tuple[str, str]:
+    """Return the directory to pack in, and the name of what is packed there."""
+    path = PurePosixPath(source)
+    if path.name in ("", ".."):
+        return _path(path), "."
+    return _path(path.parent), path.name
+
+
+def _path(path: PurePosixPath | str) -> str:
+    """Return a path that no program takes for an option, and no shell for the directory before (``-``)."""
+    text = str(path)
+    return text if text.startswith("/") else f"./{text}"
