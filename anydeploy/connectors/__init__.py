@@ -1,6 +1,6 @@
 """The registry of connector types.
 
-A type string stands for one of the three built-in classes, for a class that an installed package provides in the
+A type string stands for one of the built-in classes, for a class that an installed package provides in the
 entry-point group ``anydeploy.connectors``, or for a class of a *family*: the connectors of another system, which a
 package provides as a whole in the group ``anydeploy.connector_families``. ``family:type`` selects the class of one
 family if several have the same type. Classes and families are imported when a definition first needs them.
@@ -23,6 +23,7 @@ _BUILTIN = {
     "local": "anydeploy.connectors.local:LocalConnector",
     "process": "anydeploy.connectors.process:ProcessConnector",
     "command": "anydeploy.connectors.command:CommandConnector",
+    "ssh": "anydeploy.connectors.ssh:SshConnector",
 }
 
 

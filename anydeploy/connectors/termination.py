@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from shlex import join
 from typing import Final, Protocol
 
-from anyio import CancelScope, current_time
+from anyio import CancelScope, current_time, move_on_after
 from attrs import define, field
 
 from ..exceptions import WorkflowExecutionException
@@ -21,6 +21,11 @@ from ..exceptions import WorkflowExecutionException
 VANISHING: Final = 5.0
 
 _ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
+
+
+def is_ending(number: int) -> bool:
+    """Return whether a signal asks a process to end."""
+    return number in _ENDING
 
 
 class UnstoppableError(WorkflowExecutionException):
@@ -56,7 +61,7 @@ class EndRequests:
 
     def note(self, number: int) -> None:
         """Take note of a signal that is being sent. Those that do not ask for an end are ignored."""
-        if number in _ENDING and not self.made:
+        if is_ending(number) and not self.made:
             self.first = current_time()
         self.terminated = self.terminated or number == signal.SIGTERM
         self.killed = self.killed or number == signal.SIGKILL
@@ -123,7 +128,7 @@ class Terminator:
         if not process.requests.terminated:
             process.send_signal(signal.SIGTERM)
         try:
-            with self._grace(process.requests.first + grace):
+            with self.grace_period(process.requests.first + grace - current_time()):
                 await process.wait_gone()
                 return True
         except BaseException:
@@ -145,12 +150,13 @@ class Terminator:
         return False
 
     @contextmanager
-    def _grace(self, deadline: float) -> Generator[None, None, None]:
-        with CancelScope(deadline=deadline) as scope:
+    def grace_period(self, seconds: float) -> Generator[CancelScope, None, None]:
+        """Open a block that is cut short after some seconds, or by :meth:`hurry`."""
+        with move_on_after(max(seconds, 0)) as scope:
             if self._hurried:
                 scope.cancel()
             self._graces.add(scope)
             try:
-                yield
+                yield scope
             finally:
                 self._graces.discard(scope)

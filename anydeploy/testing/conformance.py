@@ -19,7 +19,8 @@ from ..checking import can_wrap
 from ..config import DeploymentConfig
 from ..connector import Connector
 from ..connectors.local import LocalConnector
-from .contract import Clause, Tested, every_clause
+from .commands import every_clause
+from .contract import Clause, Tested
 from .scenarios import Scenario, every_scenario, play
 from .subject import BACKENDS, Subject
 from .virtual import run_virtual

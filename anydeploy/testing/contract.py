@@ -23,7 +23,7 @@ from ..exceptions import CommandError, InvalidConnectorError
 from ..manager import DefaultDeploymentManager
 
 #: Seconds after which an operation counts as one that never ends. Nothing waits for it to pass.
-_NEVER = 60.0
+NEVER = 60.0
 #: Awaits at which an operation is interrupted, at most. An operation that polls has any number of them.
 _MOST_AWAITS = 40
 #: Seconds for what may wait for something that never comes.
@@ -98,7 +98,9 @@ def every_clause() -> Sequence[Clause]:
     return _CLAUSES
 
 
-def _clause(*, runs: bool) -> Callable[[Callable[[Tested], Awaitable[None]]], Clause]:
+def clause(*, runs: bool) -> Callable[[Callable[[Tested], Awaitable[None]]], Clause]:
+    """Make a clause of a function that shows that a connector keeps it; ``runs`` as in :class:`Clause`."""
+
     def make(act: Callable[[Tested], Awaitable[None]]) -> Clause:
         clause = Clause(act, runs)
         _CLAUSES.append(clause)
@@ -110,13 +112,13 @@ def _clause(*, runs: bool) -> Callable[[Callable[[Tested], Awaitable[None]]], Cl
 # -- Its life ----------------------------------------------------------------------------------------------------------
 
 
-@_clause(runs=False)
+@clause(runs=False)
 async def constructing_it_does_nothing(tested: Tested) -> None:
     """Constructing a connector has no effect on the world (D4)."""
     tested.check_gone(tested.make(), "when it has only been constructed")
 
 
-@_clause(runs=False)
+@clause(runs=False)
 async def it_comes_up_and_goes_down(tested: Tested) -> None:
     """`deploy` brings the environment up, and `undeploy` in the same task takes it down (D1, U1)."""
     connector = tested.make()
@@ -126,13 +128,13 @@ async def it_comes_up_and_goes_down(tested: Tested) -> None:
     tested.check_gone(connector, "after undeploy")
 
 
-@_clause(runs=False)
+@clause(runs=False)
 async def a_deploy_can_be_cancelled_anywhere(tested: Tested) -> None:
     """`deploy` may be cancelled at any of its awaits; `undeploy` then leaves nothing (D6)."""
     for number in range(1, _MOST_AWAITS + 1):
         connector, came_up, scope = tested.make(), False, anyio.CancelScope()
-        deploy = _Interrupted(connector.deploy(False), number, scope)
-        with anyio.fail_after(_NEVER):
+        deploy = Interrupted(connector.deploy(False), number, scope)
+        with anyio.fail_after(NEVER):
             with scope, anyio.CancelScope() as stay:
                 await deploy
                 # It came up in spite of it, and may hold a task group open in here: so its teardown belongs here.
@@ -149,13 +151,13 @@ async def a_deploy_can_be_cancelled_anywhere(tested: Tested) -> None:
             break
 
 
-@_clause(runs=False)
+@clause(runs=False)
 async def a_teardown_can_be_repeated(tested: Tested) -> None:
     """`undeploy` may be cancelled at any of its awaits, when its time is up, and is then safe to repeat (U6)."""
     for number in range(1, _MOST_AWAITS + 1):
         connector, ended, scope = tested.make(), False, anyio.CancelScope()
-        undeploy = _Interrupted(connector.undeploy(False), number, scope)
-        with anyio.fail_after(_NEVER):
+        undeploy = Interrupted(connector.undeploy(False), number, scope)
+        with anyio.fail_after(NEVER):
             with scope:
                 await connector.deploy(False)
                 await undeploy
@@ -167,7 +169,7 @@ async def a_teardown_can_be_repeated(tested: Tested) -> None:
             break
 
 
-@_clause(runs=False)
+@clause(runs=False)
 async def it_works_under_a_manager(tested: Tested) -> None:
     """Its settings are accepted, and a manager brings it up and down (D4, M1)."""
     types = {tested.config.type: tested.connector_type}
@@ -179,7 +181,7 @@ async def it_works_under_a_manager(tested: Tested) -> None:
     tested.check_gone(tested.make(), "after the manager's undeploy")
 
 
-@_clause(runs=False)
+@clause(runs=False)
 async def what_is_external_is_left_alone(tested: Tested) -> None:
     """With `external` nothing is created and nothing is destroyed (E1)."""
     owner, guest = tested.make(), tested.make()
@@ -206,7 +208,7 @@ async def what_is_external_is_left_alone(tested: Tested) -> None:
     expect(not created, "deploy of an external environment that was not there has created it")
 
 
-@_clause(runs=False)
+@clause(runs=False)
 async def it_can_be_hurried(tested: Tested) -> None:
     """`hurry` may be called at any time, and more than once."""
     connector = tested.make()
@@ -218,10 +220,10 @@ async def it_can_be_hurried(tested: Tested) -> None:
     tested.check_gone(connector, "after undeploy")
 
 
-class _Interrupted:
+class Interrupted:
     """An awaitable that cancels a scope when it waits for the nth time."""
 
-    def __init__(self, awaitable: Awaitable[None], number: int, scope: anyio.CancelScope) -> None:
+    def __init__(self, awaitable: Awaitable[object], number: int, scope: anyio.CancelScope) -> None:
         self.reached = self.swallowed = False
         self._steps = awaitable.__await__()
         self._number = number
@@ -255,7 +257,7 @@ def _program(text: str) -> list[str]:
     return [_PYTHON, "-c", text]
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def a_command_is_run_to_its_end(tested: Tested) -> None:
     """`run` gives what the command printed, and feeds it what it is to read."""
     async with tested.deployed() as connector:
@@ -263,7 +265,7 @@ async def a_command_is_run_to_its_end(tested: Tested) -> None:
         expect(done.stdout == b"hello", f"the command was fed 'olleh' to reverse it, and printed {done.stdout!r}")
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def arguments_arrive_as_they_are(tested: Tested) -> None:
     """No shell and no connector interprets the arguments of a command."""
     arguments = ["two words", "$HOME", "'", '"', "*", "", "a\nb", "\\"]
@@ -272,7 +274,7 @@ async def arguments_arrive_as_they_are(tested: Tested) -> None:
         expect(done.stdout.decode() == ascii(arguments), f"{arguments!a} arrived as {done.stdout.decode()}")
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def environment_and_workdir_are_those_asked_for(tested: Tested) -> None:
     """A command has the environment and the directory that are asked for."""
     async with tested.deployed() as connector:
@@ -284,7 +286,7 @@ async def environment_and_workdir_are_those_asked_for(tested: Tested) -> None:
         expect(done.stdout == b"for /", f"the command found {done.stdout!r}")
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def a_failed_command_raises(tested: Tested) -> None:
     """`run` raises a CommandError with the status and the output, or returns them with `check=False`."""
     fails = _program("import sys; print('why', file=sys.stderr); sys.exit(3)")
@@ -299,13 +301,13 @@ async def a_failed_command_raises(tested: Tested) -> None:
         expect(done.returncode == 3, f"the status is {done.returncode}")
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def a_cancelled_run_stops_the_command(tested: Tested) -> None:
     """A `run` that is cancelled stops the command, and everything that it has started."""
     stays = _program("import sys, time; print('begun', flush=True); time.sleep(1000)")
     async with tested.deployed() as connector:
         started: list[Process] = []
-        with anyio.fail_after(_NEVER), anyio.CancelScope() as scope:
+        with anyio.fail_after(NEVER), anyio.CancelScope() as scope:
             async with connector.start(stays) as process:
                 started.append(process)
                 if process.stdout is not None:
@@ -315,7 +317,7 @@ async def a_cancelled_run_stops_the_command(tested: Tested) -> None:
         expect(started[0].returncode is not None, "the command still runs")
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def a_run_has_a_limit(tested: Tested) -> None:
     """A `run` with a `timeout` stops the command when that has passed, and raises a TimeoutError."""
     async with tested.deployed() as connector:
@@ -327,7 +329,7 @@ async def a_run_has_a_limit(tested: Tested) -> None:
             expect(False, "run returned before the command had ended")
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def a_tree_is_copied_with_its_permissions(tested: Tested) -> None:
     """`copy` copies a directory with all that is in it, makes missing parents, and refuses an existing directory."""
     source, target = tested.directory / "source", tested.directory / "new" / "target"
@@ -345,7 +347,7 @@ async def a_tree_is_copied_with_its_permissions(tested: Tested) -> None:
         expect(False, "the directory at the target was not refused")
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def a_failed_copy_leaves_nothing(tested: Tested) -> None:
     """A `copy` that fails raises a CommandError, and nothing stands at its target."""
     target = tested.directory / "target"
@@ -359,7 +361,7 @@ async def a_failed_copy_leaves_nothing(tested: Tested) -> None:
             expect(False, "copy returned although there is no source")
 
 
-@_clause(runs=True)
+@clause(runs=True)
 async def what_is_invalid_refuses_to_work(tested: Tested) -> None:
     """When the connector has been invalidated every operation raises, and the error names the deployment (R4)."""
     async with tested.deployed() as connector:

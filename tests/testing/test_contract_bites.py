@@ -14,8 +14,8 @@ from anyio.lowlevel import checkpoint
 from attrs import define, evolve, field
 
 from anydeploy import Command, CommandError, ConnectorWrapper, DeployError
+from anydeploy.testing.commands import every_clause
 from anydeploy.testing.conformance import ConnectorSuite
-from anydeploy.testing.contract import every_clause
 
 #: The directories of the environments that exist.
 THERE: set[Path] = set()

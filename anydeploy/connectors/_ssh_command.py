@@ -1,0 +1,216 @@
+"""The command lines of OpenSSH's client, and what its errors mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+from attrs import field, frozen
+
+from ..exceptions import did_you_mean
+from ..quoting import join, quote
+from ..typecheck import expected
+
+#: A peer that is frozen or cut off is given up after three of these intervals.
+ALIVE_INTERVAL: Final = 3
+_HOSTNAME: Final = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+|[^\[\]]*:[^\[\]]*:[^\[\]]*)(:(?P<port>[0-9]+))?")
+
+
+def to_text(value: object) -> str:
+    """A string that is not empty."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(expected("a string", value))
+    return value
+
+
+def to_flag(value: object) -> bool:
+    """True or false, and nothing that merely counts as such."""
+    if not isinstance(value, bool):
+        raise TypeError(expected("true or false", value))
+    return value
+
+
+def to_hostname(value: object) -> str:
+    """The name or address of a host, with a port if it is not the usual one."""
+    text = to_text(value)
+    if _HOSTNAME.fullmatch(text) is None or text.startswith("-") or any(c.isspace() for c in text):
+        raise ValueError(expected("a host: a name, an alias of ssh's configuration or an address, and `:port`", value))
+    return text
+
+
+def to_tunnel(value: object) -> Connection | None:
+    """Return a connection through which others go, if there is one."""
+    return None if value is None else to_connection(value)
+
+
+@frozen
+class Connection:
+    """The settings of a connection to one host; None: those of ssh's own configuration.
+
+    :ivar hostname: a name, an alias or an address, and ``:port`` if it is not the usual one
+    :ivar ssh_key: the path of the private key; without one, those of the agent and of ssh's configuration are tried
+    :ivar tunnel: the connection through which this one goes
+    """
+
+    hostname: str = field(converter=to_hostname)
+    username: str | None = field(default=None, converter=attrs.converters.optional(to_text))
+    ssh_key: str | None = field(default=None, alias="sshKey", converter=attrs.converters.optional(to_text))
+    passphrase_file: str | None = field(
+        default=None, alias="sshKeyPassphraseFile", converter=attrs.converters.optional(to_text)
+    )
+    password_file: str | None = field(default=None, alias="passwordFile", converter=attrs.converters.optional(to_text))
+    check_host_key: bool = field(default=True, alias="checkHostKey", converter=to_flag)
+    tunnel: Connection | None = field(default=None, converter=to_tunnel)
+
+    @property
+    def host(self) -> str:
+        return self._parsed()["name"].strip("[]")
+
+    @property
+    def port(self) -> str | None:
+        return self._parsed()["port"]
+
+    def _parsed(self) -> re.Match[str]:
+        found = _HOSTNAME.fullmatch(self.hostname)
+        assert found is not None  # noqa: S101 - the converter has seen to that
+        return found
+
+    @property
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """What to look for in a question of ssh's, and the file with the answer; what says most comes first."""
+        found: list[tuple[str, str]] = []
+        if self.passphrase_file is not None:
+            found.append((f"assphrase for key '{self.ssh_key}'" if self.ssh_key else "assphrase", self.passphrase_file))
+        if self.password_file is not None:
+            found += [(f"@{self.host}'s password", self.password_file), (f"@{self.host}) ", self.password_file)]
+        return [*found, *(self.tunnel.answers if self.tunnel is not None else ())]
+
+
+_SETTINGS: Final = tuple(str(attribute.alias) for attribute in attrs.fields(Connection))
+
+
+def to_connection(value: object, **inherited: Any) -> Connection:
+    """Return a connection that is written as a host, or as a mapping.
+
+    :param inherited: the settings that it has where it does not say otherwise
+    """
+    if isinstance(value, str):
+        value = {"hostname": value}
+    if isinstance(value, Connection):
+        return value
+    if not isinstance(value, Mapping):
+        raise TypeError(expected("a host, or a mapping with a `hostname`", value))
+    settings: Mapping[Any, Any] = value
+    for name in settings:
+        if name not in _SETTINGS:
+            raise ValueError(f"unknown setting '{name}' of a connection{did_you_mean(str(name), _SETTINGS)}")
+    if "hostname" not in settings:
+        raise ValueError("a connection needs a `hostname`")
+    return Connection(**{**inherited, **settings})
+
+
+def options(connection: Connection, config: str | None, timeout: int) -> Iterator[str]:
+    """Yield the options of a new connection to a host, all but the host itself."""
+    if config is not None:
+        yield from ("-F", config)
+    if connection.port is not None:
+        yield from ("-p", connection.port)
+    if connection.username is not None:
+        yield from ("-l", connection.username)
+    if connection.ssh_key is not None:
+        yield from ("-i", connection.ssh_key, "-o", "IdentitiesOnly=yes")
+    given = {
+        "BatchMode": "no" if connection.answers else "yes",
+        "NumberOfPasswordPrompts": "1",
+        "StrictHostKeyChecking": "yes" if connection.check_host_key else "no",
+        "ConnectTimeout": str(timeout),
+        "ServerAliveInterval": str(ALIVE_INTERVAL),
+        "ServerAliveCountMax": "3",
+        "ClearAllForwardings": "yes",
+        "PermitLocalCommand": "no",
+        "RemoteCommand": "none",
+        "LogLevel": "INFO",
+    }
+    if not connection.check_host_key:
+        given |= {"UserKnownHostsFile": "/dev/null", "GlobalKnownHostsFile": "/dev/null"}
+    if connection.tunnel is not None:
+        inner = ("ssh", *options(connection.tunnel, config, timeout), "-o", "ControlPath=none", "-T")
+        words = join(inner).replace("%", "%%")
+        # ssh itself puts an `exec` before it.
+        given["ProxyCommand"] = f"{words} -W '[%h]:%p' -- {join([connection.tunnel.host]).replace('%', '%%')}"
+    for name, setting in given.items():
+        yield from ("-o", f"{name}={setting}")
+
+
+def master(connection: Connection, config: str | None, timeout: int, socket: str, argv: Sequence[str]) -> list[str]:
+    """Return the command that opens a connection, and runs a command there while others share it."""
+    shared = ("-M", "-S", socket, "-o", "ControlPersist=no", "-T")
+    return ["ssh", *options(connection, config, timeout), *shared, "--", connection.host, f"exec {join(argv)}"]
+
+
+def client(connection: Connection, config: str | None, socket: str, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs a command over a connection that is open.
+
+    Without one it would silently open another one; its proxy, which always fails, does not let it.
+    """
+    shared = ("-S", socket, "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-T")
+    quiet = ("-o", "LogLevel=ERROR", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes")
+    given = ("-F", config) if config is not None else ()
+    return ["ssh", *given, *shared, *quiet, "--", connection.host, f"exec {join(argv)}"]
+
+
+def askpass(connection: Connection) -> str:
+    """Return the program that ssh asks for passwords and passphrases."""
+    cases = "".join(f"    *{quote(question)}*) exec cat -- {quote(path)} ;;\n" for question, path in connection.answers)
+    return f"#!/bin/sh\ncase $1 in\n{cases}esac\nexit 1\n"
+
+
+# -- Its errors --------------------------------------------------------------------------------------------------------
+
+#: From what says most to what says least.
+_REASONS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"identity file .* not accessible",
+        r"no such identity",
+        r"load key .*: (?!error in libcrypto)",
+        r"host key for .* has changed",
+        r"host identification has changed",
+        r"no .* host key is known",
+        r"host key verification failed",
+        r"could not resolve hostname",
+        r"connect to host",
+        r"permission denied",
+        r"too many authentication failures",
+        r"bad configuration option|bad owner or permissions|can't open user config",
+        r"not responding",
+    )
+)
+_REFUSED: Final = re.compile(r"session open refused|open failed|mux_client_request_session", re.IGNORECASE)
+#: A server that has too many connections which are not authenticated yet drops some.
+_DROPPED: Final = re.compile(
+    r"kex_exchange_identification|connection (closed|reset) by|ssh_exchange_identification", re.IGNORECASE
+)
+
+
+def reason(output: str) -> str:
+    """Return the line of an ssh client's errors that tells why it has failed."""
+    lines = [line.strip().removeprefix("ssh: ").removeprefix("Warning: ") for line in output.splitlines()]
+    lines = [line.rstrip(".") for line in lines if line and not line.startswith("@@")]
+    for pattern in _REASONS:
+        for line in lines:
+            if pattern.search(line):
+                return line
+    return lines[-1] if lines else "the connection was closed"
+
+
+def is_refused(output: str) -> bool:
+    """Return whether a connection takes no more sessions."""
+    return _REFUSED.search(output) is not None
+
+
+def is_dropped(output: str) -> bool:
+    """Return whether a server has dropped a connection before it looked at it, and may take it a little later."""
+    return _DROPPED.search(output) is not None and not any(pattern.search(output) for pattern in _REASONS)

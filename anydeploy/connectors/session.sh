@@ -1,0 +1,186 @@
+# The script of a session, for any POSIX shell. Arguments: the name of its directory; seconds of grace at the end; a mark
+# that its first report begins with. Orders come on stdin, a line each; reports go to stdout. session.py says what both are.
+
+LC_ALL=C
+export LC_ALL
+umask 077
+name=$1 grace=$2 mark=$3
+
+# The commands of a client name the directory in plain words, which no shell on the way interprets.
+for base in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
+    case $base in *[!A-Za-z0-9_./-]* | "" | [!/]*) continue ;; esac
+    d=${base%/}/$name
+    mkdir -m 700 "$d" 2>/dev/null || continue
+    mkfifo -m 600 "$d/reports" 2>/dev/null && break
+    rmdir "$d"
+done
+[ -p "$d/reports" ] || { echo "no directory takes a FIFO: tried $TMPDIR /tmp /var/tmp /dev/shm $HOME" >&2; exit 1; }
+
+has() { command -v "$1" >/dev/null 2>&1; }
+setsid=$(has setsid && echo setsid)
+proc=$([ -r /proc/self/environ ] && has grep && echo proc)
+sleep 0.01 2>/dev/null && short=0.01 long=0.1 ticks=10 || short=1 long=1 ticks=1
+tar=$(tar --version 2>&1 | head -n 1)
+case $tar in *GNU*) tar=gnu ;; *bsdtar*) tar=bsd ;; *[Bb]usy[Bb]ox*) tar=busybox ;; *) tar=$(has tar && echo other) ;; esac
+
+# Starts one command, whose token is $1, and stays beside it. $2: the streams that are framed by marks.
+{
+    echo "d=$d name=$name setsid=$setsid"
+    cat <<\END
+t=$1
+trap : HUP INT QUIT PIPE TERM USR1 USR2
+frame() {
+    case $2 in *o*) printf '\000%s-%s\000' "$name" "$1" ;; esac
+    case $2 in *e*) printf '\000%s-%s\000' "$name" "$1" >&3 ;; esac
+}
+# A shell says of a command that it was killed; that is no output of the command.
+exec 3>&2 2>/dev/null
+if [ ! -e "$d/$t.ready" ]; then
+    mkfifo "$d/$t.wait" && exec 5<>"$d/$t.wait" || exit
+    while [ ! -e "$d/$t.ready" ] && [ -e "$d/run" ] && [ ! -e "$d/stop" ]; do read -r _ <&5; done
+    exec 5<&-
+fi
+frame "$t" "$2"
+group=
+if [ -z "$setsid" ] && kill -0 -- "-$$" 2>/dev/null; then group=-$$; fi
+$setsid sh "$d/start" "$t" "$setsid" "$group" 2>&3 3>&-
+status=$?
+if [ -e "$d/$t.begun" ] && [ -p "$d/reports" ]; then
+    left=
+    # A number that is not in use any more may soon be that of others.
+    if read -r pid <"$d/$t.pid" && kill -0 -- "$pid" 2>/dev/null; then left=left; else : >"$d/$t.pid"; fi
+    echo "ended $t $status $left" 1<>"$d/reports"
+fi
+frame "$t" "$2"
+exit 0
+END
+} >"$d/run"
+
+# Becomes the command whose token is $1. Written before anything is started: the target that kill is given.
+{
+    echo "d=$d name=$name"
+    cat <<\END
+t=$1
+if [ -n "$2" ]; then target=-$$; else target=${3:-$$}; fi
+echo "$target" >"$d/$t.pid" || exit
+if [ -e "$d/stop" ] || [ -e "$d/$t.stop" ]; then
+    echo "never $t" 1<>"$d/reports"
+    exit
+fi
+export "ANYDEPLOY_COMMAND=$name-$t."
+. "$d/$t.command"
+END
+} >"$d/start"
+
+# -- The orders ----------------------------------------------------------------------------------------------------------
+
+strays() { # TOKEN: those that have left the group, by what is in their environment
+    [ -z "$proc" ] || grep -ls -- "ANYDEPLOY_COMMAND=$name-$1\." /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do
+        echo "$pid"
+    done
+}
+
+deliver() { # TOKEN SIGNAL
+    read -r target <"$d/$1.pid" 2>/dev/null && kill -s "$2" -- "$target" 2>/dev/null
+}
+
+end() { # TOKEN SIGNAL
+    : >"$d/$1.stop"
+    deliver "$1" "$2"
+    for pid in $(strays "$1"); do kill -s "$2" "$pid" 2>/dev/null; done
+}
+
+is_running() { # PID: it is no zombie, which stays for ever where nothing reaps it
+    read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
+    set -- ${stat##*) }
+    case $1 in [ZX]) return 1 ;; esac
+}
+
+is_left() { # TOKEN
+    read -r target 2>/dev/null <"$d/$1.pid" || return 1
+    if kill -0 -- "$target" 2>/dev/null; then
+        [ -n "$proc" ] || return 0
+        case $target in
+        -*)
+            [ -z "$(grep -ls -E "\) [^ZX] [0-9]+ ${target#-} " /proc/[0-9]*/stat)" ] || return 0
+            ;;
+        *) is_running "$target" && return 0 ;;
+        esac
+    fi
+    for pid in $(strays "$1"); do is_running "$pid" && return 0; done
+    return 1
+}
+
+await() { # TICKS TOKEN...: until nothing of the commands is left, at most so many ticks of a tenth of a second
+    rest=$1 pauses=5
+    shift
+    for t; do
+        while [ -e "$d/run" ] && is_left "$t"; do
+            [ "$rest" -gt 0 ] || return
+            if [ "$pauses" -gt 0 ]; then
+                sleep "$short"
+                pauses=$((pauses - 1))
+            else
+                sleep "$long"
+                rest=$((rest - 1))
+            fi
+        done
+    done
+}
+
+watch() { # TOKEN
+    await 2147483647 "$1"
+    [ ! -p "$d/reports" ] || echo "gone $1" 1<>"$d/reports"
+}
+
+finish() {
+    trap '' HUP TERM
+    : >"$d/stop"
+    all= relays= others=
+    for file in "$d"/*.wait; do [ ! -p "$file" ] || echo 1<>"$file"; done
+    for file in "$d"/*.pid; do
+        [ -f "$file" ] || continue
+        t=${file##*/}
+        t=${t%.pid}
+        all="$all $t"
+        if [ -e "$d/$t.relay" ]; then relays="$relays $t"; else others="$others $t"; fi
+    done
+    for t in $others; do end "$t" TERM; done
+    # They end when what they are the relay of has cleaned up.
+    [ -z "$relays" ] || await $((30 * ticks)) $relays
+    for t in $relays; do end "$t" TERM; done
+    [ -z "$all" ] || await $((grace * ticks)) $all
+    for t in $all; do ! is_left "$t" || end "$t" KILL; done
+    [ -z "$all" ] || await $((5 * ticks)) $all
+    rm -rf "$d"
+}
+
+serve() {
+    trap 'finish; exit' HUP TERM
+    trap '' INT QUIT PIPE
+    printf '\n%s up dir=%s setsid=%s proc=%s tar=%s uname=%s\n' "$mark" "$d" "$setsid" "$proc" "$tar" "$(uname -sm)" >&3
+    while read -r order t rest; do
+        case $order in
+        command)
+            printf %b "$rest" >"$d/$t.command"
+            : >"$d/$t.ready"
+            [ ! -p "$d/$t.wait" ] || echo 1<>"$d/$t.wait"
+            ;;
+        relay) : >"$d/$t.relay" ;;
+        signal) deliver "$t" "$rest" ;;
+        end) end "$t" "$rest" ;;
+        watch) watch "$t" 3>&- & ;;
+        query)
+            : >"$d/$t.stop"
+            if [ -e "$d/$t.begun" ]; then echo "still $t" >&3; else echo "never $t" >&3; fi
+            ;;
+        done) rm -f "$d/$t".* ;;
+        esac
+    done
+    finish
+}
+
+# If the loop ends, however that comes, the FIFO has no writer any more: cat ends, and with it the session.
+exec 4<&0
+serve <&4 4<&- 3>"$d/reports" >/dev/null 2>&1 &
+exec cat "$d/reports" <&- 4<&-

@@ -1,0 +1,303 @@
+"""``ssh``: hosts that OpenSSH's client reaches from the environment that is wrapped."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, Final, cast
+
+import attrs
+from anyio import CancelScope, create_task_group, move_on_after, sleep
+from anyio.abc import Process, TaskGroup
+from attrs import define, field
+from attrs.converters import optional
+
+from ..command import Command
+from ..duration import to_positive_seconds, to_seconds
+from ..exceptions import InvalidConnectorError, WorkflowExecutionException
+from ..location import Location
+from ..typecheck import expected
+from . import _ssh_command as openssh
+from ._ssh_command import Connection
+from ._ssh_pool import ConnectionPool
+from .local import LocalConnector
+from .remote import RemoteConnector
+from .session import Session, SessionError
+
+_FIRST_PAUSE: Final = 0.1
+#: Seconds for the removal of one file.
+_REMOVING: Final = 5.0
+
+#: Argument: a path. Its content is the variable SCRIPT.
+_WRITE_PROGRAM: Final = 'umask 077 && printf %s "$SCRIPT" >"$1" && chmod 700 "$1"'
+
+
+def _to_nodes(value: object) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple) or not value:
+        raise TypeError(expected("a list of hosts, or of mappings with a `hostname`", value))
+    nodes = cast("list[object] | tuple[object, ...]", value)
+    names = [openssh.to_connection(node).hostname for node in nodes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"host '{twice}' is listed twice")
+    return tuple(nodes)
+
+
+def _to_count(value: object, lowest: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise ValueError(expected(f"a whole number, {lowest} or more", value))
+    return value
+
+
+def _to_sessions(value: object) -> int:
+    """A count of sessions; one of them watches over the others."""
+    return _to_count(value, lowest=2)
+
+
+def _refused(name: str, reason: str) -> Any:
+    """Return a setting of StreamFlow's ssh that this one does not have, and says so."""
+
+    def refuse(value: object) -> None:
+        if value is not None:
+            raise ValueError(f"this setting of StreamFlow's ssh is not supported: {reason}")
+
+    return field(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
+
+
+def _askpass_path(session_name: str) -> str:
+    return f"/tmp/{session_name}.askpass"  # noqa: S108 - as in _new_connection
+
+
+def _askpass(session_name: str, connection: Connection) -> Mapping[str, str]:
+    """Return the variables that make ssh ask a program."""
+    if not connection.answers:
+        return {}
+    return {"SSH_ASKPASS": _askpass_path(session_name), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": "none"}
+
+
+@define(kw_only=True, eq=False, slots=False)
+class SshConnector(RemoteConnector):
+    """Hosts that are reached with OpenSSH's ``ssh``, which is run in the wrapped environment.
+
+    The configuration of ssh, with its aliases and its agent, is honoured. A host is a name, an alias or an address,
+    with ``:port`` if need be; or a mapping with ``hostname`` and, where it differs, any of ``username``, ``sshKey``,
+    ``sshKeyPassphraseFile``, ``passwordFile``, ``checkHostKey`` and ``tunnel``. Each host is a location. Commands that
+    name none run on the first.
+
+    :ivar nodes: the hosts
+    :ivar username: the user there
+    :ivar ssh_key: setting ``sshKey``: the path of the private key
+    :ivar passphrase_file: setting ``sshKeyPassphraseFile``: a file with the passphrase of the key
+    :ivar password_file: setting ``passwordFile``: a file with the password
+    :ivar check_host_key: setting ``checkHostKey``: refuse hosts whose key is not known (true)
+    :ivar tunnel: the host through which all others are reached
+    :ivar connect_timeout: setting ``connectTimeout``: the limit for one attempt to connect (30s)
+    :ivar retries: the attempts to connect, where a server drops connections because too many come at once (3)
+    :ivar retry_delay: setting ``retryDelay``: the longest pause between two of them (5s)
+    :ivar max_sessions: setting ``maxConcurrentSessions``: the sessions that a server lets one connection have (10)
+    :ivar max_connections: setting ``maxConnections``: the connections to one host, beyond which commands wait; none
+        given: as many as are needed
+    :ivar config: setting ``sshConfig``: ssh's configuration file, in place of the user's
+    """
+
+    nodes: tuple[object, ...] = field(converter=_to_nodes)
+    username: str | None = field(default=None, converter=optional(openssh.to_text))
+    ssh_key: str | None = field(default=None, alias="sshKey", converter=optional(openssh.to_text))
+    passphrase_file: str | None = field(default=None, alias="sshKeyPassphraseFile", converter=optional(openssh.to_text))
+    password_file: str | None = field(default=None, alias="passwordFile", converter=optional(openssh.to_text))
+    check_host_key: bool = field(default=True, alias="checkHostKey", converter=openssh.to_flag)
+    tunnel: Connection | None = field(default=None, converter=openssh.to_tunnel)
+    connect_timeout: float = field(default=30.0, alias="connectTimeout", converter=to_positive_seconds)
+    retries: int = field(default=3, converter=_to_count)
+    retry_delay: float = field(default=5.0, alias="retryDelay", converter=to_seconds)
+    max_sessions: int = field(default=10, alias="maxConcurrentSessions", converter=_to_sessions)
+    max_connections: int | None = field(default=None, alias="maxConnections", converter=optional(_to_count))
+    config: str | None = field(default=None, alias="sshConfig", converter=optional(openssh.to_text))
+    _data_transfer_connection: None = _refused("dataTransferConnection", "copies go the way of all commands")
+    _file: None = _refused("file", "scripts by template are for queues")
+    _services: None = _refused("services", "scripts by template are for queues")
+    _shared_paths: None = _refused("sharedPaths", "every copy goes to the host that it is asked for")
+    _transfer_buffer_size: None = _refused("transferBufferSize", "copies need no buffer")
+    #: By the names of the locations, in the order of the settings.
+    _pools: dict[str, ConnectionPool] = field(init=False, factory=dict[str, ConnectionPool], repr=False)
+
+    async def deploy(self, external: bool) -> None:  # noqa: ARG002
+        """Connect to every host. The hosts exist already, whether ``external`` or not.
+
+        :raises SessionError: for the first host that cannot be reached, with the reason in one line
+        """
+        await self.connect()
+
+    async def undeploy(self, external: bool) -> None:  # noqa: ARG002
+        """Close all connections. Commands that still run there are ended."""
+        await self.disconnect()
+
+    async def get_available_locations(self, service: str | None = None) -> Mapping[str, Location]:
+        """Return the hosts.
+
+        :raises WorkflowExecutionException: if a service is asked for: hosts have none
+        """
+        if service is not None:
+            raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no service '{service}'")
+        return {
+            name: Location(name, self.deployment_name, hostname=connection.host)
+            for name, connection in self._connections().items()
+        }
+
+    async def remove_left(self, traces: Mapping[str, str], facts: Mapping[str, str]) -> None:  # noqa: ARG002
+        """Remove the sessions on the hosts, and the sockets of connections where ssh ran."""
+        for name in list(self._pools):
+            await self.remove_sessions(self.at(location=name), traces)
+        await self.remove_sessions(self.connector, traces)
+
+    # -- The connections ---------------------------------------------------------------------------------------------
+
+    def _connections(self) -> Mapping[str, Connection]:
+        inherited = {
+            "username": self.username,
+            "sshKey": self.ssh_key,
+            "sshKeyPassphraseFile": self.passphrase_file,
+            "passwordFile": self.password_file,
+            "checkHostKey": self.check_host_key,
+            "tunnel": self.tunnel,
+        }
+        found = (openssh.to_connection(node, **inherited) for node in self.nodes)
+        return {connection.hostname: self._placed(connection) for connection in found}
+
+    def _placed(self, connection: Connection) -> Connection:
+        """Return a connection whose files are found from where ssh is run."""
+        return attrs.evolve(
+            connection,
+            sshKey=self._path(connection.ssh_key),
+            sshKeyPassphraseFile=self._path(connection.passphrase_file),
+            passwordFile=self._path(connection.password_file),
+            tunnel=self._placed(connection.tunnel) if connection.tunnel is not None else None,
+        )
+
+    def _path(self, path: str | None) -> str | None:
+        """Return a path on this machine as an absolute one; those in other environments are left alone."""
+        if path is None or path.startswith("~") or not isinstance(self.connector, LocalConnector):
+            return path
+        return posixpath.join(str(self.config_dir.absolute()), path)
+
+    async def open_way(self, tasks: TaskGroup) -> None:
+        for name, connection in self._connections().items():
+            if name not in self._pools:
+                self._pools[name] = ConnectionPool(
+                    partial(self._connect, name, connection),
+                    openssh.is_refused,
+                    self.max_sessions - 1,
+                    self.max_connections,
+                )
+        problems: list[SessionError] = []
+
+        async def reach(pool: ConnectionPool) -> None:
+            try:
+                if pool.first is None or not pool.first.is_open:
+                    await pool.open(tasks)
+            except SessionError as exc:
+                problems.append(exc)
+
+        try:
+            async with create_task_group() as reaching:
+                for pool in self._pools.values():
+                    reaching.start_soon(reach, pool)
+        except BaseException:
+            await self.close_way()
+            raise
+        if problems:
+            await self.close_way()
+            raise problems[0]
+
+    async def close_way(self) -> None:
+        pools, self._pools = self._pools, {}
+        async with create_task_group() as closing:
+            for pool in pools.values():
+                closing.start_soon(pool.close)
+
+    async def _connect(self, name: str, connection: Connection, tasks: TaskGroup) -> Session:
+        """Open one connection to a host, again and again while its server drops connections."""
+        pause, attempt = _FIRST_PAUSE, 1
+        while True:
+            session = self._new_connection(name, connection)
+            try:
+                async with self._askpass(session.name, connection):
+                    await session.open(tasks)
+            except SessionError as exc:
+                if attempt >= self.retries or not openssh.is_dropped(exc.output):
+                    raise
+            else:
+                return session
+            await sleep(min(pause, self.retry_delay))
+            pause, attempt = pause * 3, attempt + 1
+
+    def _new_connection(self, name: str, connection: Connection) -> Session:
+        session_name = self.new_name()
+        socket = f"/tmp/{session_name}.ssh"  # noqa: S108 - its name cannot be guessed, and ssh makes it for its user only
+        timeout = max(1, round(self.connect_timeout))
+
+        def explain(output: str, status: int | None) -> str:  # noqa: ARG001
+            return f"host '{name}': {openssh.reason(output)}"
+
+        def lost(error: Exception) -> None:
+            pool = self._pools.get(name)
+            if pool is not None and pool.first is session:
+                self.report_lost(error)
+
+        def opener(command: Command) -> AbstractAsyncContextManager[Process]:
+            argv = openssh.master(connection, self.config_path, timeout, socket, command.argv)
+            return self._run_client(attrs.evolve(command, argv=argv, environment=_askpass(session_name, connection)))
+
+        def beside(command: Command) -> AbstractAsyncContextManager[Process]:
+            return self._run_client(
+                attrs.evolve(command, argv=openssh.client(connection, self.config_path, socket, command.argv))
+            )
+
+        session = Session(
+            name=session_name,
+            opener=opener,
+            beside=beside,
+            terminator=self._terminator,
+            explain=explain,
+            on_lost=lost,
+        )
+        return session
+
+    @asynccontextmanager
+    async def _askpass(self, session_name: str, connection: Connection) -> AsyncGenerator[None, None]:
+        """Open a block in which there is a program that tells ssh what it asks for. It contains paths, no secrets."""
+        path = _askpass_path(session_name)
+        if not connection.answers:
+            yield
+            return
+        try:
+            script = openssh.askpass(connection)
+            await self.connector.run(["sh", "-c", _WRITE_PROGRAM, "anydeploy", path], environment={"SCRIPT": script})
+            yield
+        finally:
+            with CancelScope(shield=True), move_on_after(_REMOVING):
+                await self.connector.run(["rm", "-f", "--", path], check=False)
+
+    @property
+    def config_path(self) -> str | None:
+        return self._path(self.config)
+
+    def _run_client(self, command: Command) -> AbstractAsyncContextManager[Process]:
+        # Service and location are those of this connector, and mean nothing below.
+        return self.connector.start_command(attrs.evolve(command, service=None, location=None))
+
+    @asynccontextmanager
+    async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
+        tasks = self._tasks
+        if tasks is None or not self._pools:
+            raise InvalidConnectorError(self.deployment_name, "it is not connected")
+        if command.service is not None:
+            raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no service '{command.service}'")
+        name = command.location if command.location is not None else next(iter(self._pools))
+        pool = self._pools.get(name)
+        if pool is None:
+            raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no location '{name}'")
+        async with pool.start(command, tasks) as process:
+            yield process

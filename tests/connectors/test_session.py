@@ -1,0 +1,287 @@
+"""Sessions, in shells of this machine: what is particular about them, and every trap that was met."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+from rooms import Room
+
+from anydeploy import ConnectionLostError, InvalidConnectorError
+from anydeploy.connectors.local import LocalConnector
+from anydeploy.connectors.session import SessionError
+
+pytestmark = pytest.mark.anyio
+
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+STUBBORN = "trap '' TERM; (trap '' TERM; while :; do sleep 0.1; done) & echo $$ $! >pids; while :; do sleep 0.1; done"
+#: Brings up a session over another one, and starts a stubborn command and one that has left its group in it.
+CRASHING = """
+import sys, anyio
+sys.path.insert(0, sys.argv[1])
+from rooms import Room
+from anydeploy.connectors.local import LocalConnector
+
+async def main():
+    shell = sys.argv[2].split()
+    local = LocalConnector(deployment_name="l", config_dir=".")
+    outer = Room(deployment_name="outer", config_dir=".", connector=local, shell=shell)
+    inner = Room(deployment_name="inner", config_dir=".", connector=outer, shell=shell)
+    await outer.deploy(False)
+    await inner.deploy(False)
+    async with inner.start(["sh", "-c", sys.argv[3]], workdir=sys.argv[4]) as process:
+        print("up", flush=True)
+        await process.wait()
+
+anyio.run(main)
+"""
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request):
+    if shutil.which(SHELLS[request.param][0]) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return SHELLS[request.param]
+
+
+@pytest.fixture
+def directories(tmp_path, monkeypatch):
+    """The directory in which sessions have theirs; nothing may be left in it."""
+    path = tmp_path / "tmp"
+    path.mkdir()
+    monkeypatch.setenv("TMPDIR", str(path))
+    yield path
+    assert list(path.iterdir()) == []
+
+
+@pytest.fixture
+def local(tmp_path):
+    return LocalConnector(deployment_name="l", config_dir=tmp_path)
+
+
+@pytest.fixture
+def room(shell, tmp_path, directories, local):
+    @asynccontextmanager
+    async def deployed(**settings):
+        room = Room(deployment_name="room", config_dir=tmp_path, connector=local, shell=shell, **settings)
+        room.losses = []
+        room.on_lost = room.losses.append
+        with anyio.CancelScope() as scope:
+            await room.deploy(False)
+            try:
+                yield room
+            finally:
+                scope.shield = True
+                await room.undeploy(False)
+
+    return deployed
+
+
+def alive(pid: int) -> bool:
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False)
+    return done.stdout.strip()[:1] not in (b"", b"Z")
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_written(path: Path) -> bool:
+    return path.exists() and path.read_text().endswith("\n")
+
+
+async def pids_in(path: Path) -> list[int]:
+    while not is_written(path):  # noqa: ASYNC110
+        await anyio.sleep(0.01)
+    return [int(pid) for pid in (await anyio.Path(path).read_text()).split()]
+
+
+def processes_of(name: str) -> list[int]:
+    """The processes of this machine whose arguments contain a name."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if name.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+async def test_what_login_files_print_is_dropped(room):
+    """It may have no line end, and go to both streams; also where the output is a mark of another command."""
+    prelude = "printf 'Welcome, \\0friend'; printf 'You have mail' >&2"
+    async with room(prelude=prelude) as connector:
+        done = await connector.run(["sh", "-c", "printf '\\377\\0'; printf e >&2"])
+        assert (done.stdout, done.stderr) == (b"\xff\0", b"e")
+        assert (await connector.run(["cat"], stdin=b"\0" * 200_000)).stdout == b"\0" * 200_000
+
+
+async def test_a_status_above_128_is_no_signal_that_was_not_sent(room):
+    async with room() as connector:
+        assert (await connector.run(["sh", "-c", "exit 143"], check=False)).returncode == 143
+        assert (await connector.run(["sh", "-c", "kill -9 $$"], check=False)).returncode == 137
+
+
+@pytest.mark.parametrize("in_group", [True, False])
+async def test_without_setsid_commands_are_ended_all_the_same(room, tmp_path, in_group, shell):
+    if shell[0] == "busybox":
+        pytest.skip("it has a setsid of its own")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in (
+        "sh",
+        "dash",
+        "bash",
+        "busybox",
+        "cat",
+        "mkdir",
+        "mkfifo",
+        "rm",
+        "rmdir",
+        "sleep",
+        "grep",
+        "uname",
+        "head",
+        "tar",
+    ):
+        if shutil.which(name) is not None:
+            (programs / name).symlink_to(shutil.which(name))
+    own = "" if in_group else f"setsid={shutil.which('setsid')}; "
+    async with room(prelude=f"PATH={programs}; {own}") as connector:
+        assert connector._session.facts["setsid"] == ""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            async with connector.start(["sh", "-c", "sleep 300 & echo $$ $!; wait"]) as process:
+                pids = [int(pid) for pid in (await process.stdout.receive()).split()]
+                process.send_signal(number)
+            assert process.returncode == -number
+            assert not any(map(alive, pids))
+
+
+async def test_a_session_whose_script_is_killed_is_lost(room, tmp_path, directories):
+    async with room() as connector:
+        async with connector.start(["sh", "-c", "echo $$ >pids; exec sleep 300"], workdir=str(tmp_path)) as process:
+            (pid,) = await pids_in(tmp_path / "pids")
+            with anyio.fail_after(60):
+                name = connector._session.name
+                loops = [each for each in processes_of(name) if each not in processes_of("reports")]
+                for each in loops:
+                    os.kill(each, signal.SIGKILL)
+                with pytest.raises(ConnectionLostError, match="status of `sh` is not known"):
+                    await process.wait()
+        assert isinstance(connector.losses[0], ConnectionLostError)
+        with pytest.raises(InvalidConnectorError, match="session"):
+            await connector.run(["true"])
+    os.kill(pid, signal.SIGKILL)
+    for left in directories.iterdir():
+        shutil.rmtree(left)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_to_the_script_is_the_end_of_its_orders(room, tmp_path, directories, number):
+    async with room() as connector:
+        async with connector.start(["sh", "-c", "echo $$ >pids; exec sleep 300"], workdir=str(tmp_path)) as process:
+            (pid,) = await pids_in(tmp_path / "pids")
+            for each in processes_of(connector._session.name):
+                os.kill(each, number)
+            with anyio.fail_after(60), pytest.raises(ConnectionLostError):
+                await process.wait()
+        await anyio.to_thread.run_sync(until, lambda: not alive(pid) and not list(directories.iterdir()))
+
+
+async def test_a_command_whose_client_is_killed_is_ended_and_its_status_unknown(room, tmp_path):
+    async with room() as connector:
+        async with connector.start(["sh", "-c", "echo $$ >pids; exec sleep 300"], workdir=str(tmp_path)) as process:
+            (pid,) = await pids_in(tmp_path / "pids")
+            for each in processes_of(f"{connector._session.name}/run"):
+                os.kill(each, signal.SIGKILL)
+            with anyio.fail_after(60), pytest.raises(ConnectionLostError, match="its connection ended before it did"):
+                await process.wait()
+        assert not alive(pid)
+        assert connector.losses == []
+        assert (await connector.run(["echo", "on"])).stdout == b"on\n"
+
+
+async def test_an_undeploy_ends_what_still_runs(room, tmp_path):
+    async with anyio.create_task_group() as tasks:
+        async with room() as connector:
+
+            async def stay() -> None:
+                with suppress(ConnectionLostError):
+                    await connector.run(["sh", "-c", STUBBORN], workdir=str(tmp_path), check=False)
+
+            tasks.start_soon(stay)
+            pids = await pids_in(tmp_path / "pids")
+            connector._session.grace = 0
+    assert not any(map(alive, pids))
+
+
+async def test_hurry_cuts_the_grace(room, tmp_path):
+    async with room() as connector:
+        with anyio.fail_after(60):
+            async with connector.start(["sh", "-c", STUBBORN], workdir=str(tmp_path), grace=3600):
+                pids = await pids_in(tmp_path / "pids")
+                connector.hurry()
+        assert not any(map(alive, pids))
+
+
+async def test_an_environment_without_a_shell_is_told(local, tmp_path):
+    room = Room(deployment_name="room", config_dir=tmp_path, connector=local, prelude="echo 'no sh' >&2; exit 127;")
+    with pytest.raises(SessionError, match=r"the session in the environment has ended with status 127: no sh"):
+        await room.deploy(False)
+    await room.undeploy(False)
+
+
+async def test_an_environment_without_a_place_for_a_directory_is_told(local, tmp_path):
+    prelude = "mkdir() { return 1; }; TMPDIR=/no HOME=/no; PATH=/no;"
+    room = Room(deployment_name="room", config_dir=tmp_path, connector=local, shell=["/bin/sh"], prelude=prelude)
+    with pytest.raises(SessionError, match="no directory takes a FIFO"):
+        await room.deploy(False)
+    await room.undeploy(False)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+def test_after_a_kill_nothing_is_left_at_any_depth(shell, tmp_path, directories, anyio_backend):
+    script = f"setsid sh -c 'echo $$ >stray; exec sleep 300' & {STUBBORN}"
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", CRASHING, here, " ".join(shell), script, str(tmp_path)]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"up\n"
+        for name in ("pids", "stray"):
+            until(partial(is_written, tmp_path / name))
+        pids = [int(pid) for name in ("pids", "stray") for pid in (tmp_path / name).read_text().split()]
+        assert len(pids) == 3
+    finally:
+        program.kill()
+        program.wait()
+        program.stdout.close()
+    until(lambda: not any(map(alive, pids)))
+    until(lambda: not list(directories.iterdir()))
+
+
+async def test_what_not_even_the_script_could_clean_up_is_removed_later(room, tmp_path, directories):
+    """After `kill -9` of both ends: `remove_left` finds it by its traces, and may be repeated."""
+    async with room() as dead:
+        traces, token = dead.traces(), dead.token
+        async with dead.start(["sh", "-c", "echo $$ >pids; exec sleep 300"], workdir=str(tmp_path)):
+            (pid,) = await pids_in(tmp_path / "pids")
+            for each in processes_of(dead._session.name):
+                os.kill(each, signal.SIGKILL)
+            async with room() as other:
+                other.token = token
+                await other.remove_left(traces, {})
+                assert not alive(pid)
+                await other.remove_left(traces, {})
+                assert [path.name for path in directories.iterdir()] == [other._session.name]

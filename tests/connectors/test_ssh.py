@@ -1,0 +1,364 @@
+"""The ssh connector, with a real server."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from servers import running_sshd
+
+from anydeploy import (
+    Command,
+    ConnectionLostError,
+    DefaultDeploymentManager,
+    DeployError,
+    DeploymentConfig,
+    DeploymentState,
+    InvalidConnectorError,
+)
+from anydeploy.checking import check_settings
+from anydeploy.connectors.local import LocalConnector
+from anydeploy.connectors.session import SessionError
+from anydeploy.connectors.ssh import SshConnector
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def local(tmp_path):
+    return LocalConnector(deployment_name="l", config_dir=tmp_path)
+
+
+@pytest.fixture
+def own_sshd(sshd, tmp_path):
+    """A server that may be broken; the other one is shared by many tests."""
+    (tmp_path / "server").mkdir()
+    with running_sshd(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def ssh(sshd, tmp_path, local):
+    def build(server=None, **settings):
+        settings = {**(server or sshd).settings(), **settings}
+        return SshConnector(deployment_name="s", config_dir=tmp_path, connector=local, **settings)
+
+    return build
+
+
+@asynccontextmanager
+async def deployed(connector):
+    with anyio.CancelScope() as scope:
+        await connector.deploy(False)
+        try:
+            yield connector
+        finally:
+            scope.shield = True
+            await connector.undeploy(False)
+
+
+def sockets(connector):
+    return list(Path("/tmp").glob(f".anydeploy-{connector.token}*"))
+
+
+async def fails(connector):
+    """The error of a deploy that has to fail, which leaves nothing."""
+    with anyio.fail_after(60), pytest.raises(SessionError) as error:
+        await connector.deploy(False)
+    await connector.undeploy(False)
+    assert sockets(connector) == []
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# -- Errors ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_closed_port_is_told(ssh):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert "Connection refused" in await fails(ssh(nodes=[f"127.0.0.1:{port}"]))
+
+
+async def test_an_unknown_host_is_told(ssh):
+    assert "Could not resolve hostname no-such-host.invalid" in await fails(ssh(nodes=["no-such-host.invalid"]))
+
+
+async def test_a_host_key_is_checked_unless_that_is_switched_off(ssh, sshd, tmp_path):
+    (tmp_path / "client").write_text(f"IdentityFile {sshd.directory}/user\nUserKnownHostsFile {tmp_path}/none\n")
+    config = str(tmp_path / "client")
+    assert "host key is known" in await fails(ssh(sshConfig=config))
+    async with deployed(ssh(sshConfig=config, checkHostKey=False)) as connector:
+        assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+    assert not (tmp_path / "none").exists()
+
+
+async def test_a_host_key_that_has_changed_is_told(ssh, sshd, tmp_path):
+    other = (sshd.directory / "user.pub").read_text().split()[:2]
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{sshd.port} {' '.join(other)}\n")
+    (tmp_path / "client").write_text(f"UserKnownHostsFile {tmp_path}/known\n")
+    assert "changed" in (await fails(ssh(sshConfig=str(tmp_path / "client")))).lower()
+
+
+@pytest.fixture
+def keyless(sshd, tmp_path):
+    """A configuration without a key."""
+    (tmp_path / "keyless").write_text(f"UserKnownHostsFile {sshd.directory}/known\n")
+    return "keyless"
+
+
+async def test_a_key_that_is_not_accepted_is_told(ssh, sshd, keyless):
+    assert "Permission denied" in await fails(ssh(sshConfig=keyless, sshKey=str(sshd.directory / "host")))
+
+
+async def test_a_key_file_that_is_missing_is_told(ssh, keyless):
+    assert "no-such-key" in await fails(ssh(sshConfig=keyless, sshKey="no-such-key"))
+
+
+async def test_every_host_is_contacted(ssh, sshd):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert f"host '127.0.0.1:{port}'" in await fails(ssh(nodes=[sshd.node, f"127.0.0.1:{port}"]))
+
+
+async def test_a_manager_shows_the_reason(sshd, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {**sshd.settings(), "nodes": [f"127.0.0.1:{port}"]}
+    async with DefaultDeploymentManager([DeploymentConfig("host", "ssh", settings)]) as manager:
+        with pytest.raises(DeployError, match="Connection refused"):
+            await manager.deploy("host")
+
+
+# -- Settings ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locked_key(sshd, tmp_path):
+    """The key, with a passphrase."""
+    key = tmp_path / "key"
+    key.write_bytes((sshd.directory / "user").read_bytes())
+    key.chmod(0o600)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "a pass'phrase", "-f", key], check=True)
+    return "key"
+
+
+async def test_a_passphrase_is_read_from_its_file(ssh, tmp_path, keyless, locked_key):
+    (tmp_path / "phrase").write_text("a pass'phrase\n")
+    (tmp_path / "wrong").write_text("wrong\n")
+    settings = {"sshConfig": keyless, "sshKey": locked_key}
+    async with deployed(ssh(**settings, sshKeyPassphraseFile="phrase")) as connector:
+        assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+    assert sockets(connector) == []
+    assert "Permission denied" in await fails(ssh(**settings, sshKeyPassphraseFile="wrong"))
+
+
+async def test_aliases_and_jump_hosts(ssh, sshd, own_sshd):
+    """The configuration of ssh is honoured; the tunnel has its own settings."""
+    key = str(sshd.directory / "user")
+    tunnel = {"hostname": own_sshd.node, "sshKey": str(own_sshd.directory / "user"), "checkHostKey": False}
+    async with deployed(ssh(nodes=["alias-of-the-server"], sshKey=key, tunnel=tunnel)) as connector:
+        assert own_sshd.sessions()
+        assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+
+
+async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
+    nodes = [{"hostname": sshd.node}, {"hostname": own_sshd.node, "sshKey": str(own_sshd.directory / "user")}]
+    (tmp_path / "client").write_text(
+        f"IdentityFile {sshd.directory}/user\nUserKnownHostsFile {sshd.directory}/known {own_sshd.directory}/known\n"
+    )
+    async with deployed(ssh(nodes=nodes, sshConfig="client")) as connector:
+        found = await connector.get_available_locations()
+        assert [(name, each.hostname) for name, each in found.items()] == [
+            (sshd.node, "127.0.0.1"),
+            (own_sshd.node, "127.0.0.1"),
+        ]
+        homes = [(await connector.at(location=name).run(["sh", "-c", "echo $HOME"])).stdout.decode() for name in found]
+        assert homes == [f"{sshd.directory}/home\n", f"{own_sshd.directory}/home\n"]
+        with pytest.raises(Exception, match="no location 'elsewhere'"):
+            await connector.at(location="elsewhere").run(["true"])
+
+
+def test_every_setting_of_streamflow_is_known_or_refused_by_name():
+    streamflow = pytest.importorskip("streamflow.deployment.connector")
+    import json
+
+    schema = json.loads(streamflow.connector_classes["ssh"].get_schema())
+    names = set(schema.get("properties", {}))
+    if not names:
+        from streamflow.config.schema import SfSchema
+
+        registry = SfSchema().registry
+        found = registry.contents("https://streamflow.di.unito.it/schemas/deployment/connector/base/ssh.json")
+        names = set(found["properties"])
+    assert names
+    for name in names:
+        problems = check_settings(SshConnector, {"nodes": ["x"], name: object()})
+        assert all("unknown setting" not in problem for _, problem in problems), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"nodes": []}, "a list of hosts"),
+        ({"nodes": ["-oProxyCommand=x"]}, "a host"),
+        ({"nodes": [{"host": "x"}]}, "unknown setting 'host' of a connection; did you mean 'hostname'"),
+        ({"nodes": ["a", "a"]}, "listed twice"),
+        ({"nodes": ["a"], "maxConcurrentSessions": 1}, "2 or more"),
+        ({"nodes": ["a"], "services": {}}, "not supported"),
+        ({"nodes": ["a"], "checkHostKey": "no"}, "true or false"),
+        ({"nodes": ["a"], "tunnel": {}}, "needs a `hostname`"),
+    ],
+)
+def test_wrong_settings_are_told(settings, expected):
+    (problem,) = [text for _, text in check_settings(SshConnector, settings)]
+    assert expected in problem
+
+
+# -- Many sessions -----------------------------------------------------------------------------------------------------
+
+
+async def test_twenty_commands_on_a_server_that_lets_fewer_at_a_time(ssh, sshd, tmp_path):
+    """Though it is told otherwise: a refused session goes to another connection."""
+    (tmp_path / "server").mkdir()
+    with running_sshd(tmp_path / "server", max_sessions=4) as server:
+        async with deployed(ssh(server)) as connector:
+            with socket.create_server(("127.0.0.1", 0), backlog=20) as gate:
+                statuses = []
+
+                async def one(number):
+                    script = f"exec 3<>/dev/tcp/127.0.0.1/{gate.getsockname()[1]}; read -r _ <&3; exit {number}"
+                    statuses.append((await connector.run(["bash", "-c", script], check=False)).returncode)
+
+                with anyio.fail_after(90):
+                    async with anyio.create_task_group() as tasks:
+                        for number in range(20):
+                            tasks.start_soon(one, number)
+                        waiting = [(await anyio.to_thread.run_sync(gate.accept))[0] for _ in range(20)]
+                        for each in waiting:
+                            each.close()
+            assert sorted(statuses) == list(range(20))
+
+
+async def test_a_limit_of_connections_lets_commands_wait(ssh, sshd):
+    async with deployed(ssh(maxConcurrentSessions=3, maxConnections=1)) as connector:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(connector.run, ["true"])
+        assert len(next(iter(connector._pools.values()))._connections) == 1
+
+
+# -- Loss and crashes --------------------------------------------------------------------------------------------------
+
+
+async def test_a_cut_connection_is_a_loss(ssh, own_sshd, tmp_path):
+    connector = ssh(own_sshd)
+    losses = []
+    connector.on_lost = losses.append
+    async with deployed(connector):
+        with anyio.fail_after(60):
+            async with connector.start(["sh", "-c", "echo $$; sleep 300"]) as process:
+                await process.stdout.receive()
+                own_sshd.drop()
+                with pytest.raises(ConnectionLostError, match=own_sshd.node):
+                    await process.wait()
+        assert [type(each) for each in losses] == [ConnectionLostError]
+        with pytest.raises(InvalidConnectorError):
+            await connector.run(["true"])
+        await connector.reattach()
+        async with connector._start(Command(["echo", "again"])) as process:
+            assert await process.stdout.receive() == b"again\n"
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_a_frozen_peer_is_a_loss(ssh, own_sshd):
+    connector = ssh(own_sshd)
+    async with deployed(connector):
+        own_sshd.drop(signal.SIGSTOP)
+        try:
+            with anyio.fail_after(60), pytest.raises(ConnectionLostError, match="not responding"):
+                await connector.run(["sleep", "300"])
+        finally:
+            own_sshd.drop(signal.SIGCONT)
+
+
+async def test_what_stands_on_a_lost_connection_is_torn_down_through_a_new_one(own_sshd, tmp_path):
+    """X3: a command that destroys the environment of the wrapper runs on the host."""
+    made = {"deploy": ["touch", f"{tmp_path}/made"], "undeploy": ["rm", f"{tmp_path}/made"]}
+    stack = [
+        DeploymentConfig("host", "ssh", own_sshd.settings()),
+        DeploymentConfig("made", "command", made, wraps="host"),
+    ]
+    lost = anyio.Event()
+
+    def listen(event):
+        if event.name == "made" and event.state is DeploymentState.LOST:
+            lost.set()
+
+    async with DefaultDeploymentManager(stack, on_event=listen) as manager:
+        await manager.deploy("made")
+        assert (tmp_path / "made").exists()
+        own_sshd.drop()
+        with anyio.fail_after(60):
+            await lost.wait()
+            await manager.undeploy("made")
+    assert not (tmp_path / "made").exists()
+
+
+CRASHING = """
+import json, sys, anyio
+from anydeploy.connectors.local import LocalConnector
+from anydeploy.connectors.ssh import SshConnector
+
+async def main():
+    settings = json.loads(sys.argv[1])
+    local = LocalConnector(deployment_name="l", config_dir=".")
+    outer = SshConnector(deployment_name="outer", config_dir=".", connector=local, **settings)
+    inner = SshConnector(deployment_name="inner", config_dir=".", connector=outer, **settings)
+    await outer.deploy(False)
+    await inner.deploy(False)
+    async with inner.start(["sh", "-c", sys.argv[2]]) as process:
+        print(outer.token, inner.token, flush=True)
+        await process.wait()
+
+anyio.run(main)
+"""
+
+
+def test_after_a_kill_nothing_is_left_on_any_host(sshd, tmp_path):
+    import json
+
+    pids = tmp_path / "pids"
+    script = f"trap '' TERM; sleep 300 & echo $$ $! >{pids}; while :; do sleep 0.1; done"
+    program = subprocess.Popen(
+        [sys.executable, "-c", CRASHING, json.dumps(sshd.settings()), script], stdout=subprocess.PIPE
+    )
+    try:
+        assert program.stdout is not None
+        tokens = program.stdout.readline().decode().split()
+        assert len(tokens) == 2
+        deadline = time.monotonic() + 60
+        while not (pids.exists() and pids.read_text().endswith("\n")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        program.kill()
+        program.wait()
+        program.stdout.close()
+    deadline = time.monotonic() + 60
+    while True:
+        left = [str(path) for token in tokens for path in Path("/tmp").glob(f".anydeploy-{token}*")]
+        shown = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True, check=True).stdout
+        left += [line for line in shown.splitlines() if line[:1] != "Z" and any(token in line for token in tokens)]
+        left += [line for line in shown.splitlines() if line[:1] != "Z" and str(pids) in line]
+        if not left:
+            return
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
