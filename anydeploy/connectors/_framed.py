@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from anyio import EndOfStream
+from anyio import EndOfStream, Event, move_on_after
 from anyio.abc import ByteReceiveStream
 from attrs import define, field
 
 _CHUNK = 65536
+#: Seconds for which bytes are kept back that a mark begins with, while the command may still be about to write more.
+_PATIENCE = 0.25
 #: Bytes that are kept of what comes before the first mark.
 _NOISE_KEPT = 4096
 
@@ -22,6 +24,8 @@ class FramedStream(ByteReceiveStream):
 
     _stream: ByteReceiveStream
     _mark: bytes
+    #: Set when the command has ended: from then on the second mark is on its way.
+    _over: Event
     noise: bytes = field(init=False, default=b"")
     _begun: bool = field(init=False, default=False)
     _ended: bool = field(init=False, default=False)
@@ -35,11 +39,16 @@ class FramedStream(ByteReceiveStream):
                 return data
             if self._ended:
                 raise EndOfStream
-            try:
-                self._rest += await self._stream.receive(_CHUNK)
-            except EndOfStream:
-                self._ended = True
-                self._mark = b""
+            waits_for_mark = not self._rest or not self._begun or self._over.is_set()
+            with move_on_after(None if waits_for_mark else _PATIENCE) as scope:
+                try:
+                    self._rest += await self._stream.receive(_CHUNK)
+                except EndOfStream:
+                    self._ended = True
+                    self._mark = b""
+            if scope.cancelled_caught and not self._over.is_set():
+                data, self._rest = self._rest, b""
+                return data
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -30,8 +30,8 @@ case $tar in *GNU*) tar=gnu ;; *bsdtar*) tar=bsd ;; *[Bb]usy[Bb]ox*) tar=busybox
 t=$1
 trap : HUP INT QUIT PIPE TERM USR1 USR2
 frame() {
-    case $2 in *o*) printf '\000%s-%s\000' "$name" "$1" ;; esac
-    case $2 in *e*) printf '\000%s-%s\000' "$name" "$1" >&3 ;; esac
+    case $2 in *o*) printf '\033\001%s-%s\002' "$name" "$1" ;; esac
+    case $2 in *e*) printf '\033\001%s-%s\002' "$name" "$1" >&3 ;; esac
 }
 # A shell says of a command that it was killed; that is no output of the command.
 exec 3>&2 2>/dev/null

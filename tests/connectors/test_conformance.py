@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio import CancelScope
-from attrs import define
+from anyio import CancelScope, Event, create_task_group
+from attrs import define, field
 from rooms import Room
 from servers import Sshd
 
 from anydeploy.connectors.local import LocalConnector
+from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.ssh import SshConnector
 from anydeploy.testing.conformance import ConnectorSuite
 
@@ -45,28 +47,48 @@ class TestSsh(ConnectorSuite):
 
 @define(kw_only=True, eq=False, slots=False)
 class SshOverSsh(SshConnector):
-    """A connector that brings up the one that it wraps itself, for a suite that gives it one that is deployed."""
+    """A connector that brings up the one that it wraps itself, in a task of its own, as a manager does."""
 
-    outer: SshConnector | None = None
+    _up: Event = field(init=False, factory=Event)
+    _down: Event = field(init=False, factory=Event)
+    _outer: AsyncExitStack | None = field(init=False, default=None)
 
     async def deploy(self, external: bool) -> None:
-        self.connector = self._outer()
-        await self.connector.deploy(external)
-        try:
-            await super().deploy(external)
-        except BaseException:
-            with CancelScope(shield=True):
-                await self.connector.undeploy(external)
-            raise
+        problem = None
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(create_task_group())
+            try:
+                tasks.start_soon(self._hold)
+                await self._up.wait()
+                await super().deploy(external)
+                self._outer = stack.pop_all()
+            except SessionError as exc:
+                problem = exc
+            finally:
+                if self._outer is None:
+                    self._down.set()
+        if problem is not None:
+            raise problem
 
     async def undeploy(self, external: bool) -> None:
-        await super().undeploy(external)
-        await self.connector.undeploy(external)
+        stack, self._outer = self._outer, None
+        try:
+            await super().undeploy(external)
+        finally:
+            self._down.set()
+            if stack is not None:
+                await stack.aclose()
 
-    def _outer(self) -> SshConnector:
+    async def _hold(self) -> None:
         settings = {"nodes": self.nodes, "sshConfig": self.config}
         local = LocalConnector(deployment_name="l", config_dir=self.config_dir)
-        return SshConnector(deployment_name="outer", config_dir=self.config_dir, connector=local, **settings)
+        outer = SshConnector(deployment_name="outer", config_dir=self.config_dir, connector=local, **settings)
+        with CancelScope(shield=True):
+            await outer.deploy(False)
+            self.connector = outer
+            self._up.set()
+            await self._down.wait()
+            await outer.undeploy(False)
 
 
 @pytest.mark.usefixtures("server")
