@@ -14,8 +14,14 @@ __all__ = ["assignments", "change_directory", "encode", "escape", "invocation", 
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: Variables that bash does not let anybody set.
-_READONLY: Final = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
+#: Variables that some shells do not let anybody set, or give values of their own.
+_READONLY: Final = frozenset(
+    {
+        *("BASHOPTS", "BASHPID", "BASH_ARGV0", "BASH_COMMAND", "BASH_SUBSHELL", "BASH_VERSINFO", "DIRSTACK"),
+        *("EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PPID"),
+        *("RANDOM", "SECONDS", "SHELLOPTS", "SRANDOM", "UID", "_"),
+    }
+)
 
 #: Neither a blank, which ends a word of ``read``, nor a backslash, which begins an escape of ``printf %b``.
 _PLAIN: Final = frozenset(range(0x21, 0x7F)) - {0x5C}
@@ -58,12 +64,16 @@ def change_directory(path: str) -> str:
     return f"CDPATH= cd -- {quote(path if path.startswith('/') else f'./{path}')}"
 
 
-def invocation(argv: Sequence[str]) -> str:
+def invocation(argv: Sequence[str], *, through: str = "") -> str:
     """Return the command that replaces the shell by a program, found in ``PATH``.
 
     A name that begins with a dash would be an option of ``exec`` in some shells, and ``--`` is a program in others.
+
+    :param through: a program that becomes the one after its ``--``
     """
     program, *arguments = argv
+    if through:
+        return f"exec {quote(through)} -- {join(argv)}"
     if not program.startswith("-"):
         return f"exec {join(argv)}"
     return f'program=$(command -v -- {quote(program)}) && exec "$program" {join(arguments)}'.rstrip()

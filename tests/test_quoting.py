@@ -120,7 +120,7 @@ def test_an_inlined_command_interprets_nothing(tmp_path: Path, name: str) -> Non
     assert done.stdout.decode() == f"{tmp_path}/-\n$B c"
 
 
-@pytest.mark.parametrize("name", ["a-b", "1a", "", "a b", "UID", "a\n"])
+@pytest.mark.parametrize("name", ["a-b", "1a", "", "a b", "UID", "RANDOM", "_", "a\n"])
 def test_a_variable_that_no_shell_can_set_is_refused_without_its_value(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be set by a shell") as error:
         assignments({name: "hidden"})

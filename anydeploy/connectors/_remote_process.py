@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import Final
 
 from anyio import CancelScope, Event, move_on_after
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
@@ -19,13 +18,11 @@ from ._framed import FramedStream
 from .local import StartError
 from .termination import EndRequests, is_ending
 
-#: Says why the command cannot begin, and becomes it otherwise; see ``session.sh``.
-_REPORT: Final = '1<>"$d/reports"'
 
+def begin(command: Command, setsid: str) -> str:
+    """Return the shell text that becomes a command, in the words of ``session.sh``.
 
-def begin(command: Command) -> str:
-    """Return the shell text that becomes a command.
-
+    :param setsid: the path of a program that gives the command a process group of its own; empty if it has one
     :raises StartError: if it cannot be started anywhere
     """
     argv = command.argv
@@ -33,32 +30,32 @@ def begin(command: Command) -> str:
         raise StartError(argv, "no program is given")
     if command.workdir == "":
         raise StartError(argv, "its workdir is empty")
-    lines: list[str] = []
+    # Variables of the command may have the names of those that these words use, so they come last; but the program is
+    # found by its PATH.
+    environment = dict(command.environment)
+    path = {name: environment.pop(name) for name in ("PATH",) if name in environment}
+    workdir = command.workdir
     try:
-        if command.workdir is not None:
-            problem = f'{{ echo "nowhere $t" {_REPORT}; exit; }}'
-            lines.append(f"{change_directory(command.workdir)} 2>/dev/null || {problem}")
-        lines.append(assignments(command.environment))
-        lines.append(_check_program(argv[0]))
-        lines.append(_redirections(command))
-        lines.append(f': >"$d/$t.begun"\necho "begun $t $$" {_REPORT}\n{invocation(argv)}\n')
-        encode("".join(lines))
+        text = "".join(
+            (
+                f"{change_directory(workdir)} 2>/dev/null || refuse nowhere\n" if workdir is not None else "",
+                assignments(path),
+                f"check {quote(argv[0])}\n",
+                _redirections(command),
+                "begun\n",
+                assignments(environment),
+                invocation(argv, through=setsid),
+            )
+        )
+        encode(text)
     except ValueError as exc:
         raise StartError(argv, str(exc)) from exc
-    return "\n".join(lines)
+    return text
 
 
 def is_special(sink: Stdio) -> bool:
     """Return whether a sink is ``PIPE``, ``DEVNULL`` or ``STDOUT``, and no file."""
     return isinstance(sink, int) and sink < 0
-
-
-def _check_program(program: str) -> str:
-    name = quote(program)
-    missing, denied = (f'{{ echo "{word} $t" {_REPORT}; exit; }}' for word in ("missing", "denied"))
-    if "/" not in program:
-        return f"command -v -- {name} >/dev/null 2>&1 || {missing}"
-    return f"[ -e {name} ] || {missing}\n[ -f {name} ] && [ -x {name} ] || {denied}"
 
 
 def _redirections(command: Command) -> str:
@@ -67,7 +64,7 @@ def _redirections(command: Command) -> str:
     stderr = {DEVNULL: " 2>/dev/null", STDOUT: " 2>&1"}.get(
         command.stderr if isinstance(command.stderr, int) else 0, ""
     )
-    return f"exec{stdin}{stdout}{stderr}" if stdin or stdout or stderr else ""
+    return f"exec{stdin}{stdout}{stderr}\n" if stdin or stdout or stderr else ""
 
 
 class NotBegunError(WorkflowExecutionException):

@@ -139,6 +139,11 @@ class Session:
     _errors_ended: Event = field(init=False, factory=Event)
 
     @property
+    def _setsid(self) -> str:
+        """The program by which a command is to leave the group of its reporter, unless that is done for it."""
+        return self.facts["setsid"] if self.facts["proc"] else ""
+
+    @property
     def is_open(self) -> bool:
         return self.problem is None and self.opened.is_set()
 
@@ -188,7 +193,7 @@ class Session:
             raise ConnectionLostError(self.problem)
         token = f"t{next(self._numbers)}"
         process = RemoteProcess(command, token, self.name, self.order)
-        self.order("command", token, escape(begin(command)))
+        self.order("command", token, escape(begin(command, self._setsid)))
         if command.relay:
             self.order("relay", token)
         self.commands[token] = process

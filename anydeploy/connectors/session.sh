@@ -17,21 +17,43 @@ done
 [ -p "$d/reports" ] || { echo "no directory takes a FIFO: tried $TMPDIR /tmp /var/tmp /dev/shm $HOME" >&2; exit 1; }
 
 has() { command -v "$1" >/dev/null 2>&1; }
-setsid=$(has setsid && echo setsid)
-proc=$([ -r /proc/self/environ ] && has grep && echo proc)
+setsid=$(command -v setsid)
+# Not that of another namespace.
+read -r pid _ 2>/dev/null </proc/self/stat && [ "$pid" = $$ ] && [ -r /proc/self/environ ] && has grep && proc=proc || proc=
 sleep 0.01 2>/dev/null && short=0.01 long=0.1 ticks=10 || short=1 long=1 ticks=1
 tar=$(tar --version 2>&1 | head -n 1)
 case $tar in *GNU*) tar=gnu ;; *bsdtar*) tar=bsd ;; *[Bb]usy[Bb]ox*) tar=busybox ;; *) tar=$(has tar && echo other) ;; esac
 
+# The words of which a command's text consists, beside what makes it: it becomes a command once it has `begun`.
+words=$(cat <<\END
+report() { echo "$1 $t" 1<>"$d/reports"; }
+refuse() { report "$1"; exit; }
+check() {
+    case $1 in
+    */*) [ -e "$1" ] || refuse missing; [ -f "$1" ] && [ -x "$1" ] || refuse denied ;;
+    *) command -v -- "$1" >/dev/null 2>&1 || refuse missing ;;
+    esac
+}
+begun() { : >"$d/$t.begun"; echo "begun $t $pid" 1<>"$d/reports"; }
+become() {
+    echo "$1" >"$d/$t.pid" || exit
+    [ ! -e "$d/stop" ] && [ ! -e "$d/$t.stop" ] || refuse never
+    export "ANYDEPLOY_COMMAND=$name-$t."
+    . "$d/$t.command"
+}
+END
+)
+
 # Starts one command, whose token is $1, and stays beside it. $2: the streams that are framed by marks.
 {
-    echo "d=$d name=$name setsid=$setsid"
+    echo "d=$d name=$name setsid=$setsid proc=$proc"
+    echo "$words"
     cat <<\END
 t=$1
 trap : HUP INT QUIT PIPE TERM USR1 USR2
 frame() {
-    case $2 in *o*) printf '\033\001%s-%s\002' "$name" "$1" ;; esac
-    case $2 in *e*) printf '\033\001%s-%s\002' "$name" "$1" >&3 ;; esac
+    case $1 in *o*) printf '\033\001%s-%s\002' "$name" "$t" ;; esac
+    case $1 in *e*) printf '\033\001%s-%s\002' "$name" "$t" >&3 ;; esac
 }
 # A shell says of a command that it was killed; that is no output of the command.
 exec 3>&2 2>/dev/null
@@ -40,10 +62,17 @@ if [ ! -e "$d/$t.ready" ]; then
     while [ ! -e "$d/$t.ready" ] && [ -e "$d/run" ] && [ ! -e "$d/stop" ]; do read -r _ <&5; done
     exec 5<&-
 fi
-frame "$t" "$2"
-group=
-if [ -z "$setsid" ] && kill -0 -- "-$$" 2>/dev/null; then group=-$$; fi
-$setsid sh "$d/start" "$t" "$setsid" "$group" 2>&3 3>&-
+frame "$2"
+if [ -n "$setsid" ] && [ -n "$proc" ]; then
+    (
+        read -r pid _ </proc/self/stat
+        become "-$pid"
+    ) 2>&3 3>&-
+else
+    group=
+    if [ -z "$setsid" ] && kill -0 -- "-$$" 2>/dev/null; then group=-$$; fi
+    $setsid sh "$d/start" "$t" "$setsid" "$group" 2>&3 3>&-
+fi
 status=$?
 if [ -e "$d/$t.begun" ] && [ -p "$d/reports" ]; then
     left=
@@ -51,24 +80,18 @@ if [ -e "$d/$t.begun" ] && [ -p "$d/reports" ]; then
     if read -r pid <"$d/$t.pid" && kill -0 -- "$pid" 2>/dev/null; then left=left; else : >"$d/$t.pid"; fi
     echo "ended $t $status $left" 1<>"$d/reports"
 fi
-frame "$t" "$2"
+frame "$2"
 exit 0
 END
 } >"$d/run"
 
-# Becomes the command whose token is $1. Written before anything is started: the target that kill is given.
+# Becomes the command whose token is $1, where the number of a subshell cannot be known.
 {
     echo "d=$d name=$name"
+    echo "$words"
     cat <<\END
-t=$1
-if [ -n "$2" ]; then target=-$$; else target=${3:-$$}; fi
-echo "$target" >"$d/$t.pid" || exit
-if [ -e "$d/stop" ] || [ -e "$d/$t.stop" ]; then
-    echo "never $t" 1<>"$d/reports"
-    exit
-fi
-export "ANYDEPLOY_COMMAND=$name-$t."
-. "$d/$t.command"
+t=$1 pid=$$
+if [ -n "$2" ]; then become "-$$"; else become "${3:-$$}"; fi
 END
 } >"$d/start"
 
@@ -81,7 +104,9 @@ strays() { # TOKEN: those that have left the group, by what is in their environm
 }
 
 deliver() { # TOKEN SIGNAL
-    read -r target <"$d/$1.pid" 2>/dev/null && kill -s "$2" -- "$target" 2>/dev/null
+    read -r target 2>/dev/null <"$d/$1.pid" || return
+    # One that is about to lead a group is in that of its reporter.
+    kill -s "$2" -- "$target" 2>/dev/null || kill -s "$2" "${target#-}" 2>/dev/null
 }
 
 end() { # TOKEN SIGNAL
@@ -98,10 +123,11 @@ is_running() { # PID: it is no zombie, which stays for ever where nothing reaps 
 
 is_left() { # TOKEN
     read -r target 2>/dev/null <"$d/$1.pid" || return 1
-    if kill -0 -- "$target" 2>/dev/null; then
+    if kill -0 -- "$target" 2>/dev/null || kill -0 "${target#-}" 2>/dev/null; then
         [ -n "$proc" ] || return 0
         case $target in
         -*)
+            is_running "${target#-}" && return 0
             [ -z "$(grep -ls -E "\) [^ZX] [0-9]+ ${target#-} " /proc/[0-9]*/stat)" ] || return 0
             ;;
         *) is_running "$target" && return 0 ;;
@@ -159,6 +185,7 @@ serve() {
     trap 'finish; exit' HUP TERM
     trap '' INT QUIT PIPE
     printf '\n%s up dir=%s setsid=%s proc=%s tar=%s uname=%s\n' "$mark" "$d" "$setsid" "$proc" "$tar" "$(uname -sm)" >&3
+    forgotten= count=0
     while read -r order t rest; do
         case $order in
         command)
@@ -174,7 +201,14 @@ serve() {
             : >"$d/$t.stop"
             if [ -e "$d/$t.begun" ]; then echo "still $t" >&3; else echo "never $t" >&3; fi
             ;;
-        done) rm -f "$d/$t".* ;;
+        done)
+            forgotten="$forgotten $d/$t.*"
+            count=$((count + 1))
+            if [ $((count % 16)) -eq 0 ]; then
+                rm -f $forgotten
+                forgotten=
+            fi
+            ;;
         esac
     done
     finish

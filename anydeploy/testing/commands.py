@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import anyio
 from anyio.abc import Process
@@ -63,7 +64,10 @@ async def _lines(process: Process, count: int) -> list[str]:
     output = b""
     while output.count(b"\n") < count:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        output += await process.stdout.receive()
+        try:
+            output += await process.stdout.receive()
+        except anyio.EndOfStream:
+            raise AssertionError(f"the command should have printed {count} lines, and printed {output!r}") from None
     return output.decode().split()
 
 
@@ -92,7 +96,7 @@ async def every_status_arrives(tested: Tested) -> None:
             done = await connector.run(["sh", "-c", f"exit {status}"], check=False)
             found[status] = done.returncode
 
-        await _all([lambda status=status: exits(status) for status in _STATUSES], 4)  # type: ignore[misc]
+        await _all([partial(exits, status) for status in _STATUSES], 4)
     expect(all(found[each] == each for each in _STATUSES), f"the statuses were {found}")
 
 
@@ -280,14 +284,17 @@ async def a_run_can_be_cancelled_anywhere(tested: Tested) -> None:
 async def many_commands_run_at_once(tested: Tested) -> None:
     """Fifty commands at once have each its own input, output and status."""
     async with tested.deployed() as connector:
+        wrong: list[str] = []
 
         async def one(number: int) -> None:
             script = "cat; echo $1 >&2; exit $1"
             done = await connector.run(["sh", "-c", script, "x", str(number)], stdin=f"in {number}", check=False)
             found = (done.returncode, done.stdout, done.stderr)
-            expect(found == (number, b"in %d" % number, b"%d\n" % number), f"command {number} gave {found}")
+            if found != (number, b"in %d" % number, b"%d\n" % number):
+                wrong.append(f"command {number} gave {found}")
 
-        await _all([lambda number=number: one(number) for number in range(50)], 50)  # type: ignore[misc]
+        await _all([partial(one, number) for number in range(50)], 50)
+        expect(not wrong, "; ".join(wrong))
 
 
 @clause(runs=True)
