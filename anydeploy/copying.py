@@ -18,7 +18,7 @@ from anyio import CancelScope, move_on_after
 from anyio.abc import Process
 
 from .exceptions import CommandError, WorkflowExecutionException
-from .streams import communicate_all, last_lines
+from .streams import Completed, communicate_all, last_lines
 
 #: The statuses of a program that wrote to a pipe that nothing reads any more.
 _CUT_OFF: Final = frozenset({-13, 128 + 13})
@@ -61,7 +61,7 @@ class Environment(Protocol):
         self, argv: Sequence[str], *, stdin: Any = ..., stdout: Any = ...
     ) -> AbstractAsyncContextManager[Process]: ...
 
-    async def run(self, argv: Sequence[str]) -> CompletedProcess[bytes]: ...
+    async def run(self, argv: Sequence[str], *, check: bool = ...) -> CompletedProcess[bytes]: ...
 
 
 async def copy(origin: Environment, source: str, destination: Environment, target: str, *, whole: bool = False) -> None:
@@ -80,15 +80,22 @@ async def copy(origin: Environment, source: str, destination: Environment, targe
     unpack = ("sh", "-c", _UNPACK, "copy", _path(path), _path(path.parent), _path(new), kind)
     put = ("sh", "-c", _PUT, "copy", _path(new if member == "." else f"{new}/{member}"), _path(path), _path(new))
     try:
-        await _transfer(origin, pack, destination, unpack)
-        await destination.run(put)
+        packed, unpacked = await _transfer(origin, pack, destination, unpack)
+        # Each takes the other one with it when it fails. A packer that could not write to its end is not to blame.
+        cut_off = unpacked.returncode != 0 and packed.returncode in _CUT_OFF
+        for done in (unpacked,) if cut_off else (packed, unpacked):
+            _check(done, source, target)
+        _check(await destination.run(put, check=False), source, target)
     except BaseException:
         with CancelScope(shield=True), move_on_after(_CLEANING):
             await _remove(destination, _path(new))
         raise
 
 
-async def _transfer(origin: Environment, pack: Sequence[str], destination: Environment, unpack: Sequence[str]) -> None:
+async def _transfer(
+    origin: Environment, pack: Sequence[str], destination: Environment, unpack: Sequence[str]
+) -> Sequence[Completed]:
+    """Return how the packer and the unpacker have ended."""
     reader, writer = os.pipe()
     with ExitStack() as read_end, ExitStack() as write_end:
         read_end.callback(os.close, reader)
@@ -100,13 +107,12 @@ async def _transfer(origin: Environment, pack: Sequence[str], destination: Envir
             # Otherwise neither side would notice that the other one has ended.
             read_end.close()
             write_end.close()
-            packing, unpacking = await communicate_all([packer, unpacker])
-    packed, unpacked = packing.returncode, unpacking.returncode
-    # Each takes the other one with it when it fails. A packer that could not write to its end is not to blame.
-    if packed and not (unpacked and packed in _CUT_OFF):
-        raise CommandError(pack, packed, last_lines(packing.stderr))
-    if unpacked:
-        raise CommandError(unpack, unpacked, last_lines(unpacking.stderr))
+            return await communicate_all([packer, unpacker])
+
+
+def _check(done: Completed | CompletedProcess[bytes], source: str, target: str) -> None:
+    if done.returncode != 0:
+        raise CommandError(("copy", source, target), done.returncode, last_lines(done.stderr or b""))
 
 
 async def _remove(destination: Environment, new: str) -> None:

@@ -31,8 +31,10 @@ from anydeploy import (
 from anydeploy.cli.loading import Misuse
 from anydeploy.connectors import UnknownConnectorTypeError
 from anydeploy.connectors._ready import NotReadyError
-from anydeploy.connectors.local import StartError, UnstoppableError
+from anydeploy.connectors._remote_process import NotBegunError
+from anydeploy.connectors.local import StartError
 from anydeploy.connectors.process import PortInUseError, ProgramEndedError
+from anydeploy.connectors.session import SessionError, UnstoppableError
 from anydeploy.exceptions import describe, did_you_mean
 from anydeploy.file import FileError, FileWarning, Position, Problem
 from anydeploy.testing.history import Violation
@@ -60,6 +62,8 @@ EXAMPLES: list[BaseException] = [
     UnknownConnectorTypeError("sssh", of_families={"other": ["ssh"]}, problems=["a problem"]),
     StartError(("x", "y"), "no such file"),
     UnstoppableError(("x", "y"), 123),
+    SessionError("host 'login': Connection refused", "ssh: Connection refused"),
+    NotBegunError(("x", "y"), "Session open refused by peer"),
     ProgramEndedError(["x", "y"], 1, "output", when="while it was up"),
     PortInUseError("in use"),
     NotReadyError("not ready", "output"),

@@ -300,7 +300,7 @@ async def many_commands_run_at_once(tested: Tested) -> None:
 @clause(runs=True)
 async def copies_go_both_ways(tested: Tested) -> None:
     """Trees and files are copied from this machine into the environment and back."""
-    source, there, back = tested.directory / "source", f"{tested.directory}/there/x y", tested.directory / "back"
+    source, there, back = tested.directory / "source", f"{tested.directory}/new/x y", tested.directory / "back"
     (source / "sub").mkdir(parents=True)
     (source / "sub" / "-file").write_bytes(_EVERY_BYTE)
     (source / "link").symlink_to("sub")

@@ -49,7 +49,7 @@ def place(where: tuple[str, str], request: pytest.FixtureRequest, rooms: None, t
     elif where[1] == "wrapper":
         config = DeploymentConfig("place", "room", wraps="below")
     else:
-        config = DeploymentConfig("place", "ssh", request.getfixturevalue("sshd"))
+        config = DeploymentConfig("place", "streamflow:ssh", request.getfixturevalue("sshd"))
     below = DeploymentConfig("below", "local")
 
     @asynccontextmanager

@@ -68,7 +68,7 @@ def test_an_unknown_type_lists_the_families_and_what_is_wrong_with_them():
     with pytest.raises(UnknownConnectorTypeError) as caught:
         connector_type("boar")
     assert str(caught.value) == (
-        "unknown type 'boar'; did you mean 'boat'? (known types: command, local, process; of fleet: boat, local); "
+        "unknown type 'boar'; did you mean 'boat'? (known types: command, local, process, ssh; of fleet: boat, local); "
         "the fleet is not installed"
     )
     with pytest.raises(UnknownConnectorTypeError, match=r"unknown type 'broken:boat' .*the fleet is not installed"):

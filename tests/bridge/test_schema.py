@@ -23,7 +23,7 @@ deployments:
       imag: debian
       env: HOME=/
   host:
-    type: ssh
+    type: streamflow:ssh
     config:
       nodes:
         - hostname: one
@@ -131,7 +131,7 @@ def test_problems(monkeypatch: pytest.MonkeyPatch, part: Any, value: Any, keys: 
 async def test_in_python_as_well():
     """Rule D4: before anything is deployed, and again."""
     configs = [
-        DeploymentConfig("box", "ssh", {"nodes": [{"username": "x"}]}, depends_on="other"),
+        DeploymentConfig("box", "streamflow:ssh", {"nodes": [{"username": "x"}]}, depends_on="other"),
         DeploymentConfig("other", "local"),
     ]
     async with DefaultDeploymentManager(configs) as manager:
