@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from .lazy import FutureConnector
     from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
-    from .location import Hardware, Location
+    from .location import Hardware, Location, Port
     from .manager import DefaultDeploymentManager, DeploymentManager
 
 __version__ = "0.1.0"
@@ -62,6 +62,7 @@ __all__ = [
     "InvalidParameterError",
     "Location",
     "ManagerClosedError",
+    "Port",
     "UndeployError",
     "UnknownDeploymentError",
     "WorkflowDefinitionException",

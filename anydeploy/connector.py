@@ -21,7 +21,7 @@ from attrs import define, field
 
 from .command import Command
 from .exceptions import InvalidConnectorError, WorkflowExecutionException, describe
-from .location import Location
+from .location import Location, Port
 from .operations import Operations
 
 #: The connectors that the current task may use although they are invalid: those below a wrapper, for its teardown.
@@ -179,17 +179,9 @@ class Connector(Operations):
         """
         return {self.deployment_name: Location(self.deployment_name, self.deployment_name, service)}
 
-    def forward(self, host: str, port: int) -> AbstractAsyncContextManager[ByteStream]:
-        """Connect to a port as seen from this environment: an async context manager that gives a byte stream.
-
-            async with cluster.forward("node7", 5432) as stream:
-                await stream.send(b"...")
-
-        Leaving the block closes the connection, also if it is left by a cancellation.
-
-        :raises OSError: if the connection is refused, or cannot be made
-        """
-        raise NotImplementedError(f"{type(self).__name__} cannot forward to port {port} of {host}")
+    def _forward(self, port: Port) -> AbstractAsyncContextManager[ByteStream]:
+        """Connect to a port as seen from one place in this environment: the primitive behind :meth:`forward`."""
+        raise NotImplementedError(f"{type(self).__name__} cannot connect to port {port.port} of {port.host}")
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
@@ -252,6 +244,29 @@ class Connector(Operations):
                 self.on_lost(loss)
 
     # -- The user's calls ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def forward(self, host: str, port: int) -> AsyncGenerator[ByteStream, None]:
+        """Connect to a port as seen from this environment: an async context manager that gives a byte stream.
+
+            async with cluster.forward("node7", 5432) as stream:
+                await stream.send(b"...")
+
+        Leaving the block closes the connection, also if a cancellation is the reason.
+
+        :raises OSError: if the connection is refused or cannot be made; where that is not known before, the first read
+            raises it
+        :raises InvalidConnectorError: if the environment is lost, being torn down, or gone
+        """
+        async with self.forward_port(Port(host, port)) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def forward_port(self, port: Port) -> AsyncGenerator[ByteStream, None]:
+        """Connect to a port as :meth:`forward` does, given as one object."""
+        self._check_valid()
+        async with self._forward(port) as stream:
+            yield stream
 
     def at(self, service: str | None = None, *, location: str | None = None) -> Connector:
         """Return a view of this environment: all that is done with it happens in one service, or at one location.
@@ -328,9 +343,9 @@ class ConnectorWrapper(Connector):
             for name, inner in wrapped.items()
         }
 
-    def forward(self, host: str, port: int) -> AbstractAsyncContextManager[ByteStream]:
-        """Connect to a port as the wrapped environment sees it; a subclass with a network of its own overrides it."""
-        return self.connector.forward(host, port)
+    def _forward(self, port: Port) -> AbstractAsyncContextManager[ByteStream]:
+        """Connect as the wrapped environment does; a subclass with a network of its own overrides it."""
+        return self.connector.forward_port(attrs.evolve(port, service=None))
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -354,6 +369,11 @@ class PlacedConnector(ConnectorWrapper):
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
         async with self.connector.start_command(self.transform(command)) as process:
             yield process
+
+    def _forward(self, port: Port) -> AbstractAsyncContextManager[ByteStream]:
+        return self.connector.forward_port(
+            attrs.evolve(port, service=port.service or self.service, location=port.location or self.location)
+        )
 
     async def get_available_locations(self, service: str | None = None) -> Mapping[str, Location]:
         """Return the place that this is a view of, or those of its service."""

@@ -13,7 +13,7 @@ from attrs import define, field
 from .command import Command
 from .connector import Connector
 from .exceptions import InvalidConnectorError, WorkflowExecutionException
-from .location import Location
+from .location import Location, Port
 from .operations import Operations
 
 
@@ -82,9 +82,9 @@ class FutureConnector(Connector):
         return await (await self.resolve()).get_available_locations(service)
 
     @asynccontextmanager
-    async def forward(self, host: str, port: int) -> AsyncGenerator[ByteStream, None]:
+    async def _forward(self, port: Port) -> AsyncGenerator[ByteStream, None]:
         connector = await self.resolve()
-        async with connector.forward(host, port) as stream:
+        async with connector.forward_port(port) as stream:
             yield stream
 
     def __getattr__(self, name: str) -> Any:

@@ -44,3 +44,17 @@ class Location:
     slots: int = 1
     hardware: Hardware | None = None
     wraps: Location | None = None
+
+
+@frozen
+class Port:
+    """A port, as seen from a place in an environment.
+
+    :ivar host: its host, by the name or address that it has there
+    :ivar service: the service of the environment; ``location``: the place. None: the connector's default
+    """
+
+    host: str
+    port: int
+    service: str | None = None
+    location: str | None = None

@@ -14,6 +14,7 @@ from anyio.abc import Process
 from . import copying
 from .command import DEFAULT_GRACE, Command, Stdio
 from .exceptions import CommandError
+from .shells import Shell, new_mark, shell_argv
 from .streams import communicate, last_lines
 
 
@@ -115,6 +116,24 @@ class Operations(ABC):
         if check and completed.returncode != 0:
             raise CommandError(argv, completed.returncode, last_lines(completed.stderr or completed.stdout))
         return subprocess.CompletedProcess(list(argv), completed.returncode, completed.stdout, completed.stderr)
+
+    @asynccontextmanager
+    async def get_shell(
+        self, *, environment: Mapping[str, str] | None = None, workdir: str | None = None
+    ) -> AsyncGenerator[Shell, None]:
+        """Open a shell in the environment, for many short commands: an async context manager.
+
+            async with connector.get_shell() as shell:
+                for name in names:
+                    await shell.run(["mkdir", "-p", name])
+
+        Each costs a fraction of what :meth:`run` does. Leaving the block ends the shell with all that runs in it.
+
+        :raises InvalidConnectorError: if the environment is lost, being torn down, or gone
+        """
+        mark = new_mark()
+        async with self.start(shell_argv(mark), environment=environment, workdir=workdir) as process:
+            yield Shell(process, mark)
 
     async def copy(self, source: str, target: str, *, origin: Operations | None = None, whole: bool = False) -> None:
         """Copy a file or a directory tree into this environment, with its permissions.

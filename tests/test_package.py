@@ -28,6 +28,7 @@ ROOMS = (
     "streams",
     "command",
     "copying",
+    "shells",
     "operations",
     "location",
     "lifecycle",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from ..exceptions import did_you_mean
 from ..quoting import join, quote
-from ..typecheck import expected
+from ..typecheck import expected, is_mapping
 
 #: A peer that is frozen or cut off is given up after three of these intervals.
 ALIVE_INTERVAL: Final = 3
@@ -100,15 +100,14 @@ def to_connection(value: object, **inherited: Any) -> Connection:
         value = {"hostname": value}
     if isinstance(value, Connection):
         return value
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         raise TypeError(expected("a host, or a mapping with a `hostname`", value))
-    settings: Mapping[Any, Any] = value
-    for name in settings:
+    for name in value:
         if name not in _SETTINGS:
             raise ValueError(f"unknown setting '{name}' of a connection{did_you_mean(str(name), _SETTINGS)}")
-    if "hostname" not in settings:
+    if "hostname" not in value:
         raise ValueError("a connection needs a `hostname`")
-    return Connection(**{**inherited, **settings})
+    return Connection(**{**inherited, **value})
 
 
 def options(connection: Connection, config: str | None, timeout: int) -> Iterator[str]:
@@ -151,14 +150,23 @@ def master(connection: Connection, config: str | None, timeout: int, socket: str
 
 
 def client(connection: Connection, config: str | None, socket: str, argv: Sequence[str]) -> list[str]:
-    """Return the command that runs a command over a connection that is open.
+    """Return the command that runs a command over a connection that is open."""
+    return [*_sharing(config, socket), "-o", "ClearAllForwardings=yes", "--", connection.host, f"exec {join(argv)}"]
+
+
+def forward(connection: Connection, config: str | None, socket: str, host: str, port: int) -> list[str]:
+    """Return the command that joins its input and output with a port as the host sees it."""
+    return [*_sharing(config, socket), "-W", f"[{host}]:{port}", "--", connection.host]
+
+
+def _sharing(config: str | None, socket: str) -> list[str]:
+    """Return a client that uses a connection that is open.
 
     Without one it would silently open another one; its proxy, which always fails, does not let it.
     """
-    shared = ("-S", socket, "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-T")
-    quiet = ("-o", "LogLevel=ERROR", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes")
     given = ("-F", config) if config is not None else ()
-    return ["ssh", *given, *shared, *quiet, "--", connection.host, f"exec {join(argv)}"]
+    settings = ("ControlMaster=no", "ProxyCommand=false", "LogLevel=ERROR", "RemoteCommand=none")
+    return ["ssh", *given, "-S", socket, "-T", *(word for setting in settings for word in ("-o", setting))]
 
 
 def askpass(connection: Connection) -> str:

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from shlex import join
 
-from anyio import CancelScope, create_task_group, open_process
-from anyio.abc import Process
+from anyio import CancelScope, connect_tcp, create_task_group, open_process
+from anyio.abc import ByteStream, Process
 from attrs import define, field
 
 from ..command import Command
 from ..connector import Connector
 from ..exceptions import WorkflowExecutionException
+from ..location import Port
 from ..streams import discard
 from ._group import GroupProcess
 from .termination import Terminator, UnstoppableError
@@ -67,6 +68,11 @@ class LocalConnector(Connector):
         finally:
             with CancelScope(shield=True):
                 await self._end(process, command)
+
+    @asynccontextmanager
+    async def _forward(self, port: Port) -> AsyncGenerator[ByteStream, None]:
+        async with await connect_tcp(port.host, port.port) as stream:
+            yield stream
 
     async def _open(self, command: Command) -> GroupProcess:
         workdir = self._workdir(command)

@@ -55,7 +55,7 @@ from .termination import Terminator, UnstoppableError
 _BOOTSTRAP: Final = 'read -r script && eval "$(printf %b "$script")"'
 _SCRIPT: Final = "\n".join(
     line.strip()
-    for line in files(__package__).joinpath("session.sh").read_text().splitlines()
+    for line in files("anydeploy.connectors").joinpath("session.sh").read_text().splitlines()
     if line.strip() and not line.lstrip().startswith("#")
 )
 _FACTS: Final = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")

@@ -6,20 +6,21 @@ import posixpath
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 from anyio import CancelScope, create_task_group, move_on_after, sleep
-from anyio.abc import Process, TaskGroup
+from anyio.abc import ByteStream, Process, TaskGroup
 from attrs import define, field
 from attrs.converters import optional
 
 from ..command import Command
 from ..duration import to_positive_seconds, to_seconds
 from ..exceptions import InvalidConnectorError, WorkflowExecutionException
-from ..location import Location
-from ..typecheck import expected
+from ..location import Location, Port
+from ..typecheck import expected, is_list_or_tuple
 from . import _ssh_command as openssh
+from ._forwarded import ForwardedStream
 from ._ssh_command import Connection
 from ._ssh_pool import ConnectionPool
 from .local import LocalConnector
@@ -35,14 +36,13 @@ _WRITE_PROGRAM: Final = 'umask 077 && printf %s "$SCRIPT" >"$1" && chmod 700 "$1
 
 
 def _to_nodes(value: object) -> tuple[object, ...]:
-    if not isinstance(value, list | tuple) or not value:
+    if not is_list_or_tuple(value) or not value:
         raise TypeError(expected("a list of hosts, or of mappings with a `hostname`", value))
-    nodes = cast("list[object] | tuple[object, ...]", value)
-    names = [openssh.to_connection(node).hostname for node in nodes]
+    names = [openssh.to_connection(node).hostname for node in value]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"host '{twice}' is listed twice")
-    return tuple(nodes)
+    return tuple(value)
 
 
 def _to_count(value: object, lowest: int = 1) -> int:
@@ -66,8 +66,12 @@ def _refused(name: str, reason: str) -> Any:
     return field(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
 
 
+def _socket_path(session_name: str) -> str:
+    return f"/tmp/{session_name}.ssh"  # noqa: S108 - its name cannot be guessed, and it is made for one user only
+
+
 def _askpass_path(session_name: str) -> str:
-    return f"/tmp/{session_name}.askpass"  # noqa: S108 - as in _new_connection
+    return f"/tmp/{session_name}.askpass"  # noqa: S108 - as above
 
 
 def _askpass(session_name: str, connection: Connection) -> Mapping[str, str]:
@@ -235,7 +239,7 @@ class SshConnector(RemoteConnector):
 
     def _new_connection(self, name: str, connection: Connection) -> Session:
         session_name = self.new_name()
-        socket = f"/tmp/{session_name}.ssh"  # noqa: S108 - its name cannot be guessed, and ssh makes it for its user only
+        socket = _socket_path(session_name)
         timeout = max(1, round(self.connect_timeout))
 
         def explain(output: str, status: int | None) -> str:  # noqa: ARG001
@@ -293,11 +297,30 @@ class SshConnector(RemoteConnector):
         tasks = self._tasks
         if tasks is None or not self._pools:
             raise InvalidConnectorError(self.deployment_name, "it is not connected")
-        if command.service is not None:
-            raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no service '{command.service}'")
-        name = command.location if command.location is not None else next(iter(self._pools))
-        pool = self._pools.get(name)
-        if pool is None:
-            raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no location '{name}'")
-        async with pool.start(command, tasks) as process:
+        async with self._pool(command.service, command.location).start(command, tasks) as process:
             yield process
+
+    @asynccontextmanager
+    async def _forward(self, port: Port) -> AsyncGenerator[ByteStream, None]:
+        session = self._pool(port.service, port.location).first
+        if session is None:
+            raise InvalidConnectorError(self.deployment_name, "it is not connected")
+        connection = self._connections()[port.location or next(iter(self._pools))]
+        argv = openssh.forward(connection, self.config_path, _socket_path(session.name), port.host, port.port)
+        async with (
+            self._run_client(Command(argv)) as process,
+            ForwardedStream(f"{port.host}:{port.port}", process) as stream,
+        ):
+            yield stream
+
+    def _pool(self, service: str | None, location: str | None) -> ConnectionPool:
+        """Return the connections to a location, by default the first.
+
+        :raises WorkflowExecutionException: if there is no such location, or a service is asked for
+        """
+        if service is not None:
+            raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no service '{service}'")
+        name = location if location is not None else next(iter(self._pools))
+        if name not in self._pools:
+            raise WorkflowExecutionException(f"deployment '{self.deployment_name}' has no location '{name}'")
+        return self._pools[name]

@@ -277,6 +277,21 @@ async def a_run_can_be_cancelled_anywhere(tested: Tested) -> None:
             expect(not left, f"a run that was cancelled at its await {number} has left {left}")
 
 
+@clause(runs=True)
+async def a_shell_runs_one_command_after_the_other(tested: Tested) -> None:
+    """A shell that stays gives each command its own output and status, and nothing is interpreted."""
+    async with tested.deployed() as connector, connector.get_shell(environment={"ASKED": "for"}) as shell:
+        for number, value in enumerate(_HOSTILE):
+            script = 'printf %s "$1$ASKED"; printf %s "$1" >&2; exit $2'
+            argv = ["sh", "-c", script, "sh", value, str(number)]
+            done = await shell.run(argv, environment={"ASKED": value}, check=False)
+            raw = value.encode(errors="surrogateescape")
+            found = (done.returncode, done.stdout, done.stderr)
+            expect(found == (number, raw + raw, raw), f"the command with {value!r} gave {found}")
+        done = await shell.run(["sh", "-c", "pwd; cat; echo $ASKED"], workdir="/")
+        expect(done.stdout == b"/\nfor\n", f"the command printed {done.stdout!r}")
+
+
 # -- Many, and copies --------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -233,6 +234,31 @@ async def test_hurry_cuts_the_grace(room, tmp_path):
                 pids = await pids_in(tmp_path / "pids")
                 connector.hurry()
         assert not any(map(alive, pids))
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_native_cancellation_ends_the_command(room, tmp_path, times):
+    """It pierces shields (rule M3); the orders that end the command are given all the same."""
+    async with room() as connector:
+
+        async def caller():
+            async with connector.start(["sh", "-c", STUBBORN], workdir=str(tmp_path), grace=3600) as process:
+                await process.wait()
+
+        task = asyncio.get_running_loop().create_task(caller())
+        pids = await pids_in(tmp_path / "pids")
+        for _ in range(times):
+            task.cancel()
+            await anyio.wait_all_tasks_blocked()
+        if times == 1:
+            while not connector._terminator._graces:
+                await anyio.lowlevel.checkpoint()
+            connector.hurry()
+        with anyio.fail_after(60), pytest.raises(asyncio.CancelledError):
+            await task
+        await anyio.to_thread.run_sync(until, lambda: not any(map(alive, pids)))
+        assert (await connector.run(["echo", "on"])).stdout == b"on\n"
 
 
 async def test_an_environment_without_a_shell_is_told(local, tmp_path):

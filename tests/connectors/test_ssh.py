@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -312,6 +313,27 @@ async def test_what_stands_on_a_lost_connection_is_torn_down_through_a_new_one(o
     assert not (tmp_path / "made").exists()
 
 
+async def test_a_process_and_a_command_on_a_host(sshd, tmp_path):
+    """What wraps a host is there, and goes with its deployment."""
+    server = {
+        "command": ["sh", "-c", f"echo $$ >{tmp_path}/pid; echo up; exec sleep 300"],
+        "ready": {"log": "up"},
+        "workdir": "/",
+    }
+    stack = [
+        DeploymentConfig("host", "ssh", sshd.settings()),
+        DeploymentConfig("server", "process", server, wraps="host"),
+        DeploymentConfig("tool", "command", {"run": ["env", "A=b"]}, wraps="server"),
+    ]
+    async with DefaultDeploymentManager(stack) as manager:
+        await manager.deploy("tool")
+        done = await manager.get_connector("tool").run(["sh", "-c", "echo $A $HOME; pwd"])
+        assert done.stdout.decode() == f"b {sshd.directory}/home\n/\n"
+        pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 CRASHING = """
 import json, sys, anyio
 from anydeploy.connectors.local import LocalConnector
@@ -362,3 +384,32 @@ def test_after_a_kill_nothing_is_left_on_any_host(sshd, tmp_path):
             return
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+# -- Ports -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_port_is_reached_as_seen_from_the_host(ssh, own_sshd, tmp_path):
+    """Also through two hosts; a connection that is refused is an OSError."""
+
+    async def answer(stream):
+        async with stream:
+            await stream.send((await stream.receive())[::-1])
+
+    async with deployed(ssh(own_sshd)) as outer:
+        inner = SshConnector(deployment_name="i", config_dir=tmp_path, connector=outer, **own_sshd.settings())
+        async with deployed(inner), await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+            port = listener.extra(anyio.abc.SocketAttribute.local_port)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(listener.serve, answer)
+                for connector in (outer, inner, outer.at(location=own_sshd.node), outer.connector):
+                    async with connector.forward("127.0.0.1", port) as stream:
+                        await stream.send(b"\0\xffabc")
+                        assert await stream.receive() == b"cba\xff\0"
+                tasks.cancel_scope.cancel()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            closed = free.getsockname()[1]
+        for connector in (outer, outer.connector):
+            with pytest.raises(OSError, match=str(closed) if connector is outer else None):
+                async with connector.forward("127.0.0.1", closed) as stream:
+                    await stream.receive()

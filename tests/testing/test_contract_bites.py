@@ -224,6 +224,11 @@ class SeesGhosts(Sound):
         return evolve(command, argv=["echo", *command.argv[4:], "1"]) if is_look else command
 
 
+class ForgetsTheEnvironment(Sound):
+    def transform(self, command: Command) -> Command:
+        return evolve(command, environment={})
+
+
 class GivesNoGrace(Sound):
     def transform(self, command: Command) -> Command:
         return evolve(command, grace=0)
@@ -276,6 +281,7 @@ BAD: list[tuple[str, type[Sound]]] = [
     ("grace_is_given", GivesNoGrace),
     ("strays_are_ended", Sound),
     ("a_run_can_be_cancelled_anywhere", SeesGhosts),
+    ("a_shell_runs_one_command_after_the_other", ForgetsTheEnvironment),
     ("many_commands_run_at_once", DropsTheInput),
     ("copies_go_both_ways", CopiesNothing),
 ]
