@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from subprocess import DEVNULL, PIPE, STDOUT
 
 from anyio import CancelScope, Event, move_on_after
@@ -15,6 +16,7 @@ from ..exceptions import ConnectionLostError, WorkflowExecutionException
 from ..quoting import assignments, change_directory, encode, invocation, quote
 from ..streams import DRAIN, ExactProcess, discard
 from ._framed import FramedStream
+from ._pump import OutputPump
 from .local import StartError
 from .termination import EndRequests, is_ending
 
@@ -95,6 +97,8 @@ class RemoteProcess(ExactProcess):
     token: str
     _session_name: str
     _order: Callable[..., None]
+    #: Brings its stdout to a file, where the client would put the noise of login files before it.
+    pump: OutputPump | None = None
     requests: EndRequests = field(init=False, factory=EndRequests)
     left: bool = field(init=False, default=False)
     #: Around the wait for its client.
@@ -128,16 +132,21 @@ class RemoteProcess(ExactProcess):
         self._stdout = FramedStream(client.stdout, mark, self.ended) if client.stdout is not None else None
         self._stderr = FramedStream(client.stderr, mark, self.ended) if client.stderr is not None else None
 
+    async def deliver(self) -> None:
+        """Bring its output to a file, if it has a pump."""
+        if self.pump is not None and self._stdout is not None:
+            await self.pump.run(self._stdout, partial(self.send_signal, signal.SIGPIPE))
+
     @property
     def framing(self) -> str:
         """The streams that are framed by marks, for the script."""
-        streams = (("o", self.command.stdout), ("e", self.command.stderr))
-        return "".join(letter for letter, sink in streams if sink == PIPE) or "-"
+        stdout = "o" if self.command.stdout == PIPE or self.pump is not None else ""
+        return stdout + ("e" if self.command.stderr == PIPE else "") or "-"
 
     @property
     def fills_files(self) -> bool:
-        """Whether its output goes to files, where nothing tells when it has arrived."""
-        return not (is_special(self.command.stdout) and is_special(self.command.stderr))
+        """Whether its client writes to files, where nothing tells when the output has arrived."""
+        return not (is_special(self.command.stdout) or self.pump) or not is_special(self.command.stderr)
 
     # -- Reports of the session --------------------------------------------------------------------------------------
 
@@ -153,11 +162,11 @@ class RemoteProcess(ExactProcess):
                 self._end(int(status))
             case "gone":
                 self.gone.set()
-                if self._is_unreported:
-                    self._end(128 + (signal.SIGKILL if self.requests.killed else signal.SIGTERM))
+                self._end_unreported()
             case "still" if self.requests.made:
                 self._is_unreported = True
                 self._watch()
+                self._end_unreported()
             case "still":
                 self.lose("its connection ended before it did", gone=False)
             case "missing" | "denied" | "nowhere" | "never":
@@ -182,6 +191,11 @@ class RemoteProcess(ExactProcess):
             self._status = 128 - status if status - 128 in self._signals else status
         self.begun.set()
         self.ended.set()
+
+    def _end_unreported(self) -> None:
+        """Conclude how it has ended from its being gone, and from the signals that it was sent."""
+        if self._is_unreported and self.gone.is_set():
+            self._end(128 + (signal.SIGKILL if self.requests.killed else signal.SIGTERM))
 
     @property
     def is_settled(self) -> bool:
@@ -273,7 +287,7 @@ class RemoteProcess(ExactProcess):
 
     @property
     def stdout(self) -> ByteReceiveStream | None:
-        return self._stdout
+        return self._stdout if self.pump is None else None
 
     @property
     def stderr(self) -> ByteReceiveStream | None:

@@ -48,6 +48,7 @@ from ..command import DEFAULT_GRACE, Command
 from ..exceptions import ConnectionLostError, WorkflowExecutionException, describe
 from ..quoting import escape
 from ..streams import DRAIN, discard
+from ._pump import OutputPump
 from ._remote_process import RemoteProcess, begin, is_special
 from .termination import Terminator, UnstoppableError
 
@@ -134,6 +135,8 @@ class Session:
     _scope: CancelScope = field(init=False, factory=CancelScope)
     #: Its end was asked for.
     _closing: bool = field(init=False, default=False)
+    #: Its client has printed something before the script did, and so do those of commands.
+    _is_noisy: bool = field(init=False, default=False)
     #: The last that its client has printed as an error.
     _errors: bytes = field(init=False, default=b"")
     _errors_ended: Event = field(init=False, factory=Event)
@@ -192,7 +195,8 @@ class Session:
         if self.problem is not None:
             raise ConnectionLostError(self.problem)
         token = f"t{next(self._numbers)}"
-        process = RemoteProcess(command, token, self.name, self.order)
+        pump = OutputPump.to(command.stdout) if self._is_noisy and not is_special(command.stdout) else None
+        process = RemoteProcess(command, token, self.name, self.order, pump)
         self.order("command", token, escape(begin(command, self._setsid)))
         if command.relay:
             self.order("relay", token)
@@ -203,6 +207,7 @@ class Session:
                 try:
                     if self._tasks is not None:
                         self._tasks.start_soon(self._watch, process, client)
+                        self._tasks.start_soon(process.deliver)
                     await process.begun.wait()
                     await process.check_begun()
                     yield process
@@ -211,6 +216,8 @@ class Session:
                         await self._leave(process, client)
         finally:
             process.watching.cancel()
+            if pump is not None:
+                pump.give_up()
             del self.commands[token]
             # A client that has been given up may still arrive there, and has to find the mark.
             self.order(*(("done", token) if process.is_settled else ("end", token, "KILL")))
@@ -297,7 +304,8 @@ class Session:
         if not self.opened.is_set():
             # Login files may print anything before.
             noise, found, facts = line.rpartition(f"{self._mark} up ")
-            if found and not noise:
+            self._is_noisy = self._is_noisy or bool(noise if found else line)
+            if found:
                 self.facts = dict(_FACTS.findall(facts))
                 self.opened.set()
             return
@@ -316,6 +324,7 @@ class Session:
             argv=("sh", f"{self.facts['dir']}/run", process.token, process.framing),
             environment={},
             workdir=None,
+            stdout=PIPE if process.pump is not None else process.command.stdout,
             # What the client has to say of itself, where the command writes no errors.
             stderr=PIPE if is_special(process.command.stderr) else process.command.stderr,
             grace=_CLIENT_GRACE,
@@ -333,11 +342,14 @@ class Session:
         gone = True
         async with create_task_group() as tasks:
             # A program that says good-bye must not hang because its output is not read any more.
-            for stream in (client.stdout, client.stderr):
+            for stream in (client.stdout if process.pump is None else None, client.stderr):
                 tasks.start_soon(discard, stream)
             if process.has_to_be_ended:
                 gone = await self.terminator.end(process, process.command.grace)
                 await process.settle()
+            elif process.pump is not None:
+                with move_on_after(_DELIVERY):
+                    await process.pump.ended.wait()
             if process.returncode is not None and (process.fills_files or not process.left):
                 with move_on_after(_DELIVERY if process.fills_files and not process.left else DRAIN):
                     with suppress(ConnectionLostError):

@@ -63,7 +63,8 @@ def _refused(name: str, reason: str) -> Any:
         if value is not None:
             raise ValueError(f"this setting of StreamFlow's ssh is not supported: {reason}")
 
-    return field(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
+    found: Any = field(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
+    return found
 
 
 def _socket_path(session_name: str) -> str:

@@ -89,7 +89,7 @@ def room(shell, tmp_path, directories, local):
 
 def alive(pid: int) -> bool:
     done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False)
-    return done.stdout.strip()[:1] not in (b"", b"Z")
+    return done.stdout.strip()[:1] not in (b"", b"Z", b"X")
 
 
 def until(condition, seconds=60):
@@ -126,6 +126,25 @@ async def test_what_login_files_print_is_dropped(room):
         done = await connector.run(["sh", "-c", "printf '\\377\\0'; printf e >&2"])
         assert (done.stdout, done.stderr) == (b"\xff\0", b"e")
         assert (await connector.run(["cat"], stdin=b"\0" * 200_000)).stdout == b"\0" * 200_000
+
+
+async def test_what_login_files_print_gets_into_no_file(room, tmp_path, local):
+    """Nor into a copy."""
+    (tmp_path / "source").write_bytes(b"\0\xff" * 100_000)
+    async with room(prelude="echo Welcome") as connector:
+        with (tmp_path / "output").open("wb") as output:
+            async with connector.start(["cat", str(tmp_path / "source")], stdout=output) as process:
+                assert process.stdout is None
+                assert await process.wait() == 0
+        assert (tmp_path / "output").read_bytes() == b"\0\xff" * 100_000
+        await local.copy(str(tmp_path / "source"), str(tmp_path / "copied"), origin=connector)
+        assert (tmp_path / "copied").read_bytes() == b"\0\xff" * 100_000
+        with anyio.fail_after(60):
+            reader, writer = os.pipe()
+            os.close(reader)
+            async with connector.start(["cat", "/dev/zero"], stdout=writer) as process:
+                os.close(writer)
+                await process.wait()
 
 
 async def test_a_status_above_128_is_no_signal_that_was_not_sent(room):
