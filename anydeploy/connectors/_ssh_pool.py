@@ -57,12 +57,13 @@ class ConnectionPool:
         return self._connections[0].session if self._connections else None
 
     async def open(self, tasks: TaskGroup) -> None:
-        """Open the first connection, in place of what is there.
+        """Open the first connection, or a new one in place of it.
 
         :raises SessionError: with the reason why it cannot be opened
         """
         session = await self.connect(tasks)
-        self._connections = [SharedConnection(session, self.capacity)]
+        others = [each for each in self._connections[1:] if each.session.is_open]
+        self._connections = [SharedConnection(session, self.capacity), *others]
 
     async def close(self) -> None:
         """Close all connections, the first one last."""

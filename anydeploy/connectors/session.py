@@ -195,9 +195,10 @@ class Session:
         if self.problem is not None:
             raise ConnectionLostError(self.problem)
         token = f"t{next(self._numbers)}"
+        text = escape(begin(command, self._setsid))
         pump = OutputPump.to(command.stdout) if self._is_noisy and not is_special(command.stdout) else None
         process = RemoteProcess(command, token, self.name, self.order, pump)
-        self.order("command", token, escape(begin(command, self._setsid)))
+        self.order("command", token, text)
         if command.relay:
             self.order("relay", token)
         self.commands[token] = process
@@ -235,7 +236,8 @@ class Session:
         """Live. Whatever happens is data: nothing is raised but a cancellation from outside."""
         command = Command(
             ("sh", "-c", _BOOTSTRAP, "anydeploy", self.name, str(math.ceil(self.grace)), self._mark),
-            grace=_CLIENT_GRACE,
+            # The script itself may be its client.
+            grace=self.grace + _CLOSING,
             relay=True,
         )
         status: int | None = None
@@ -245,7 +247,7 @@ class Session:
                     await self._live(client)
                     with move_on_after(DRAIN), suppress(ConnectionLostError):
                         status = await client.wait()
-        except (WorkflowExecutionException, OSError) as exc:
+        except Exception as exc:  # noqa: BLE001 - an outcome, whatever the wrapped connector raises
             self._over(describe(exc))
         finally:
             self._over(self.explain(self._errors.decode(errors="replace"), status))
@@ -333,7 +335,7 @@ class Session:
     async def _watch(self, process: RemoteProcess, client: Process) -> None:
         """Ask for a command whose client has ended without a word of it."""
         with process.watching:
-            with suppress(ConnectionLostError):
+            with suppress(WorkflowExecutionException, OSError):
                 await client.wait()
             if not process.ended.is_set():
                 self.order("query", process.token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -282,7 +282,8 @@ class SshConnector(RemoteConnector):
             await self.connector.run(["sh", "-c", _WRITE_PROGRAM, "anydeploy", path], environment={"SCRIPT": script})
             yield
         finally:
-            with CancelScope(shield=True), move_on_after(_REMOVING):
+            # It contains no secret; a wrapped environment that is lost keeps it until it is removed with the rest.
+            with CancelScope(shield=True), move_on_after(_REMOVING), suppress(WorkflowExecutionException, OSError):
                 await self.connector.run(["rm", "-f", "--", path], check=False)
 
     @property

@@ -278,6 +278,26 @@ async def test_a_cut_connection_is_a_loss(ssh, own_sshd, tmp_path):
             assert await process.stdout.receive() == b"again\n"
 
 
+async def test_only_the_first_connection_is_lost(ssh, own_sshd):
+    """The others go on, and are closed with the new one."""
+    connector = ssh(own_sshd, maxConcurrentSessions=2)
+    losses = []
+    connector.on_lost = losses.append
+    async with deployed(connector), connector.start(["sh", "-c", "echo up; cat"]) as first:
+        await first.stdout.receive()
+        (serving,) = own_sshd.sessions()
+        async with connector.start(["sh", "-c", "echo up; cat"]) as second:
+            await second.stdout.receive()
+            os.kill(serving, signal.SIGKILL)
+            with anyio.fail_after(60), pytest.raises(ConnectionLostError):
+                await first.wait()
+            await connector.reattach()
+            await second.stdin.send(b"on")
+            assert await second.stdout.receive() == b"on"
+    assert len(losses) == 1
+    assert sockets(connector) == []
+
+
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_a_frozen_peer_is_a_loss(ssh, own_sshd):
     connector = ssh(own_sshd)
