@@ -62,6 +62,7 @@ class Connector(Operations):
     :cvar asyncio_only: whether it works on asyncio and on no other event loop, where its definition is refused
     :cvar stateful: whether it has to come back to the place in the wrapped environment where it was deployed
     :cvar keeps_place: whether two commands that name no location run in the same place
+    :cvar finds_strays: whether a command that is ended takes with it even what has left its process group
     """
 
     deployment_name: str
@@ -70,6 +71,7 @@ class Connector(Operations):
     asyncio_only: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
     keeps_place: ClassVar[bool] = True
+    finds_strays: ClassVar[bool] = False
     #: Part of the names of all that it makes outside; see :attr:`token`.
     _token: str | None = field(init=False, default=None, repr=False)
     #: The facts that were recorded; made when there are any.

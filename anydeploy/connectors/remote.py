@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import ClassVar
 
 from anyio import create_task_group
 from anyio.abc import Process, TaskGroup
@@ -39,9 +40,9 @@ class RemoteConnector(ConnectorWrapper):
             def transform(self, command: Command) -> Command:
                 return attrs.evolve(command, argv=["docker", "exec", "-i", self.container, *command.argv])
 
-    :cvar keeps_place: two commands run in the same place
     """
 
+    finds_strays: ClassVar[bool] = True
     _terminator: Terminator = field(init=False, factory=Terminator, repr=False)
     #: The task group of the sessions; open from the first connection until :meth:`disconnect`.
     _tasks: TaskGroup | None = field(init=False, default=None, repr=False)

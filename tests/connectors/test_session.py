@@ -8,16 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
+from processes import alive, processes_of, until
 from rooms import Room
 
 from anydeploy import ConnectionLostError, InvalidConnectorError
+from anydeploy.connectors._remote_process import NotBegunError
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 
@@ -29,7 +30,9 @@ STUBBORN = "trap '' TERM; (trap '' TERM; while :; do sleep 0.1; done) & echo $$ 
 CRASHING = """
 import sys, anyio
 sys.path.insert(0, sys.argv[1])
+from processes import alive, processes_of, until
 from rooms import Room
+from anydeploy.connectors._remote_process import NotBegunError
 from anydeploy.connectors.local import LocalConnector
 
 async def main():
@@ -87,18 +90,6 @@ def room(shell, tmp_path, directories, local):
     return deployed
 
 
-def alive(pid: int) -> bool:
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False)
-    return done.stdout.strip()[:1] not in (b"", b"Z", b"X")
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def is_written(path: Path) -> bool:
     return path.exists() and path.read_text().endswith("\n")
 
@@ -107,16 +98,6 @@ async def pids_in(path: Path) -> list[int]:
     while not is_written(path):  # noqa: ASYNC110
         await anyio.sleep(0.01)
     return [int(pid) for pid in (await anyio.Path(path).read_text()).split()]
-
-
-def processes_of(name: str) -> list[int]:
-    """The processes of this machine whose arguments contain a name."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if name.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
 
 
 async def test_what_login_files_print_is_dropped(room):
@@ -230,6 +211,37 @@ async def test_a_command_whose_client_is_killed_is_ended_and_its_status_unknown(
         assert not alive(pid)
         assert connector.losses == []
         assert (await connector.run(["echo", "on"])).stdout == b"on\n"
+
+
+async def test_a_command_that_comes_after_it_was_given_up_does_not_begin(room, tmp_path):
+    """Its client is gone, but has started it there: it finds the mark that was left for it."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    late = f'(read -r _ <{gate}; exec "$@") </dev/null >/dev/null 2>&1 & echo late >&2; exit 1'
+    async with room(prelude=f'case "$*" in */run*) {late} ;; esac') as connector:
+        with anyio.fail_after(60), pytest.raises(NotBegunError, match="`touch` did not begin: late"):
+            await connector.run(["touch", str(tmp_path / "ran")])
+        await anyio.to_thread.run_sync(gate.write_text, "go\n")
+        await anyio.to_thread.run_sync(until, lambda: not processes_of(f"{connector._session.name}/run"))
+        assert not (tmp_path / "ran").exists()
+
+
+async def test_a_command_waits_for_its_order(room, tmp_path):
+    """Its client may be there before what it is to run."""
+    async with room() as connector:
+        session, held = connector._session, []
+        send = session._orders.send_nowait
+        session._orders.send_nowait = held.append
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connector.run, ["touch", str(tmp_path / "ran")])
+            directory = Path(session.facts["dir"])
+            with anyio.fail_after(60):
+                await anyio.to_thread.run_sync(until, (directory / "t1.wait").exists)
+            assert not (tmp_path / "ran").exists()
+            session._orders.send_nowait = send
+            for each in held:
+                send(each)
+        assert (tmp_path / "ran").exists()
 
 
 async def test_an_undeploy_ends_what_still_runs(room, tmp_path):

@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 import pytest
+from processes import alive, processes_of
 from servers import running_sshd
 
 from anydeploy import (
@@ -350,8 +351,7 @@ async def test_a_process_and_a_command_on_a_host(sshd, tmp_path):
         done = await manager.get_connector("tool").run(["sh", "-c", "echo $A $HOME; pwd"])
         assert done.stdout.decode() == f"b {sshd.directory}/home\n/\n"
         pid = int((tmp_path / "pid").read_text())
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert not alive(pid)
 
 
 CRASHING = """
@@ -433,3 +433,29 @@ async def test_a_port_is_reached_as_seen_from_the_host(ssh, own_sshd, tmp_path):
             with pytest.raises(OSError, match=str(closed) if connector is outer else None):
                 async with connector.forward("127.0.0.1", closed) as stream:
                     await stream.receive()
+
+
+async def test_what_two_kills_have_left_is_removed_through_a_new_connection(ssh, tmp_path):
+    """Neither anydeploy nor its script on the host could clean up; recovery reattaches, and finds it by its traces."""
+    dead = ssh()
+    with anyio.CancelScope():
+        await dead.deploy(False)
+        with suppress(ConnectionLostError):
+            async with dead.start(["sh", "-c", "echo $$; exec sleep 300"]) as process:
+                pid = int(await process.stdout.receive())
+                # None of them sees another one go.
+                for number in (signal.SIGSTOP, signal.SIGKILL):
+                    for each in processes_of(dead.token):
+                        os.kill(each, number)
+                await process.wait()
+        await dead.undeploy(False)
+    assert alive(pid)
+    assert len(sockets(dead)) == 2
+    recovery = ssh()
+    recovery.token = dead.token
+    await recovery.reattach({})
+    for _ in range(2):
+        await recovery.remove_left(dead.traces(), {})
+    await recovery.undeploy(True)
+    assert not alive(pid)
+    assert sockets(dead) == []

@@ -13,18 +13,13 @@ from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.process import ProcessConnector
 from anydeploy.testing.conformance import ConnectorSuite
 
-#: Of all that run their commands on this machine, without a session.
-LOCAL = {"strays_are_ended": "local does not look for what has left the process group"}
-
 
 class TestLocal(ConnectorSuite):
     connector_type = LocalConnector
-    known_failures = LOCAL
 
 
 class TestCommand(ConnectorSuite):
     connector_type = CommandConnector
-    known_failures = LOCAL
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
         return {"deploy": ["touch", "there"], "undeploy": ["rm", "-f", "there"], "workdir": str(directory)}
@@ -35,7 +30,6 @@ class TestCommand(ConnectorSuite):
 
 class TestProcess(ConnectorSuite):
     connector_type = ProcessConnector
-    known_failures = LOCAL
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
         script = "echo $$ > there.new; mv there.new there; exec sleep 1000"
