@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 from anyio import CancelScope, create_task_group, move_on_after, sleep
@@ -63,8 +63,7 @@ def _refused(name: str, reason: str) -> Any:
         if value is not None:
             raise ValueError(f"this setting of StreamFlow's ssh is not supported: {reason}")
 
-    found: Any = field(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
-    return found
+    return cast("Any", field)(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
 
 
 def _socket_path(session_name: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,7 +27,6 @@ NEVER = 60.0
 _MOST_AWAITS = 40
 #: Seconds for what may wait for something that never comes.
 _A_MOMENT = 0.2
-_PYTHON = sys.executable
 
 
 @frozen
@@ -253,16 +251,14 @@ class Interrupted:
 # -- What can be done in it --------------------------------------------------------------------------------------------
 
 
-def _program(text: str) -> list[str]:
-    return [_PYTHON, "-c", text]
-
-
 @clause(runs=True)
 async def a_command_is_run_to_its_end(tested: Tested) -> None:
     """`run` gives what the command printed, and feeds it what it is to read."""
     async with tested.deployed() as connector:
-        done = await connector.run(_program("import sys; print(sys.stdin.read()[::-1], end='')"), stdin="olleh")
-        expect(done.stdout == b"hello", f"the command was fed 'olleh' to reverse it, and printed {done.stdout!r}")
+        done = await connector.run(["sh", "-c", "cat; echo 'to you'"], stdin="hello ")
+        expect(
+            done.stdout == b"hello to you\n", f"the command was fed 'hello ' to continue, and printed {done.stdout!r}"
+        )
 
 
 @clause(runs=True)
@@ -270,26 +266,22 @@ async def arguments_arrive_as_they_are(tested: Tested) -> None:
     """No shell and no connector interprets the arguments of a command."""
     arguments = ["two words", "$HOME", "'", '"', "*", "", "a\nb", "\\"]
     async with tested.deployed() as connector:
-        done = await connector.run(_program("import sys; print(ascii(sys.argv[1:]), end='')") + arguments)
-        expect(done.stdout.decode() == ascii(arguments), f"{arguments!a} arrived as {done.stdout.decode()}")
+        done = await connector.run(["printf", "%s\\0", *arguments])
+        expect(done.stdout.decode().split("\0")[:-1] == arguments, f"{arguments!a} arrived as {done.stdout!r}")
 
 
 @clause(runs=True)
 async def environment_and_workdir_are_those_asked_for(tested: Tested) -> None:
     """A command has the environment and the directory that are asked for."""
     async with tested.deployed() as connector:
-        done = await connector.run(
-            _program("import os; print(os.environ['ASKED'], os.getcwd(), end='')"),
-            environment={"ASKED": "for"},
-            workdir="/",
-        )
-        expect(done.stdout == b"for /", f"the command found {done.stdout!r}")
+        done = await connector.run(["sh", "-c", "echo $ASKED; pwd"], environment={"ASKED": "for"}, workdir="/")
+        expect(done.stdout == b"for\n/\n", f"the command found {done.stdout!r}")
 
 
 @clause(runs=True)
 async def a_failed_command_raises(tested: Tested) -> None:
     """`run` raises a CommandError with the status and the output, or returns them with `check=False`."""
-    fails = _program("import sys; print('why', file=sys.stderr); sys.exit(3)")
+    fails = ["sh", "-c", "echo why >&2; exit 3"]
     async with tested.deployed() as connector:
         try:
             await connector.run(fails)
@@ -304,7 +296,7 @@ async def a_failed_command_raises(tested: Tested) -> None:
 @clause(runs=True)
 async def a_cancelled_run_stops_the_command(tested: Tested) -> None:
     """A `run` that is cancelled stops the command, and everything that it has started."""
-    stays = _program("import sys, time; print('begun', flush=True); time.sleep(1000)")
+    stays = ["sh", "-c", "echo begun; exec sleep 1000"]
     async with tested.deployed() as connector:
         started: list[Process] = []
         with anyio.fail_after(NEVER), anyio.CancelScope() as scope:
@@ -322,7 +314,7 @@ async def a_run_has_a_limit(tested: Tested) -> None:
     """A `run` with a `timeout` stops the command when that has passed, and raises a TimeoutError."""
     async with tested.deployed() as connector:
         try:
-            await connector.run(_program("import time; time.sleep(1000)"), timeout=0.01)
+            await connector.run(["sleep", "1000"], timeout=0.01)
         except TimeoutError as exc:
             expect("0.01" in str(exc), f"{exc!r} does not name the limit")
         else:
@@ -333,10 +325,9 @@ async def a_run_has_a_limit(tested: Tested) -> None:
 async def a_tree_is_copied_with_its_permissions(tested: Tested) -> None:
     """`copy` copies a directory with all that is in it, makes missing parents, and refuses an existing directory."""
     source, target = tested.directory / "source", tested.directory / "new" / "target"
-    source.mkdir()
-    (source / "program").write_text("text")
-    (source / "program").chmod(0o750)
+    make = 'mkdir -p "$0" && echo text >"$0/program" && chmod 750 "$0/program"'
     async with tested.deployed() as connector:
+        await connector.run(["sh", "-c", make, str(source)])
         await connector.copy(str(source), str(target))
         done = await connector.run(["ls", "-l", str(target)])
         expect(done.stdout.decode().splitlines()[-1].startswith("-rwxr-x---"), f"the copy is {done.stdout!r}")

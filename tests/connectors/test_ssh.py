@@ -249,6 +249,23 @@ async def test_twenty_commands_on_a_server_that_lets_fewer_at_a_time(ssh, sshd, 
             assert sorted(statuses) == list(range(20))
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_all_statuses_arrive(ssh):
+    """Those that ssh has for itself and those of signals among them."""
+    found = {}
+    async with deployed(ssh()) as connector:
+
+        async def run(statuses):
+            for status in statuses:
+                done = await connector.run(["sh", "-c", f"exit {status}"], check=False)
+                found[status] = done.returncode
+
+        async with anyio.create_task_group() as tasks:
+            for first in range(8):
+                tasks.start_soon(run, range(first, 256, 8))
+    assert found == {status: status for status in range(256)}
+
+
 async def test_a_limit_of_connections_lets_commands_wait(ssh, sshd):
     async with deployed(ssh(maxConcurrentSessions=3, maxConnections=1)) as connector:
         async with anyio.create_task_group() as tasks:
