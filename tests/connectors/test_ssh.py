@@ -26,6 +26,7 @@ from anydeploy import (
     InvalidConnectorError,
 )
 from anydeploy.checking import check_settings
+from anydeploy.connectors._ssh_command import askpass, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.ssh import SshConnector
@@ -160,6 +161,33 @@ async def test_a_passphrase_is_read_from_its_file(ssh, tmp_path, keyless, locked
         assert (await connector.run(["echo", "x"])).stdout == b"x\n"
     assert sockets(connector) == []
     assert "Permission denied" in await fails(ssh(**settings, sshKeyPassphraseFile="wrong"))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("ada@host's password: ", "of host"),
+        ("(ada@host) Password: ", "of host"),
+        ("ada@jump's password: ", "of jump"),
+        ("Enter passphrase for key '/a key': ", "of key"),
+        ("Enter passphrase for key '/other': ", None),
+        ("Are you sure you want to continue connecting (yes/no)? ", None),
+    ],
+)
+def test_ssh_is_told_what_it_asks_for_and_nothing_else(tmp_path, question, answer):
+    for name in ("host", "jump", "key"):
+        (tmp_path / f"$({name})'s").write_text(f"of {name}\n")
+    settings = {
+        "hostname": "host",
+        "sshKey": "/a key",
+        "passwordFile": f"{tmp_path}/$(host)'s",
+        "sshKeyPassphraseFile": f"{tmp_path}/$(key)'s",
+        "tunnel": {"hostname": "jump", "passwordFile": f"{tmp_path}/$(jump)'s"},
+    }
+    script = askpass(to_connection(settings))
+    assert "of " not in script
+    done = subprocess.run(["sh", "-c", script, "askpass", question], capture_output=True, text=True, check=False)
+    assert (done.returncode == 0, done.stdout) == (answer is not None, f"{answer}\n" if answer else "")
 
 
 async def test_aliases_and_jump_hosts(ssh, sshd, own_sshd):
@@ -373,6 +401,7 @@ async def test_a_process_and_a_command_on_a_host(sshd, tmp_path):
 
 CRASHING = """
 import json, sys, anyio
+from anydeploy.connectors._ssh_command import askpass, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.ssh import SshConnector
 
