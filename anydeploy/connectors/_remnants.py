@@ -10,10 +10,12 @@ from ..operations import Operations
 #: Variables: PREFIX, the beginning of the names; KEEP, the names of sessions that are in use; GRACE, seconds. They are
 #: no arguments, here and of grep, so that what is found by its arguments is never this script.
 #:
+#: Names are patterns: as a fixed string, busybox's grep would not find one behind a null character.
+#:
 #: A script that still runs is told to end, and given the time that it takes. Processes count as those of a session only
 #: by the name in their environment or arguments, never by a number.
 _SCRIPT: Final = r"""
-named() { printf '%s\n' "$2" | grep -lsF -f - /proc/[0-9]*/"$1" | while IFS=/ read -r _ _ pid _; do echo "$pid"; done; }
+named() { printf '%s\n' "$2" | grep -ls -f - /proc/[0-9]*/"$1" | while IFS=/ read -r _ _ pid _; do echo "$pid"; done; }
 signal() {
     for pid in $(named environ "ANYDEPLOY_COMMAND=$2-t"); do kill -s "$1" "$pid" 2>/dev/null; done
 }

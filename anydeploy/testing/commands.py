@@ -170,7 +170,7 @@ async def nothing_is_interpreted(tested: Tested) -> None:
 @clause(runs=True)
 async def values_of_variables_are_in_no_argv(tested: Tested) -> None:
     """The values of the variables of a command cannot be read among the arguments of any process."""
-    look = 'printf %s "$ASKED" | grep -lsF -f - /proc/[0-9]*/cmdline; test -r /proc/self/cmdline'
+    look = 'printf %s "$ASKED" | grep -ls -f - /proc/[0-9]*/cmdline; test -r /proc/self/cmdline'
     async with tested.deployed() as connector:
         done = await connector.run(["sh", "-c", look], environment={"ASKED": "a-value-that-is-hidden"}, check=False)
         expect(done.stdout == b"", f"found in {done.stdout.decode()}")
