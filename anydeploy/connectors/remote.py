@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import ClassVar
 
+import attrs
 from anyio import create_task_group
 from anyio.abc import Process, TaskGroup
 from attrs import define, field
@@ -14,6 +15,7 @@ from attrs import define, field
 from ..command import DEFAULT_GRACE, Command
 from ..connector import ConnectorWrapper
 from ..exceptions import ConnectionLostError, InvalidConnectorError, WorkflowExecutionException
+from ..location import Location
 from ..operations import Operations
 from ._remnants import remove_remnants
 from .session import Session
@@ -104,6 +106,14 @@ class RemoteConnector(ConnectorWrapper):
         if "session" in traces:
             await remove_remnants(environment, traces["session"], keep=self._names, grace=int(DEFAULT_GRACE))
 
+    async def get_available_locations(self, service: str | None = None) -> Mapping[str, Location]:
+        """Return the one place that it is, named as the deployment."""
+        wrapped = await self.connector.get_available_locations(self.service)
+        inner = next(iter(wrapped.values()), None)
+        hostname = inner.hostname if inner is not None else None
+        name = self.deployment_name
+        return {name: Location(name, name, service, hostname, wraps=inner)}
+
     # -- For subclasses ----------------------------------------------------------------------------------------------
 
     @property
@@ -143,14 +153,20 @@ class RemoteConnector(ConnectorWrapper):
         return self._names[-1]
 
     def start_client(self, command: Command) -> AbstractAsyncContextManager[Process]:
-        """Start the client that brings a command into the environment."""
-        return super()._start(command)
+        """Start the client that brings a command into the environment.
+
+        Service and location are those of this environment. All its clients go the same way through the wrapped one.
+        """
+        return super()._start(attrs.evolve(command, service=None, location=None))
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
         session = self._session
         if session is None:
             raise InvalidConnectorError(self.deployment_name, "it is not connected")
+        if command.location not in {None, self.deployment_name}:
+            problem = f"deployment '{self.deployment_name}' has no location '{command.location}'"
+            raise WorkflowExecutionException(problem)
         async with session.start(command) as process:
             yield process
 

@@ -17,7 +17,7 @@ import pytest
 from processes import alive, processes_of, until
 from rooms import Room
 
-from anydeploy import ConnectionLostError, InvalidConnectorError
+from anydeploy import ConnectionLostError, InvalidConnectorError, WorkflowExecutionException
 from anydeploy.connectors._remote_process import NotBegunError
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
@@ -256,6 +256,16 @@ async def test_an_undeploy_ends_what_still_runs(room, tmp_path):
             pids = await pids_in(tmp_path / "pids")
             connector._session.grace = 0
     assert not any(map(alive, pids))
+
+
+async def test_it_is_one_place_in_what_it_wraps(room, local, tmp_path):
+    async with room() as outer:
+        inner = Room(deployment_name="inner", config_dir=tmp_path, connector=outer, shell=outer.shell)
+        (place,) = (await inner.get_available_locations()).values()
+        assert (place.name, place.wraps.name, place.wraps.wraps.name) == ("inner", "room", "l")
+        assert (await outer.at(location="room").run(["echo", "x"])).stdout == b"x\n"
+        with pytest.raises(WorkflowExecutionException, match="deployment 'room' has no location 'elsewhere'"):
+            await outer.at(location="elsewhere").run(["true"])
 
 
 async def test_hurry_cuts_the_grace(room, tmp_path):
