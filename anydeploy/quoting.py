@@ -1,6 +1,6 @@
 """Words for a POSIX shell: the one place where anything is quoted.
 
-Whatever is passed through here reaches the program as it is. A program in Python needs none of it: it passes an argv.
+Words that pass through here reach the program as they are. A program in Python needs none of it: it passes an argv.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["assignments", "change_directory", "encode", "escape", "invocation", 
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: Variables that some shells do not let anybody set, or give values of their own.
+#: Variables that are read-only in some shells, or get values of their own there.
 _READONLY: Final = frozenset(
     {
         *("BASHOPTS", "BASHPID", "BASH_ARGV0", "BASH_COMMAND", "BASH_SUBSHELL", "BASH_VERSINFO", "DIRSTACK"),

@@ -45,7 +45,7 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 
 
 def run(shell: list[str], script: bytes | str, **options: object) -> bytes:
-    """What a script prints that the shell reads from a file, as `session.sh` does."""
+    """Return the output of a script that the shell reads from a file, as `session.sh` does."""
     text = script if isinstance(script, bytes) else os.fsencode(script)
     read, write = os.pipe()
     os.write(write, text)

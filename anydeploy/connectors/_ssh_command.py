@@ -79,7 +79,7 @@ class Connection:
 
     @property
     def answers(self) -> Sequence[tuple[str, str]]:
-        """What to look for in a question of ssh's, and the file with the answer; what says most comes first."""
+        """Words of ssh's questions, each with the file that has the answer; the most specific come first."""
         found: list[tuple[str, str]] = []
         if self.passphrase_file is not None:
             found.append((f"assphrase for key '{self.ssh_key}'" if self.ssh_key else "assphrase", self.passphrase_file))

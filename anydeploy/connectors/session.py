@@ -327,7 +327,7 @@ class Session:
             environment={},
             workdir=None,
             stdout=PIPE if process.pump is not None else process.command.stdout,
-            # What the client has to say of itself, where the command writes no errors.
+            # For errors of the client itself, where the command writes none.
             stderr=PIPE if is_special(process.command.stderr) else process.command.stderr,
             grace=_CLIENT_GRACE,
         )

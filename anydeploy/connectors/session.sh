@@ -202,7 +202,7 @@ serve() {
             if [ -e "$d/$t.begun" ]; then echo "still $t" >&3; else echo "never $t" >&3; fi
             ;;
         done)
-            # What it was given may be secret; files are removed many at a time, for each removal is a process.
+            # Its text may be secret. Files are removed many at a time, for each removal is a process.
             : >"$d/$t.command"
             forgotten="$forgotten $d/$t.*"
             count=$((count + 1))

@@ -222,7 +222,7 @@ async def leaving_ends_the_whole_family(tested: Tested) -> None:
 
 @clause(runs=True)
 async def the_stubborn_are_killed(tested: Tested) -> None:
-    """What ignores the request to end is killed after its grace."""
+    """A command that ignores the request to end is killed after its grace."""
     async with tested.deployed() as connector:
         async with connector.start(["sh", "-c", _STUBBORN], grace=0.2) as process:
             pids = await _lines(process, 1)
@@ -232,7 +232,7 @@ async def the_stubborn_are_killed(tested: Tested) -> None:
 
 @clause(runs=True)
 async def grace_is_given(tested: Tested) -> None:
-    """What says good-bye when it is asked to end has the time for it, though nothing reads its output."""
+    """A command that says good-bye when it is asked to end has the time for it, though its output is not read."""
     script = "trap 'head -c 300000 /dev/zero; exit 9' TERM; echo up; while :; do sleep 0.05; done"
     async with tested.deployed() as connector:
         with anyio.fail_after(NEVER):

@@ -380,7 +380,7 @@ async def test_what_stands_on_a_lost_connection_is_torn_down_through_a_new_one(o
 
 
 async def test_a_process_and_a_command_on_a_host(sshd, tmp_path):
-    """What wraps a host is there, and goes with its deployment."""
+    """A wrapper of a host runs there, and goes with its deployment."""
     server = {
         "command": ["sh", "-c", f"echo $$ >{tmp_path}/pid; echo up; exec sleep 300"],
         "ready": {"log": "up"},
