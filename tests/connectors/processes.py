@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def processes_of(name: str) -> list[int]:
             if name.encode() in path.read_bytes():
                 found.append(int(path.parent.name))
     return found
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    """Signal processes; those that have ended meanwhile are left out."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:

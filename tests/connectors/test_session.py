@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from processes import alive, processes_of, until
+from processes import alive, processes_of, signal_all, until
 from rooms import Room
 
 from anydeploy import ConnectionLostError, InvalidConnectorError, WorkflowExecutionException
@@ -30,7 +30,6 @@ STUBBORN = "trap '' TERM; (trap '' TERM; while :; do sleep 0.1; done) & echo $$ 
 CRASHING = """
 import sys, anyio
 sys.path.insert(0, sys.argv[1])
-from processes import alive, processes_of, until
 from rooms import Room
 from anydeploy.connectors._remote_process import NotBegunError
 from anydeploy.connectors.local import LocalConnector
@@ -176,8 +175,7 @@ async def test_a_session_whose_script_is_killed_is_lost(room, tmp_path, director
             with anyio.fail_after(60):
                 name = connector._session.name
                 loops = [each for each in processes_of(name) if each not in processes_of("reports")]
-                for each in loops:
-                    os.kill(each, signal.SIGKILL)
+                signal_all(loops, signal.SIGKILL)
                 with pytest.raises(ConnectionLostError, match="status of `sh` is not known"):
                     await process.wait()
         assert isinstance(connector.losses[0], ConnectionLostError)
@@ -193,8 +191,7 @@ async def test_a_signal_to_the_script_is_the_end_of_its_orders(room, tmp_path, d
     async with room() as connector:
         async with connector.start(["sh", "-c", "echo $$ >pids; exec sleep 300"], workdir=str(tmp_path)) as process:
             (pid,) = await pids_in(tmp_path / "pids")
-            for each in processes_of(connector._session.name):
-                os.kill(each, number)
+            signal_all(processes_of(connector._session.name), number)
             with anyio.fail_after(60), pytest.raises(ConnectionLostError):
                 await process.wait()
         await anyio.to_thread.run_sync(until, lambda: not alive(pid) and not list(directories.iterdir()))
@@ -204,8 +201,7 @@ async def test_a_command_whose_client_is_killed_is_ended_and_its_status_unknown(
     async with room() as connector:
         async with connector.start(["sh", "-c", "echo $$ >pids; exec sleep 300"], workdir=str(tmp_path)) as process:
             (pid,) = await pids_in(tmp_path / "pids")
-            for each in processes_of(f"{connector._session.name}/run"):
-                os.kill(each, signal.SIGKILL)
+            signal_all(processes_of(f"{connector._session.name}/run"), signal.SIGKILL)
             with anyio.fail_after(60), pytest.raises(ConnectionLostError, match="its connection ended before it did"):
                 await process.wait()
         assert not alive(pid)
@@ -344,8 +340,7 @@ async def test_what_not_even_the_script_could_clean_up_is_removed_later(room, tm
         traces, token = dead.traces(), dead.token
         async with dead.start(["sh", "-c", "echo $$ >pids; exec sleep 300"], workdir=str(tmp_path)):
             (pid,) = await pids_in(tmp_path / "pids")
-            for each in processes_of(dead._session.name):
-                os.kill(each, signal.SIGKILL)
+            signal_all(processes_of(dead._session.name), signal.SIGKILL)
             async with room() as other:
                 other.token = token
                 await other.remove_left(traces, {})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from processes import alive, processes_of
+from processes import alive, processes_of, signal_all
 from servers import running_sshd
 
 from anydeploy import (
@@ -491,8 +491,7 @@ async def test_what_two_kills_have_left_is_removed_through_a_new_connection(ssh,
                 pid = int(await process.stdout.receive())
                 # None of them sees another one go.
                 for number in (signal.SIGSTOP, signal.SIGKILL):
-                    for each in processes_of(dead.token):
-                        os.kill(each, number)
+                    signal_all(processes_of(dead.token), number)
                 await process.wait()
         await dead.undeploy(False)
     assert alive(pid)
