@@ -31,7 +31,6 @@ CRASHING = """
 import sys, anyio
 sys.path.insert(0, sys.argv[1])
 from rooms import Room
-from anydeploy.connectors._remote_process import NotBegunError
 from anydeploy.connectors.local import LocalConnector
 
 async def main():
