@@ -12,7 +12,7 @@ class Instance:
     :ivar state: ``built``, ``deploying``, ``live``, ``lost``, ``broken`` (its deploy failed, was cancelled, or came to
         nothing because of a loss), ``undeploying``, ``stuck`` or ``gone``
     :ivar inner: the number of the connector that it wraps; 0 if it wraps none
-    :ivar came_up: it was live once
+    :ivar came_up: it was live once, and not only because its ``deploy`` could not be interrupted
     :ivar unwanted: at some moment nothing demanded it, or it was to be restarted: no caller may join it any more
     :ivar doubtful: at some moment it was not sure that anything demanded it
     :ivar touched: ``undeploy`` of its name was called since it was built

@@ -153,8 +153,8 @@ class ManagerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._operations)
     @rule()
     def finish_all(self) -> None:
-        for operation in list(self._operations):
-            self._world.step(operation.plan.release)
+        while self._operations:
+            self._world.step(self._operations[0].plan.release)
 
     def teardown(self) -> None:
         if self.world is not None:

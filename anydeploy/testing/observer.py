@@ -102,7 +102,7 @@ class Observer:
 
     def _came_up(self, instance: Instance, when: float) -> None:
         instance.state = "live"
-        instance.came_up = True
+        instance.came_up = not instance.unwanted
         self.picture.failures.pop(instance.name, None)
         self.picture.renewing.discard(instance.name)
         self.picture.returning.discard(instance.name)
@@ -290,6 +290,9 @@ class Observer:
         call.found = self._found(self.premises.configs)
         self._withdraw(self.premises.configs)
         self.picture.closing = True
+        for instance in self.picture.all():
+            # An attempt is given up, whatever demands it.
+            instance.unwanted = instance.unwanted or instance.state in {"built", "deploying"}
         self._look_for_unwanted(self.premises.configs)
 
     def _call_restart(self, call: Call) -> None:

@@ -412,12 +412,13 @@ def a_renewal_overtakes_its_wrappers(patch: pytest.MonkeyPatch) -> None:
 
 @defect
 def a_renewal_ends_the_demand(patch: pytest.MonkeyPatch) -> None:
-    def renew(self: Any, deployment: Deployment) -> None:
-        self._end_demand(deployment)
-        original(self, deployment)
+    def step(self: Any, deployment: Deployment, step: Step, *what: Any, **more: Any) -> None:
+        original(self, deployment, step, *what, **more)
+        if step is Step.RENEWED:
+            self._end_demand(deployment)
 
-    original = Engine._renew
-    patch.setattr(Engine, "_renew", renew)
+    original = Engine._step
+    patch.setattr(Engine, "_step", step)
 
 
 @defect
