@@ -248,7 +248,7 @@ class DeploymentEvent:
 
     @property
     def told(self) -> str:
-        """What happened, as the rest of a sentence that begins with the deployment."""
+        """The event as the rest of a sentence that begins with the deployment."""
         number = f" ({self.attempt} of {self.attempts})" if self.step is Step.BEGUN and self.attempts > 1 else ""
         culprit = f" because of '{self.because}'" if self.because is not None else ""
         error = f": {describe(self.error)}" if self.error is not None else ""

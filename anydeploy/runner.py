@@ -30,7 +30,7 @@ OVERRUN = 1.0
 
 
 class Buildable(Definition, Protocol):
-    """What a task has to know of a deployment."""
+    """The facts that a task has to know of a deployment."""
 
     @property
     def external(self) -> bool: ...

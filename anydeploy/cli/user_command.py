@@ -26,12 +26,13 @@ class UserCommand:
     """A program that uses the terminal of this one.
 
     :ivar on: the deployment that it runs on; None: this machine, in the current directory
-    :ivar status: its exit status as a shell has it, once it has ended or could not be started
+    :ivar status: its exit status as a shell has it, once it has ended or could not be started; 1 before that, and if
+        the connector fails
     """
 
     argv: Sequence[str]
     on: str | None = None
-    status: int = field(init=False, default=0)
+    status: int = field(init=False, default=1)
     #: It has ended by itself: from then on its exit status is that of ``run``.
     done: bool = field(init=False, default=False)
     _process: Process | None = field(init=False, default=None)

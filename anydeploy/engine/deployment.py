@@ -62,7 +62,7 @@ class Failure:
 
 @define(eq=False)
 class Waiter:
-    """What a call waits for.
+    """Something that a call waits for.
 
     :ivar settled: there is nothing left to wait for
     :ivar event: set by the shell when it is settled; made when somebody has to wait, and of no interest to the engine
@@ -169,7 +169,7 @@ class Deployment:
     cut_off: bool = False
     #: The manager is closing, and this teardown is not followed by another one (rule U8).
     last_try: bool = False
-    #: What was given out by `get_connector` for the present life. Opaque to the engine.
+    #: The object that `get_connector` gives for the present life. Opaque to the engine.
     connector: object = field(default=None, repr=False)
 
     #: For the status: the last step that was told, its time, and what went wrong last.

@@ -19,7 +19,7 @@ from .losing import UP
 from .state import Do
 from .undeploying import Undeploying
 
-#: What comes up again only because something waits for it.
+#: Phases of a deployment that comes up again only because something waits for it.
 CALLED = frozenset({Phase.ABSENT, Phase.LOST, Phase.STUCK})
 
 
@@ -285,7 +285,7 @@ class Engine(Undeploying):
         if deployment.pulled:
             self._retry(deployment)
 
-    #: What follows from demand in each phase. What is on its way down is considered when it has arrived.
+    #: The reaction to demand in each phase. A deployment on its way down is considered when it has arrived.
     _CONSIDERED: ClassVar[Mapping[Phase, Callable[[Any, Deployment], None]]] = {
         Phase.ABSENT: _consider_absent,
         Phase.WAITING: _consider_waiting,
@@ -305,12 +305,12 @@ class Engine(Undeploying):
 
 
 def _above(deployment: Deployment) -> list[Deployment]:
-    """Return a deployment and all that is not absent and depends on it."""
+    """Return a deployment and all that depends on it, across what is absent under something live, too."""
     found: dict[Deployment, None] = {deployment: None}
     stack = [deployment]
     while stack:
         for dependent in stack.pop().dependents or ():
-            if dependent not in found and dependent.phase is not Phase.ABSENT:
+            if dependent not in found:
                 found[dependent] = None
                 stack.append(dependent)
     return list(found)

@@ -46,7 +46,7 @@ class Undeploying(Losing):
         self._step(deployment, Step.UNDEPLOYED)
         self.effects.append((Do.DISMISS, deployment, None))
         self._tell_disappointed(deployment)
-        # What failed for good comes up again for those only that asked since; live dependents get on without it.
+        # After a failure it comes up again only for callers that have asked since; live dependents get on without it.
         if self._wants(deployment) and (renewed or deployment.pulled):
             for wait in deployment.waits or ():
                 self._end_wait(wait)

@@ -116,17 +116,26 @@ class Waiting(State):
 
     # -- Teardowns -----------------------------------------------------------------------------------------------------
 
-    def _follow(self, deployment: Deployment, waits: Iterable[TeardownWait]) -> None:
-        """Let calls wait for the end of a deployment; a stuck one that nothing demands is tried again."""
-        if deployment.phase is Phase.ABSENT or deployment.name in self.left_behind:
-            return
-        for wait in waits:
-            wait.pending += 1
-            if deployment.waits is None:
-                deployment.waits = []
-            deployment.waits.append(wait)
-        if deployment.phase is Phase.STUCK and not deployment.demanded:
-            self._retry(deployment)
+    def _follow(self, deployment: Deployment, waits: Sequence[TeardownWait]) -> None:
+        """Let calls wait for the end of a deployment; a stuck one that nothing demands is tried again.
+
+        Of one that is absent already, which stood for nothing, they follow what has gone down with it.
+        """
+        stack = [deployment]
+        while stack:
+            each = stack.pop()
+            if each.phase is Phase.ABSENT:
+                # Without a call there is nothing to follow; a long chain that fails is not gone through each time.
+                stack.extend([below for below in each.dependencies if waits and not below.demanded])
+            elif each.name not in self.left_behind:
+                for wait in waits:
+                    if each.waits is None:
+                        each.waits = []
+                    if wait not in each.waits:
+                        wait.pending += 1
+                        each.waits.append(wait)
+                if each.phase is Phase.STUCK and not each.demanded:
+                    self._retry(each)
 
     def _end_wait(self, wait: TeardownWait) -> None:
         wait.pending -= 1

@@ -153,7 +153,7 @@ class _Loader(SourceFileLoader):
     """Loads the mutant in place of the module."""
 
     def __init__(self, mutant: Mutant) -> None:
-        super().__init__(f"anydeploy.{mutant.file.removesuffix('.py')}", str(PACKAGE / mutant.file))
+        super().__init__(f"anydeploy.{mutant.file.removesuffix('.py').replace('/', '.')}", str(PACKAGE / mutant.file))
         self._source = mutant.source
 
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:

@@ -139,8 +139,8 @@ class Linearizability(Rule):
     """D1 to D6, R1, R2, U1 to U8 together: there is an order of steps that explains what every caller saw.
 
     It has nothing to say where a definition is lazy, wrong (rule D4), or added when calls have been made already, nor
-    from where on more than five calls have been open at once: the possibilities double with each. With timeouts it does
-    not ask what connectors did.
+    from where on something was lost or restarted, of which the model knows nothing, or more than five calls have been
+    open at once: the possibilities double with each. With timeouts it does not ask what connectors did.
 
     :param model: by default that of the premises of the history, with witnessed connectors
     """
@@ -161,9 +161,10 @@ class Linearizability(Rule):
             return ()
         before = self.possible or monitor.start
         after = monitor.after(before, entry)
-        if after is before:
+        beyond_it = entry.kind is EntryKind.LOST or entry.operation == "restart"
+        if after is before and not beyond_it:
             return ()
-        if len(self.picture.calls) > _MOST_CALLS:
+        if beyond_it or len(self.picture.calls) > _MOST_CALLS:
             # Nothing follows from no possibility.
             before = after = Possibilities(frozenset(), before.sights)
         self.possible = after

@@ -3,7 +3,8 @@
 ``1 deploy b``, ``1 asked``, ``1 returned``, ``1 raised``, ``1 gave_up``: what caller 1 does; ``1 leaves`` is asked
 and gave_up. ``a1 built``, ``a1 deploy began``, ``a1 deploy ended`` and so on: what the first connector of a does;
 ``coming``, ``up``, ``down`` and ``stuck`` are several of these; ``a1 lost`` and ``a1 cut`` report a loss. ``read a 1``:
-a reading of get_connector. ``wait 60``: time passes. ``rest`` and ``end``: nothing can go on, and the manager is closed.
+a reading of get_connector. ``wait 60``: time passes. ``rest`` and ``end``: nothing can go on, and the
+manager is closed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""D1-D6, R1-R4, U1-U8, M3, L1, L2, E1: which of the rules StreamFlow's own deployment manager keeps."""
+"""D1-D7, R1-R4, U1-U8, M3, L1, L2, E1: which of the rules StreamFlow's own deployment manager keeps."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ class TestReference(ManagerSuite):
         "D6-a_newcomer_does_not_join_what_is_given_up": "what a cancelled deploy has half made stays",
         "D6-a_cancelled_caller_leaves_nothing_below": "what came up for it stays",
         "D6-a_name_can_be_deployed_after_a_cancellation": "the next caller waits for ever",
+        "D7-a_constructor_may_raise_anything": "a SystemExit ends the event loop",
+        "D7-a_deploy_may_raise_anything": "a SystemExit ends the event loop",
+        "D7-a_teardown_may_raise_anything": "a SystemExit ends the event loop",
         "R1-a_connector_is_there_while_it_is_live": "the connector is shown before it is up",
         "R1-what_is_withdrawn_is_not_shown": "the connector is shown after undeploy",
         "R3-nothing_goes_from_under_a_stack": "the bottom of a stack of three is torn down",
         "R4-what_goes_down_cannot_be_used": "the connector works on",
-        "U1-a_stack_goes_down_from_above": "undeploy waits for what goes down after it",
         "U3-concurrent_undeploys_take_it_down_once": "the later callers return before it is down",
         "U4-undeploying_what_comes_up_tells_those_who_wait": "undeploy waits until it is up",
         "U4-undeploying_what_comes_up_for_another_one_does_not": "undeploy waits until it is up",
