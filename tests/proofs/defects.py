@@ -140,13 +140,12 @@ def waiting_callers_do_not_count_as_demand(patch: pytest.MonkeyPatch) -> None:
 
 @defect
 def a_newcomer_joins_the_doomed_attempt(patch: pytest.MonkeyPatch) -> None:
-    def attempt_failed(self: Any, deployment: Deployment, error: BaseException) -> None:
-        original(self, deployment, error)
-        if deployment.disappointed:
-            deployment.shared = deployment.disappointed[0]
+    def join(self: Any, targets: tuple[Deployment, ...]) -> Claim:
+        doomed = targets[0].disappointed
+        return doomed[0] if doomed else original(self, targets)
 
-    original = Engine._attempt_failed
-    patch.setattr(Engine, "_attempt_failed", attempt_failed)
+    original = Engine._join
+    patch.setattr(Engine, "_join", join)
 
 
 @defect
