@@ -65,12 +65,12 @@ def the_first_cancelled_caller_takes_the_others_with_it(patch: pytest.MonkeyPatc
 
 @defect
 def the_event_is_not_set_on_failure(patch: pytest.MonkeyPatch) -> None:
-    def fail_claims(self: Any, deployment: Deployment, failure: Failure | None = None, **what: Any) -> None:
-        if what.get("withdrawn") is not None:
-            original(self, deployment, failure, **what)
+    def wake(self: Any, waiter: Claim | TeardownWait) -> None:
+        if not (isinstance(waiter, Claim) and waiter.failure is not None and waiter.failure.cause is not None):
+            original(self, waiter)
 
-    original = Engine._fail_claims
-    patch.setattr(Engine, "_fail_claims", fail_claims)
+    original = Engine._wake
+    patch.setattr(Engine, "_wake", wake)
 
 
 @defect

@@ -375,7 +375,7 @@ def test_it_has_nothing_to_say_without_a_model(definitions: list[DeploymentConfi
         "the_connector_is_visible_after_undeploy",
         "undeploy_does_not_tell_the_waiting_callers",
         "undeploy_returns_before_it_is_down",
-        "dependencies_stay_up_for_ever",
+        "a_granted_deploy_is_not_remembered",
     ],
 )
 def test_it_finds(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
