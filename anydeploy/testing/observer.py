@@ -171,9 +171,8 @@ class Observer:
                 self._fail(instance.name, for_good=True)
             else:
                 instance.lost = True
-        if not culprit.restarted and self._are_charged(group, when):
-            for instance in self._with_lost_wrappers(group):
-                instance.charged = True
+        if not culprit.restarted:
+            self._charge_all(group, when)
         above = frozenset[str]().union(*(self.premises.above[name] for name in names))
         if any(map(self.picture.claims, waiting)) or any(map(self._has_to_come, above)):
             self._may_be_renewed(group)
@@ -217,12 +216,16 @@ class Observer:
         about = self.premises.above[call.name] if call.operation == "restart" else [call.name]
         return any(not self.premises.closure[name].isdisjoint(names) for name in about)
 
-    def _are_charged(self, group: Sequence[Instance], when: float) -> bool:
-        """Whether what was lost together comes up again by itself, for the sake of the first or of its wrappers."""
-        if self._charge(group[0].name, when):
-            return True
-        charged = [self._charge(each.name, when) for each in group[1:] if not each.restarted]
-        return any(charged)
+    def _charge_all(self, group: Sequence[Instance], when: float) -> None:
+        """Note whether what was lost together comes up again by itself, for the sake of the first or of its wrappers."""
+        charged = self._charge(group[0].name, when)
+        for instance in () if charged else (each for each in group if not each.restarted):
+            if self._charge(instance.name, when):
+                charged = True
+            else:
+                self._forget(self._falling(instance.name) - {instance.name}, perhaps=True)
+        for instance in self._with_lost_wrappers(group) if charged else ():
+            instance.charged = True
 
     def _charge(self, name: str, when: float) -> bool:
         """Use up one of the times that a name may be renewed by itself, if one is left."""
@@ -390,10 +393,8 @@ class Observer:
         # How often what was lost may come up again by itself is not counted here.
         perhaps = not for_good and config is not None and config.restarts > 0 and name in picture.renewing
         falling = self._falling(name)
+        self._forget(falling, perhaps=perhaps)
         for each in falling:
-            if perhaps and each in picture.granted:
-                picture.perhaps.add(each)
-            picture.granted.discard(each)
             picture.failures.pop(each, None)
             picture.pausing.discard(each)
         for call in picture.calls.values():
@@ -405,6 +406,13 @@ class Observer:
             picture.pausing.add(name)
         for each in falling:
             self._look_for_unwanted(self.premises.closure[each])
+
+    def _forget(self, names: Iterable[str], *, perhaps: bool) -> None:
+        """Note that what was granted of these names is over, or perhaps is."""
+        for name in names:
+            if perhaps and name in self.picture.granted:
+                self.picture.perhaps.add(name)
+            self.picture.granted.discard(name)
 
     def _falling(self, name: str) -> frozenset[str]:
         """Return a name that has failed, and those above it that wait for it, so that nothing of them exists."""

@@ -173,7 +173,7 @@ class Picture:
         yield from self.pausing
         for instance in self.all():
             waits = by_itself and instance.state == "lost" and (instance.renewable or instance.charged)
-            if instance.operating or instance.reattaching or waits:
+            if instance.operating or waits or self._reattaches(instance):
                 yield instance.name
 
     def reasons(self, call: Call) -> list[str]:
@@ -200,7 +200,11 @@ class Picture:
 
     def held_up(self, instance: Instance) -> bool:
         """Whether a teardown may have to wait for its turn, or for a fresh way in (rules K1, X3)."""
-        return self.queueing or any(each.reattaching for each in (instance, *self.way_to(instance)))
+        return self.queueing or self._reattaches(instance)
+
+    def _reattaches(self, instance: Instance) -> bool:
+        """Whether a connector is asked for a fresh way in, or one that it is reached through."""
+        return any(each.reattaching for each in (instance, *self.way_to(instance)))
 
     # -- Readings ----------------------------------------------------------------------------------------------------
 

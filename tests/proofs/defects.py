@@ -531,7 +531,9 @@ def a_cancelled_restart_is_called_off(patch: pytest.MonkeyPatch) -> None:
 @defect
 def nothing_comes_up_by_itself(patch: pytest.MonkeyPatch) -> None:
     def due(self: Any, now: float, deployment: Deployment) -> None:
-        if deployment.phase is not Phase.LOST:
+        if deployment.phase is Phase.LOST:
+            deployment.due = None
+        else:
             original(self, now, deployment)
 
     original = Engine.due

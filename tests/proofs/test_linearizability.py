@@ -219,6 +219,13 @@ def test_an_inner_that_is_needed_again_is_not_waited_for() -> None:
         check(told(story + "; 2 returned"), Model(GRAPHS["stack"], witnessed=True))
 
 
+def test_an_inner_that_was_to_come_up_again_goes_down_with_the_wrapper() -> None:
+    """U1, U6: when the wrapper is undeployed before it has begun, the teardown of the inner may fail for that call."""
+    story = "1 deploy b; a: deploy began 1; 2 undeploy_all; a: deploy cancelled 1; a: undeploy began 1; 3 deploy b; "
+    story += "4 undeploy b; a: undeploy failed 1; 4 raised; 2 raised"
+    check(told(story), Model(GRAPHS["stack"], witnessed=True))
+
+
 def test_calls_that_are_not_prompt() -> None:
     """R1, U2: whether a call takes effect where it is made, or may do so later."""
     story = _UP + "2 undeploy a; a shows 1; a shows 0; 2 returned"
