@@ -217,7 +217,7 @@ class Observer:
         return any(not self.premises.closure[name].isdisjoint(names) for name in about)
 
     def _charge_all(self, group: Sequence[Instance], when: float) -> None:
-        """Note whether what was lost together comes up again by itself, for the sake of the first or of its wrappers."""
+        """Note whether what was lost together comes up again by itself, for the sake of one of them."""
         charged = self._charge(group[0].name, when)
         for instance in () if charged else (each for each in group if not each.restarted):
             if self._charge(instance.name, when):

@@ -151,8 +151,9 @@ class Picture:
                 yield str(call)
         for dependent in self.premises.dependents[name]:
             present = self.present(dependent)
-            # Closing goes on below what is stuck.
-            if present is not None and not (self.closing and present.state == "stuck"):
+            # Closing goes on below what is stuck, unless that waits for a fresh way in to be tried again.
+            given_up = self.closing and present is not None and present.state == "stuck"
+            if present is not None and not (given_up and not self._reattaches(present)):
                 yield present.told
 
     def demanded(self, name: str, *, sure: bool = False) -> bool:

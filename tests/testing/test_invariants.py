@@ -206,6 +206,13 @@ CASES = [
     breaks("X4", "b#1 is to be restarted, and stays live", f"{RESTARTED}; 2 leaves; rest"),
     breaks("X4", "by itself, without a pause", f"{LOST}; a1 undeploy began", RESTARTS),
     breaks("X4", "a#1 was lost long ago, and has not come up by itself", f"{LOST}; wait 32; read a 0; rest", RESTARTS),
+    keeps(
+        "U1",
+        f"{BOTH}; 2 undeploy w; w1 stuck; 2 raised; a1 cut; 3 undeploy_all; a1 reattach began; 4 close; rest",
+        A,
+        ALONE,
+        wrapper("w", "a", "c"),
+    ),
     # What waits to come up again fails with what it stands on when that is lost.
     keeps(
         "U1",
