@@ -323,7 +323,7 @@ def check_manager(
     :attr:`Feature.RESTARTS` and there are no ``backend_options``.
 
     :param max_examples: the number of sequences of steps that are tried
-    :param options: further ``hypothesis.settings``
+    :param options: further ``hypothesis.settings``; those not given are of the profile that is loaded
     :raises Violation: if a rule is broken, after the shortest sequence of steps that was found to do so
     """
     options = {"stateful_step_count": 30, "deadline": None, "suppress_health_check": list(HealthCheck)} | options
