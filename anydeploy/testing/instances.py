@@ -20,7 +20,7 @@ class Instance:
     :ivar operating: the number of its ``deploy`` and ``undeploy`` calls that are running
     :ivar lost: its environment was lost, or one that it is reached through
     :ivar cut_off: only the way into it was lost
-    :ivar lost_at: the time at which it was lost, in seconds
+    :ivar lost_at: the time at which it was lost, or from which on it waits to come up by itself, in seconds
     :ivar charged: it comes up again by itself after a while
     :ivar renewable: since it was lost it may have been asked for
     :ivar due: since it was lost it was asked for, and so has to be renewed

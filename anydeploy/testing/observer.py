@@ -123,8 +123,12 @@ class Observer(Demand):
 
     def _is_stuck(self, instance: Instance) -> None:
         instance.state = "stuck"
+        # While something stands on it, as in a renewal, nobody waits for it yet: it is tried again in its turn.
+        in_its_turn = not any(self.picture.standing(instance.name))
         for call in self.picture.calls.values():
-            if any(found is instance for found, _, _ in call.found):
+            concerned = any(found is instance for found, _, _ in call.found)
+            call.shaken = call.shaken or concerned
+            if concerned and in_its_turn:
                 call.doomed = True
                 call.failed += (instance.name,)
             elif call.operation == "undeploy" and instance.name in self.premises.closure[call.name]:
@@ -215,6 +219,7 @@ class Observer(Demand):
                 self._forget(self._falling(instance.name) - {instance.name}, perhaps=True)
         for instance in self._with_lost_wrappers(group) if charged else ():
             instance.charged = True
+            instance.lost_at = when
 
     def _charge(self, name: str, when: float) -> bool:
         """Use up one of the times that a name may be renewed by itself, if one is left."""

@@ -100,7 +100,9 @@ class Picture:
 
     def gets_on_without(self, dependent: Instance, instance: Instance) -> bool:
         """Whether a dependent may stay while an instance goes down, which was lost, or never came up (rule X2)."""
-        gone = (instance.lost and not instance.restarted) or not instance.came_up
+        # A restart tries again at once what is stuck.
+        lost = instance.lost and (instance.tries > 0 or not instance.restarted)
+        gone = lost or not instance.came_up
         return gone and self.wrapped(dependent) is not instance
 
     def complete(self, name: str) -> bool:
