@@ -190,8 +190,8 @@ CASES = [
     ),
     breaks("X3", "although its connection was not lost", f"{WRAPPED}; a1 lost; a1 reattach began", A, W),
     breaks("X3", "although nothing is there that is reached through it", f"{GAP}; a1 cut; a1 reattach began"),
-    keeps("X4", f"{WRAPPED_TWICE}; w1 lost; wait 100; a1 lost; rest", A, W, V),
-    keeps("X4", f"{WRAPPED_TWICE}; a1 lost; wait 1; v1 stuck; wait 100; rest", A, W, V),
+    keeps("X4", f"{WRAPPED_TWICE}; w1 lost; wait 100; a1 lost; read a 0; rest", A, W, V),
+    keeps("X4", f"{WRAPPED_TWICE}; a1 lost; wait 1; v1 stuck; wait 100; read a 0; rest", A, W, V),
     # A teardown waits while another environment reattaches for it.
     keeps("X4", f"{BOTH}; a1 cut; 2 restart c; a1 reattach began; rest", A, ALONE, wrapper("w", "a", "c")),
     keeps("X4", f"{RESTARTED}; b1 undeploy began; rest; b1 undeploy ended; a1 down; a2 up; b2 up; 2 returned; rest"),
