@@ -318,9 +318,10 @@ class Runner:
             chain.append(chain[-1].dependencies[0])
         runners = [cast("Runner", each.task) for each in reversed(chain)]
         admitted.set(frozenset(runner.connector for runner in runners if runner.connector is not None))
-        for runner in runners:
-            if runner.deployment.cut_off:
-                await runner.reattach(self.deployment.name, scope)
+        # While one of them reattaches, another one may be lost.
+        while cut_off := [runner for runner in runners if runner.deployment.cut_off]:
+            runners.remove(cut_off[0])
+            await cut_off[0].reattach(self.deployment.name, scope)
 
     async def reattach(self, wrapper: str, scope: CancelScope) -> None:
         """Ask the connector for a fresh way in, once, on behalf of the teardown of a wrapper.
