@@ -16,9 +16,11 @@ from anydeploy import (
     DefaultDeploymentManager,
     DeployError,
     DeploymentConfig,
+    DeploymentState,
     UndeployError,
     WorkflowExecutionException,
 )
+from anydeploy.engine.deploying import pause_after
 from anydeploy.testing import ScriptedError, unit
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 
@@ -134,6 +136,31 @@ def test_backoff(backend: str) -> None:
             began = anyio.current_time()
             await manager.deploy("a")
             assert anyio.current_time() - began == 1 + 2 + 4 + 8 + 16 + 30 + 30
+
+    run_virtual(backend, use)
+
+
+def test_backoff_has_no_end() -> None:
+    """K3: nor does it overflow, however many attempts have failed."""
+    assert {pause_after(failures) for failures in (6, 1_024, 1_025, 10**9)} == {30.0}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_restarts_are_counted_anew(backend: str) -> None:
+    """X4: what was undeployed, and is deployed again, may renew itself as often as its definition says."""
+
+    async def use() -> None:
+        world = World()
+        async with world.manager(unit("a", restarts=1)) as manager:
+            for _ in range(2):
+                await manager.deploy("a")
+                world.lose("a")
+                await anyio.sleep(2)
+                assert manager.status()["a"].state is DeploymentState.LIVE
+                world.lose("a")
+                await anyio.sleep(2)
+                assert manager.status()["a"].state is DeploymentState.LOST
+                await manager.undeploy("a")
 
     run_virtual(backend, use)
 

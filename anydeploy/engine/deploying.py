@@ -34,6 +34,9 @@ class Deploying(Waiting):
         self._demand(deployment)
 
     def _demand(self, deployment: Deployment) -> None:
+        """Let a deployment that is absent come up: whatever became of an earlier one does not count."""
+        deployment.renewal = False
+        deployment.restarts = 0
         for dependency in deployment.dependencies:
             dependency.holders += 1
         self._begin_life(deployment)
@@ -192,4 +195,5 @@ class Deploying(Waiting):
 
 def pause_after(failures: int) -> float:
     """Return the seconds to wait after so many failures in a row."""
-    return min(FIRST_PAUSE * 2.0 ** (failures - 1), LONGEST_PAUSE)
+    # Bounded, because a float is: 2.0 ** 1024 is an OverflowError.
+    return min(FIRST_PAUSE * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE)

@@ -48,6 +48,8 @@ class Demand:
         for each in falling:
             picture.failures.pop(each, None)
             picture.pausing.discard(each)
+            if not perhaps:
+                picture.restarts.pop(each, None)
         for call in picture.calls.values():
             if not perhaps and picture.wanted_by(call) & falling:
                 call.doomed = True

@@ -112,6 +112,9 @@ class Observer(Demand):
         if instance.unwanted:
             self.picture.failures.pop(instance.name, None)
         self._look_for_unwanted(self.premises.dependencies[instance.name])
+        if not self.picture.demanded(instance.name):
+            # The next one begins anew.
+            self.picture.restarts.pop(instance.name, None)
         if self._has_to_come(instance.name):
             self._may_be_renewed(self._lost_of(self.premises.closure[instance.name]))
 

@@ -43,6 +43,9 @@ FAILED = "a1 coming; a1 deploy failed"
 RESTARTS = unit("a", restarts=1)
 #: Deployed, granted, and lost.
 LOST = "1 deploy a; a1 up; 1 returned; a1 lost"
+#: It came up again by itself after that; or was deployed afresh.
+RENEWED = f"{LOST}; wait 1; a1 down; a2 up"
+AGAIN = "3 deploy a; a2 up; 3 returned"
 #: What depends on it is live, and it was lost.
 GAP = "1 deploy b; a1 up; b1 up; 1 returned; a1 lost"
 WRAPPED = "1 deploy w; a1 up; w1 built 1; w1 deploy began; w1 deploy ended; 1 returned"
@@ -199,6 +202,13 @@ CASES = [
     keeps("X4", f"{RESTARTED}; b1 stuck; 2 raised"),
     keeps("X4", f"{RESTARTED}; 3 undeploy b; 2 raised"),
     keeps("X4", f"{LOST}; wait 1; a1 undeploy began", RESTARTS),
+    keeps("X1", f"{LOST}; 2 undeploy a; a1 down; 2 returned; {AGAIN}; a2 lost; wait 1; a2 undeploy began", RESTARTS),
+    breaks(
+        "X1",
+        "nothing has asked for it",
+        f"{LOST}; wait 1; a1 down; a2 up; a2 lost; wait 1; a2 undeploy began",
+        RESTARTS,
+    ),
     keeps("X4", f"{LOST}; 2 deploy a; a1 undeploy began", RESTARTS),
     keeps("X4", f"{LOST}; wait 100; read a 0; rest"),
     breaks("X4", "returned, but a#1, which was to go, is live", f"{RESTARTED}; b1 down; b2 up; 2 returned"),
