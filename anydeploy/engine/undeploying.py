@@ -59,12 +59,13 @@ class Undeploying(Losing):
         """Make a deployment stuck (rule U6)."""
         self._free_slot(deployment)
         self._end_demand(deployment)
-        self._step(deployment, Step.UNDEPLOY_FAILED, error)
-        self._tell_disappointed(deployment, note=str(undeploy_error(deployment.name, error)))
         deployment.blamed = None
         deployment.failure = undeploy_error(deployment.name, error)
-        self._fail_claims(deployment, deployment.why())
+        # Before it is stuck: what is dropped because of it does not ask that it be tried again.
         self._fail_above(deployment)
+        self._step(deployment, Step.UNDEPLOY_FAILED, error)
+        self._tell_disappointed(deployment, note=str(undeploy_error(deployment.name, error)))
+        self._fail_claims(deployment, deployment.why())
         self._keep_below(deployment)
         for wait in deployment.waits or ():
             wait.failures.append((deployment.name, error))
