@@ -135,7 +135,10 @@ class State:
             deployment.dependencies[0].wrapping += change
 
     def _remove(self, deployment: Deployment) -> None:
-        """Forget an absent record, unless something live depends on it, and those that were kept for it alone."""
+        """Forget a record that is absent or left behind, unless something live depends on it.
+
+        Those that were kept for it alone are forgotten with it.
+        """
         stack = [deployment]
         while stack:
             each = stack.pop()
@@ -146,5 +149,5 @@ class State:
             for dependency in each.dependencies:
                 if dependency.dependents is not None:
                     dependency.dependents.pop(each, None)
-                if dependency.phase is Phase.ABSENT:
+                if dependency.phase is Phase.ABSENT or dependency.name in self.left_behind:
                     stack.append(dependency)

@@ -94,7 +94,7 @@ class Waiting(State):
 
     def _follow(self, deployment: Deployment, waits: Iterable[TeardownWait]) -> None:
         """Let calls wait for the end of a deployment that nothing demands; a stuck one is tried again."""
-        if deployment.phase is Phase.ABSENT:
+        if deployment.phase is Phase.ABSENT or deployment.name in self.left_behind:
             return
         for wait in waits:
             wait.pending += 1
