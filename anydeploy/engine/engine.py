@@ -71,12 +71,14 @@ class Engine(Undeploying):
         if deployment is None:
             return None
         self._withdraw(deployment, "was undeployed before it was up")
-        wait = None
-        if not deployment.demanded:
-            wait = TeardownWait()
-            self._follow(deployment, [wait])
+        wait = TeardownWait()
+        self._follow(deployment, [wait])
         self._mark(deployment)
         self._settle()
+        # Not before: what held it may have been demanded only by a call that this one has made fail.
+        if deployment.demanded or not (wait.pending or wait.settled):
+            deployment.waits = [each for each in deployment.waits or () if each is not wait]
+            return None
         return wait
 
     def withdraw_all(self, now: float) -> TeardownWait:

@@ -93,7 +93,7 @@ class Waiting(State):
     # -- Teardowns ------------------------------------------------------------------------------------------------------
 
     def _follow(self, deployment: Deployment, waits: Iterable[TeardownWait]) -> None:
-        """Let calls wait for the end of a deployment that nothing demands; a stuck one is tried again."""
+        """Let calls wait for the end of a deployment; a stuck one that nothing demands is tried again."""
         if deployment.phase is Phase.ABSENT or deployment.name in self.left_behind:
             return
         for wait in waits:
@@ -101,7 +101,7 @@ class Waiting(State):
             if deployment.waits is None:
                 deployment.waits = []
             deployment.waits.append(wait)
-        if deployment.phase is Phase.STUCK:
+        if deployment.phase is Phase.STUCK and not deployment.demanded:
             self._retry(deployment)
 
     def _end_wait(self, wait: TeardownWait) -> None:
