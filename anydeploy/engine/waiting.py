@@ -30,7 +30,9 @@ class Waiting(State):
         if self._broken:
             # A caller does not wait for the time at which they would be renewed by themselves.
             for each in (*targets, *gaps):
-                each.due = None if each.phase is Phase.LOST else each.due
+                if each.phase is Phase.LOST:
+                    each.due = None
+                    self._mark(each)
         return claim
 
     def _attach(self, claim: Claim, awaited: Iterable[Deployment]) -> None:
