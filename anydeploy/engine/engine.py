@@ -216,11 +216,11 @@ class Engine(Undeploying):
             consider(self, deployment)
 
     def _consider_absent(self, deployment: Deployment) -> None:
-        if deployment.pulled:
+        if deployment.pulled and not self.closing:
             self._demand(deployment)
 
     def _consider_waiting(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
         elif deployment.missing == 0:
             self._step(deployment, Step.READIED)
@@ -230,21 +230,21 @@ class Engine(Undeploying):
             self._marked.extend([each for each in deployment.dependencies if each.phase in CALLED])
 
     def _consider_ready(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
         elif deployment.missing:
             self._block(deployment)
 
     def _consider_paused(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._drop(deployment, Step.DROPPED)
 
     def _consider_attempting(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._give_up(deployment)
 
     def _consider_cleaning(self, deployment: Deployment) -> None:
-        if not deployment.demanded:
+        if not self._wants(deployment):
             self._step(deployment, Step.GIVEN_UP)
 
     def _consider_live(self, deployment: Deployment) -> None:

@@ -99,6 +99,10 @@ class State:
             )
             self.effects.append((Do.TELL, event, None))
 
+    def _wants(self, deployment: Deployment) -> bool:
+        """Whether a deployment is to come up: nothing does while the manager is closing (rule U8)."""
+        return deployment.demanded and not self.closing
+
     # -- The right to go on ---------------------------------------------------------------------------------------------
 
     def _request(self, deployment: Deployment) -> None:

@@ -46,7 +46,7 @@ class Undeploying(Losing):
         self._step(deployment, Step.UNDEPLOYED)
         self._tell_disappointed(deployment)
         # What failed for good comes up again for those only that asked since; live dependents get on without it.
-        if deployment.demanded and (renewed or deployment.pulled):
+        if self._wants(deployment) and (renewed or deployment.pulled):
             for wait in deployment.waits or ():
                 self._end_wait(wait)
             deployment.waits = None
