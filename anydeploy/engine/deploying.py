@@ -131,12 +131,12 @@ class Deploying(Waiting):
     def _fail(self, deployment: Deployment, error: BaseException | None) -> None:
         """End the attempts of a deployment, and fail all that waits for it (rule D5)."""
         deployment.failure = error
-        deployment.withdrawn = False
         self._end_demand(deployment)
         because = deployment.blamed.name if deployment.blamed is not None else None
         self._step(deployment, Step.FAILED, error, because)
         self._fail_claims(deployment, deployment.why(), later=True)
         self._fail_above(deployment)
+        deployment.withdrawn = deployment.withdrawn and deployment.demanded
 
     def _fail_above(self, deployment: Deployment) -> None:
         """Fail whatever waits for a deployment that is not going to come up: nothing of it exists yet."""
