@@ -99,6 +99,9 @@ class Deploying(Waiting):
 
     def _give_up(self, deployment: Deployment) -> None:
         deployment.withdrawn = deployment.withdrawn and deployment.demanded
+        # It does not fail: where a restart gives it up it is demanded still, and comes up again.
+        deployment.failure = None
+        deployment.blamed = None
         self._step(deployment, Step.GIVEN_UP)
         self._cancel(deployment)
 
