@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..exceptions import describe
 from ..lifecycle import Phase, Step
 from .deploying import Deploying, pause_after
-from .deployment import Deployment
+from .deployment import Deployment, Failure
 from .state import Do
 
 #: Seconds after which a deployment that was renewed by itself may be renewed as often as its definition says again.
@@ -103,6 +103,7 @@ class Losing(Deploying):
 
     def _keep_below(self, stuck: Deployment) -> None:
         """Keep what was to be restarted or renewed, and cannot be because of what is stuck upon it."""
+        why = stuck.why()
         stack = [stuck]
         while stack:
             above = stack.pop()
@@ -113,11 +114,13 @@ class Losing(Deploying):
                     continue
                 self._step(deployment, Step.KEPT)
                 stack.append(deployment)
+                failure = Failure((deployment.name, *why.path), why.problem, why.cause)
                 if deployment.phase is Phase.LIVE:
+                    self._fail_claims(deployment, failure, restarts=True)
                     self._rise(deployment)
                 elif not self._schedule(deployment):
-                    deployment.blamed = above
-                    self._fail_claims(deployment, deployment.why())
+                    deployment.blamed = stuck
+                    self._fail_claims(deployment, failure)
                     self._fail_above(deployment)
                 self._mark(deployment)
 

@@ -75,9 +75,17 @@ class Waiting(State):
         if claim.missing == 0:
             self._wake(claim)
 
-    def _fail_claims(self, deployment: Deployment, failure: Failure, *, later: bool = False) -> None:
-        """Disappoint the callers that wait for a deployment, at once or when it has been cleaned up."""
+    def _fail_claims(
+        self, deployment: Deployment, failure: Failure, *, later: bool = False, restarts: bool = False
+    ) -> None:
+        """Disappoint the callers that wait for a deployment.
+
+        :param later: not at once, but when it has been cleaned up
+        :param restarts: only those who wait for a restart
+        """
         for claim in list(deployment.claims or ()):
+            if restarts and claim.grants:
+                continue
             claim.failure = claim.failure or _seen_by(claim, deployment, failure)
             self._detach(claim)
             if not claim.settled and later:
