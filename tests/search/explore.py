@@ -1,0 +1,257 @@
+"""The search: every state of one graph that a few calls and faults can lead to, breadth first."""
+
+from __future__ import annotations
+
+import gc
+import time
+from array import array
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from attrs import define, field, frozen
+
+from anydeploy.lifecycle import TRANSITIONS, Phase, Step
+
+from .facts import Facts, follow_down
+from .freezing import Freezer, State
+from .graphs import Graph
+from .invariants import check_state
+from .moves import Kind, Move, make, moves, show
+from .passage import Passage
+from .rules import check_passage
+from .violation import Violation
+from .world import World
+
+CALLS = 3
+FAULTS = 2
+
+Row = tuple[Phase, Step]
+
+
+class Found(Exception):
+    """The engine has broken a rule.
+
+    :ivar trace: the shortest way there: what happened, move by move
+    """
+
+    def __init__(self, graph: Graph, problem: Exception, trace: tuple[str, ...]) -> None:
+        super().__init__(str(graph), f"{type(problem).__name__}: {problem}", trace)
+        self.graph = graph
+        self.problem = problem
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Found, (self.graph, self.problem, self.trace)
+
+
+@frozen
+class Result:
+    """What a search has visited.
+
+    :ivar transitions: how many moves were made and checked
+    :ivar rows: the rows of the table of transitions that were taken
+    """
+
+    graph: Graph
+    states: int
+    transitions: int
+    seconds: float
+    rows: frozenset[Row]
+
+
+class Search:
+    """A breadth-first search.
+
+    A state does not know how many calls and faults have led to it. One that can be reached with several budgets left is
+    searched with the largest ones: what can follow on a smaller one can follow on them.
+    """
+
+    def __init__(self, graph: Graph, calls: int = CALLS, faults: int = FAULTS, *, ordered: bool | None = None) -> None:
+        self.graph = graph
+        self.transitions = 0
+        self._calls = calls
+        self._faults = faults
+        self._freezer = Freezer(graph, ordered=ordered)
+        self._before = World(graph)
+        self._world = World(graph)
+        self._numbers: dict[State, int] = {}
+        self.states: list[State] = []
+        self._parents = array("l")
+        self._moves: list[Move] = []
+        #: For each state the budgets, as bits, with which it has been searched, or with more.
+        self._searched = array("l")
+        #: The edges of progress: the numbers of the states that they lead from, and to.
+        self._froms = array("l")
+        self._tos = array("l")
+
+    def run(self) -> Result:
+        """Search all states.
+
+        :raises Found: at the first violation
+        """
+        begun = time.process_time()
+        with recorded_rows() as rows, without_collection():
+            self._search()
+            self._check_that_all_ends()
+        seconds = time.process_time() - begun
+        return Result(self.graph, len(self.states), self.transitions, seconds, frozenset(rows))
+
+    def _search(self) -> None:
+        # By how much has been spent: the largest budgets come first.
+        queues: list[deque[tuple[int, int, int]]] = [deque() for _ in range(self._calls + self._faults + 1)]
+        queues[0].append(
+            (self._number(self._freezer.freeze(self._world), -1, (Kind.LAST, 0)), self._calls, self._faults)
+        )
+        for spent, queue in enumerate(queues):
+            while queue:
+                number, calls, faults = queue.popleft()
+                if self._is_searched(number, calls, faults):
+                    continue
+                is_new = not self._searched[number]
+                self._searched[number] |= self._covered(calls, faults)
+                self._freezer.thaw(self.states[number], self._before)
+                before = Facts(self._before)
+                following = moves(self._before)
+                for move in following.progress:
+                    reached = self._pass(number, before, move)
+                    queue.append((reached, calls, faults))
+                    if is_new:
+                        self._froms.append(number)
+                        self._tos.append(reached)
+                for move in following.leisure:
+                    queue.append((self._pass(number, before, move), calls, faults))
+                if calls:
+                    for move in following.calls:
+                        queues[spent + 1].append((self._pass(number, before, move), calls - 1, faults))
+                if faults:
+                    for move in following.faults:
+                        queues[spent + 1].append((self._pass(number, before, move), calls, faults - 1))
+
+    def _pass(self, number: int, before: Facts, move: Move) -> int:
+        """Make a move from a state, check it, and return the number of the state that it leads to."""
+        world = self._world
+        self.transitions += 1
+        try:
+            self._freezer.thaw(self.states[number], world)
+            effects = make(world, move)
+            after = Facts(world)
+            if effects and world.waits:
+                follow_down(after, effects)
+            check_passage(Passage(before, move[0], move[1], effects, after))
+            state = self._freezer.freeze(world)
+            reached = self._numbers.get(state)
+            if reached is None:
+                check_state(after)
+                reached = self._number(state, number, move)
+        except Exception as problem:  # noqa: BLE001 - whatever the engine raises is a defect
+            raise Found(self.graph, problem, self._trace(number, move)) from problem
+        return reached
+
+    def _number(self, state: State, parent: int, move: Move) -> int:
+        number = self._numbers[state] = len(self.states)
+        self.states.append(state)
+        self._parents.append(parent)
+        self._moves.append(move)
+        self._searched.append(0)
+        return number
+
+    def _covered(self, calls: int, faults: int) -> int:
+        """Return all budgets that are not larger than one, as bits."""
+        row = (1 << faults + 1) - 1
+        return sum(row << each * (self._faults + 1) for each in range(calls + 1))
+
+    def _is_searched(self, number: int, calls: int, faults: int) -> bool:
+        return bool(self._searched[number] >> calls * (self._faults + 1) + faults & 1)
+
+    def _trace(self, number: int, move: Move) -> tuple[str, ...]:
+        trace = [show(move)]
+        while number > 0:
+            trace.append(show(self._moves[number]))
+            number = self._parents[number]
+        return tuple(reversed(trace))
+
+    def _check_that_all_ends(self) -> None:
+        """Check that progress leads to rest, from every state: that it never comes back to a state.
+
+        In states at rest no caller waits, which is an invariant.
+
+        :raises Found: if something can go round and round although nothing goes wrong
+        """
+        waiting = array("l", bytes(self._parents.itemsize * len(self.states)))
+        following: list[list[int]] = [[] for _ in self.states]
+        for number, reached in zip(self._froms, self._tos, strict=True):
+            following[number].append(reached)
+            waiting[reached] += 1
+        ready = [number for number, count in enumerate(waiting) if not count]
+        ended = 0
+        while ready:
+            ended += 1
+            for reached in following[ready.pop()]:
+                waiting[reached] -= 1
+                if not waiting[reached]:
+                    ready.append(reached)
+        if ended < len(self.states):
+            number = next(number for number, count in enumerate(waiting) if count)
+            trace = self._trace(self._parents[number], self._moves[number])
+            raise Found(self.graph, Violation("liveness", "something goes on for ever"), trace)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Run without the collection of garbage in circles, of which a search leaves none that counts."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def recorded_rows() -> Iterator[set[Row]]:
+    """Record which rows of the table of transitions are taken."""
+    rows: set[Row] = set()
+    for phase in Phase:
+        phase.then = Recorded(phase, rows, TRANSITIONS[phase])
+    try:
+        yield rows
+    finally:
+        for phase in Phase:
+            phase.then = TRANSITIONS[phase]
+
+
+class Recorded(dict[Step, Phase]):
+    """What a phase leads to, for one phase."""
+
+    def __init__(self, phase: Phase, rows: set[Row], then: Mapping[Step, Phase]) -> None:
+        super().__init__(then)
+        self._phase = phase
+        self._rows = rows
+
+    def __getitem__(self, step: Step) -> Phase:
+        phase = super().__getitem__(step)
+        self._rows.add((self._phase, step))
+        return phase
+
+
+@define
+class Total:
+    """The sum of some results."""
+
+    searches: int = 0
+    states: int = 0
+    transitions: int = 0
+    rows: set[Row] = field(factory=set[Row])
+
+    def add(self, result: Result) -> None:
+        self.searches += 1
+        self.states += result.states
+        self.transitions += result.transitions
+        self.rows |= result.rows
+
+    def rows_not_taken(self) -> list[str]:
+        """Return the rows of the table that nothing has led to, as text."""
+        rows = {(phase, step) for phase, then in TRANSITIONS.items() for step in then}
+        return sorted(f"{phase} {step}" for phase, step in rows - self.rows)
