@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..lifecycle import Phase, Step
-from .deployment import Definition, Deployment
+from .deployment import Definition, Deployment, Failure
 from .state import Do
 from .waiting import Waiting
 
@@ -137,26 +137,23 @@ class Deploying(Waiting):
         self._end_demand(deployment)
         because = deployment.blamed.name if deployment.blamed is not None else None
         self._step(deployment, Step.FAILED, error, because)
-        self._fail_claims(deployment, deployment.why(), later=True)
-        self._fail_above(deployment)
+        why = deployment.why()
+        self._fail_claims(deployment, why, later=True)
+        self._fail_above(deployment, why)
         deployment.withdrawn = deployment.withdrawn and deployment.demanded
 
-    def _fail_above(self, deployment: Deployment) -> None:
+    def _fail_above(self, deployment: Deployment, why: Failure) -> None:
         """Fail whatever waits for a deployment that is not going to come up: nothing of it exists yet."""
-        culprit = deployment
-        while culprit.blamed is not None:
-            culprit = culprit.blamed
-        error = culprit.failure if culprit.failure is not None else culprit.error
-        stack = [deployment]
+        stack = [(deployment, why)]
         while stack:
-            failed = stack.pop()
+            failed, reason = stack.pop()
             for dependent in list(failed.dependents or ()):
                 if dependent.phase in NOT_BEGUN:
-                    dependent.blamed = failed
+                    failure = reason.above(dependent)
                     self._end_demand(dependent)
-                    self._fail_claims(dependent, dependent.why())
-                    stack.append(dependent)
-                    self._drop(dependent, Step.FAILED_BELOW, error, culprit.name)
+                    self._fail_claims(dependent, failure)
+                    stack.append((dependent, failure))
+                    self._drop(dependent, Step.FAILED_BELOW, why.cause, why.path[-1])
 
     def _end_demand(self, deployment: Deployment) -> None:
         if deployment.explicit:

@@ -52,6 +52,10 @@ class Failure:
     cause: BaseException | None = None
     note: str | None = None
 
+    def above(self, dependent: Deployment) -> Failure:
+        """Return the failure as it is seen from one that depends on the first of the path."""
+        return Failure((dependent.name, *self.path), self.problem, self.cause, self.note)
+
     def error(self) -> DeployError:
         error = DeployError(self.path[0], self.problem, path=self.path)
         error.__cause__ = self.cause

@@ -61,11 +61,12 @@ class Undeploying(Losing):
         self._end_demand(deployment)
         deployment.blamed = None
         deployment.failure = undeploy_error(deployment.name, error)
+        why = deployment.why()
         # Before it is stuck: what is dropped because of it does not ask that it be tried again.
-        self._fail_above(deployment)
+        self._fail_above(deployment, why)
         self._step(deployment, Step.UNDEPLOY_FAILED, error)
         self._tell_disappointed(deployment, note=str(undeploy_error(deployment.name, error)))
-        self._fail_claims(deployment, deployment.why())
+        self._fail_claims(deployment, why)
         self._keep_below(deployment)
         for wait in deployment.waits or ():
             wait.failures.append((deployment.name, error))
