@@ -6,6 +6,7 @@ import os
 import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import nox
 from packaging.requirements import Requirement
@@ -20,9 +21,8 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 #: What the tests need beside an installed anydeploy.
 TESTED = ("tests", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml")
-#: Whether the state machine finds the seeded defects says something about the machine, and whether the benchmarks run,
-#: about the benchmarks; what a deployment costs is counted on every Python. Elsewhere these are left out.
-ABOUT_THE_PACKAGE = tuple(f"--ignore=tests/test_{what}.py" for what in ("mutants", "benchmarks", "cost"))
+#: The pages that sessions write; they are no part of the documentation.
+REPORTS = Path(".nox", "reports")
 
 
 @nox.session
@@ -48,6 +48,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=PYTHONS[-1])
+def thorough(session: nox.Session) -> None:
+    """The tests that take long: the laboratory, the seeded defects, costs, storms, and whether the benchmarks run."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "thorough", *session.posargs)
+
+
 @nox.session(python=[PYTHONS[0], PYTHONS[-1]])
 def streamflow(session: nox.Session) -> None:
     """The deployment manager in StreamFlow, beside StreamFlow's own, and StreamFlow's connectors in anydeploy."""
@@ -60,7 +67,7 @@ def coverage(session: nox.Session) -> None:
     """The tests with branch coverage, those with StreamFlow among them."""
     session.install("-e", ".[test,streamflow]")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-m", "not reference", *ABOUT_THE_PACKAGE, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", "not reference and not thorough", *session.posargs)
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report")
 
@@ -92,7 +99,7 @@ def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that anydeploy allows of what it needs."""
     pins = lowest_versions("file", "cli", "testing", "test")
     session.install("-e", ".[test]", *pins)
-    session.run("pytest", *ABOUT_THE_PACKAGE, *session.posargs)
+    session.run("pytest", *session.posargs)
 
 
 @nox.session
@@ -113,9 +120,7 @@ def build(session: nox.Session) -> None:
     session.run(python, "-c", "import anydeploy, sys; assert sys.prefix in anydeploy.__file__", external=True)
     # The programs of the fresh environment, and not those of this session's, are what the tests are to find.
     path = os.pathsep.join([str(tmp / "venv" / "bin"), os.environ["PATH"]])
-    session.run(
-        python, "-m", "pytest", *ABOUT_THE_PACKAGE, external=True, env={"PATH": path, "VIRTUAL_ENV": str(tmp / "venv")}
-    )
+    session.run(python, "-m", "pytest", external=True, env={"PATH": path, "VIRTUAL_ENV": str(tmp / "venv")})
 
 
 @nox.session
@@ -125,7 +130,26 @@ def explore(session: nox.Session) -> None:
     ``-- --deployments 2 --callers 2`` for a small part; ``-- --help`` for the rest.
     """
     session.install("-e", ".[testing]")
-    session.run("python", "-m", "anydeploy.testing", "explore", "--jobs", str(os.cpu_count()), *session.posargs)
+    prove(session, "exploration.md", "explore", "--jobs", str(os.cpu_count()), *session.posargs)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """The rules that StreamFlow's own manager breaks, what the explorer finds in it, and the tests of each rule."""
+    session.install("-e", ".[testing,streamflow]")
+    reference = "with_streamflow.subjects:ReferenceSubject"
+    prove(session, "rules.md", "rules", silent=True)
+    prove(session, "reference-report.md", "report", reference, silent=True)
+    limits = ("--most", "200", "--last", "400", "--bound", "2")
+    # That something is broken is what it is to find.
+    prove(session, "reference-exploration.md", "explore", reference, *limits, silent=True, success_codes=[1])
+
+
+def prove(session: nox.Session, page: str, *arguments: str, **options: Any) -> None:
+    """Run a command of ``tests/proofs`` that writes a page."""
+    REPORTS.mkdir(exist_ok=True)
+    command = ("python", "-m", "proofs", arguments[0], "--output", str(REPORTS / page), *arguments[1:])
+    session.run(*command, env={"PYTHONPATH": str(ROOT / "tests")}, **options)
 
 
 @nox.session

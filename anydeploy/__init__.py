@@ -1,7 +1,11 @@
 """Bring up execution environments in dependency order, exactly once, and never leave one behind.
 
-A name is imported from its module when it is first asked for. So the command line is ready for a Ctrl-C at once, and
-whoever only looks whether anydeploy is there does not pay for all of it.
+    async with DefaultDeploymentManager(load_file("stack.yml")) as manager:
+        await manager.deploy("web")
+        await manager.get_connector("web").run(["echo", "hello"])
+
+A name is imported from its module at its first use, so that the command line starts quickly and handles a Ctrl-C from
+the beginning.
 """
 
 from __future__ import annotations
@@ -14,11 +18,13 @@ if TYPE_CHECKING:
     from .connector import Command, Connector, ConnectorWrapper
     from .exceptions import (
         CommandError,
+        ConnectionLostError,
         DependencyCycleError,
         DeployError,
         DifferentDefinitionError,
         InvalidConfigError,
         InvalidConnectorError,
+        InvalidParameterError,
         ManagerClosedError,
         UndeployError,
         UnknownDeploymentError,
@@ -35,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Command",
     "CommandError",
+    "ConnectionLostError",
     "Connector",
     "ConnectorWrapper",
     "DefaultDeploymentManager",
@@ -49,6 +56,7 @@ __all__ = [
     "FutureConnector",
     "InvalidConfigError",
     "InvalidConnectorError",
+    "InvalidParameterError",
     "ManagerClosedError",
     "UndeployError",
     "UnknownDeploymentError",

@@ -1,4 +1,4 @@
-"""``python -m anydeploy``."""
+"""Entry point of ``python -m anydeploy``."""
 
 import sys
 

@@ -1,60 +1,88 @@
-"""The definitions that a manager knows, and what is checked of them before anything is deployed (rule D4)."""
+"""The definitions that a manager knows, resolved: checked, with everything that is needed to build a connector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from .checking import can_wrap, check_settings, show_keys
+from .checking import can_wrap, check_settings, check_wraps, find_connector_type
 from .config import DeploymentConfig
 from .connector import Connector
-from .connectors import UnknownConnectorTypeError, connector_type
 from .exceptions import (
     DifferentDefinitionError,
     InvalidConfigError,
     UnknownDeploymentError,
     WorkflowDefinitionException,
 )
+from .frozen import thaw
 from .graph import closure
+from .typecheck import expected, show_keys
 
-#: What a wrapper without ``wraps`` stands on.
+#: The deployment that a wrapper without ``wraps`` stands on.
 LOCAL = DeploymentConfig("__LOCAL__", "local", external=True)
 
 
-@frozen(eq=False)
-class Blueprint:
-    """A definition that has been checked: everything that is needed to build its connector.
+# Not frozen, because that doubles the price of making one: there are as many as deployments, and more resolutions.
+@define(eq=False)
+class ResolvedDefinition:
+    """A definition that has been checked, with the limits that it has from the manager. It is never changed.
 
     :ivar dependencies: names, the wrapped one first; an implicit one included
     :ivar wraps: whether the first of the dependencies is wrapped
+    :ivar config_dir: the directory that relative paths in its settings are relative to
     """
 
+    name: str
     config: DeploymentConfig
     connector_type: type[Connector]
     dependencies: tuple[str, ...]
     wraps: bool
-    config_dir: Path
+    interruptible: bool
+    retries: int
+    restarts: int
+    external: bool
     deploy_timeout: float | None
     undeploy_timeout: float | None
+    config_dir: Path
 
     def build(self, wrapped: Connector | None) -> Connector:
-        """Construct the connector, as StreamFlow does: a wrapper is given what it wraps, and the service in it."""
-        extra: dict[str, Any] = {}
+        """Construct the connector, with plain dicts and lists of its own as settings.
+
+        :param wrapped: the connector of the first dependency, if this definition wraps it
+        """
+        arguments: dict[str, Any] = thaw(self.config.config)
         if wrapped is not None:
-            wraps = self.config.wraps
-            service = wraps.service if wraps is not None else None
-            extra = {"connector": wrapped if service is None else wrapped.at(service), "service": service}
-        return self.connector_type(
-            deployment_name=self.config.name, config_dir=self.config_dir, **extra, **self.config.config
-        )
+            service = self.config.wraps.service if self.config.wraps is not None else None
+            arguments["connector"] = wrapped if service is None else wrapped.at(service)
+            arguments["service"] = service
+        return self.connector_type(deployment_name=self.name, config_dir=self.config_dir, **arguments)
+
+
+@define(eq=False)
+class Resolution:
+    """The answer to a demand for deployments: everything about it is right, and nothing has been changed yet.
+
+    :ivar names: the names that are wanted, each once
+    :ivar missing: everything that they need and that is not present, dependencies first
+    :ivar added: the definitions that are new, or replace those of their names
+    """
+
+    names: tuple[str, ...]
+    missing: Sequence[ResolvedDefinition]
+    added: tuple[DeploymentConfig, ...] = ()
 
 
 @define(eq=False)
 class Definitions:
-    """Definitions by name, and their blueprints as soon as they have been checked.
+    """Definitions by name.
+
+    A demand is checked first, and then kept::
+
+        resolution = definitions.resolve(["web", DeploymentConfig("db", "process", settings)], present=deployments)
+        definitions.commit(resolution)
 
     :ivar connector_types: classes by type string; they come before those of the registry
     :ivar deploy_timeout: seconds, for definitions without one of their own; likewise ``undeploy_timeout``
@@ -62,105 +90,149 @@ class Definitions:
 
     connector_types: Mapping[str, type[Connector]]
     config_dir: Path
-    deploy_timeout: float | None
-    undeploy_timeout: float | None
+    deploy_timeout: float | None = None
+    undeploy_timeout: float | None = None
     _configs: dict[str, DeploymentConfig] = field(factory=dict[str, DeploymentConfig])
-    _blueprints: dict[str, Blueprint] = field(factory=dict[str, Blueprint])
-
-    def __getitem__(self, name: str) -> DeploymentConfig:
-        try:
-            return self._configs[name]
-        except KeyError:
-            raise UnknownDeploymentError(name, known=self._configs) from None
+    #: Of names that have been checked, until they are replaced. No name is ever removed, so dependencies stay known.
+    _resolved: dict[str, ResolvedDefinition] = field(factory=dict[str, ResolvedDefinition])
 
     @property
     def names(self) -> Sequence[str]:
-        """All but the implicit ones, in the order in which they were added."""
+        """All but the implicit one, in the order in which they were added."""
         return [name for name in self._configs if name != LOCAL.name]
 
-    def add(self, config: DeploymentConfig, *, in_use: bool) -> None:
-        """Add a definition, or replace that of its name.
+    def __contains__(self, name: object) -> bool:
+        return name in self._configs or name == LOCAL.name
 
-        :param in_use: whether the name is not absent
-        :raises DifferentDefinitionError: if it is in use with a different definition
-        """
-        known = self._configs.get(config.name)
-        if known is not config and known != config:
-            if known is not None and in_use:
-                raise DifferentDefinitionError(config.name)
-            self._replace(config.name, config)
-
-    def add_checked(self, config: DeploymentConfig, *, in_use: bool, is_met: Callable[[str], bool]) -> None:
-        """:meth:`add`, but a definition that is refused leaves the one that was there."""
-        before = self._configs.get(config.name)
-        self.add(config, in_use=in_use)
-        try:
-            self.closure([config.name], is_met=is_met)
-        except WorkflowDefinitionException:
-            self._replace(config.name, before)
-            raise
-
-    def _replace(self, name: str, config: DeploymentConfig | None) -> None:
-        self._blueprints.pop(name, None)
+    def __getitem__(self, name: str) -> DeploymentConfig:
+        config = self.get(name)
         if config is None:
-            del self._configs[name]
-        else:
-            self._configs[name] = config
+            raise UnknownDeploymentError(name, known=self._configs)
+        return config
 
-    def closure(self, names: Sequence[str], *, is_met: Callable[[str], bool]) -> list[Blueprint]:
-        """The blueprints of everything that ``names`` need, dependencies first, less what is met already.
+    def get(self, name: str) -> DeploymentConfig | None:
+        """Return the definition of a name, if there is one."""
+        return self._configs.get(name) or (LOCAL if name == LOCAL.name else None)
 
+    def resolved(self, name: str) -> ResolvedDefinition:
+        """Return the resolved form of a definition that a committed resolution has found to be right."""
+        return self._resolved[name]
+
+    def add_all(self, configs: Iterable[DeploymentConfig]) -> None:
+        """Add definitions, which are checked when they are first wanted.
+
+        :raises DifferentDefinitionError: if one name has two different definitions
+        """
+        for config in configs:
+            if self._configs.setdefault(config.name, config) != config:
+                raise DifferentDefinitionError(config.name, "has two different definitions")
+
+    def resolve(
+        self, wanted: Sequence[str | DeploymentConfig], *, present: Container[str], in_use: Container[str] = ()
+    ) -> Resolution:
+        """Check what is wanted, with its closure, and change nothing.
+
+        :param wanted: names, or definitions, which may be new
+        :param present: the names whose closure is present, too: what is not absent. Their definitions are in use
+        :param in_use: further names whose definitions are in use
         :raises WorkflowDefinitionException: if any of it is misspecified
         """
+        if len(wanted) == 1:
+            known = self._find_resolved(wanted[0], present)
+            if known is not None:
+                return known
+        added = self._find_added(wanted, present, in_use)
+        names = tuple(dict.fromkeys(each if isinstance(each, str) else each.name for each in wanted))
+        found: dict[str, ResolvedDefinition] = {}
 
         def dependencies(name: str) -> Sequence[str]:
-            return () if is_met(name) else self.blueprint(name).dependencies
+            if name in present:
+                return ()
+            resolved = found[name] = self._resolve(name, added)
+            return resolved.dependencies
 
-        if all(map(is_met, names)):
-            return []
         order = closure(names, dependencies)
-        return [self.blueprint(name) for name in order if not is_met(name)]
+        return Resolution(names, [found[name] for name in order if name in found], tuple(added.values()))
 
-    def blueprint(self, name: str) -> Blueprint:
-        """The checked form of a definition.
+    def commit(self, resolution: Resolution) -> None:
+        """Keep what a resolution has added and checked; it has to be the latest. Cannot fail."""
+        for config in resolution.added:
+            self._configs[config.name] = config
+        for resolved in resolution.missing:
+            self._resolved[resolved.name] = resolved
 
-        :raises WorkflowDefinitionException: if it is misspecified, apart from cycles
-        """
-        found = self._blueprints.get(name)
-        if found is None:
-            found = self._blueprints[name] = self._check(self[name])
-        return found
+    def _find_resolved(self, wanted: object, present: Container[str]) -> Resolution | None:
+        """Return the resolution of what adds nothing and stands on nothing that is missing, if it has been checked."""
+        if isinstance(wanted, str):
+            name = wanted
+        elif isinstance(wanted, DeploymentConfig) and self._configs.get(wanted.name) is wanted:
+            name = wanted.name
+        else:
+            return None
+        if name in present:
+            return Resolution((name,), ())
+        resolved = self._resolved.get(name)
+        if resolved is None:
+            return None
+        for dependency in resolved.dependencies:
+            if dependency not in present:
+                return None
+        return Resolution((name,), (resolved,))
 
-    def _check(self, config: DeploymentConfig) -> Blueprint:
-        type_ = self._connector_type(config)
+    def _find_added(
+        self, wanted: Sequence[str | DeploymentConfig], present: Container[str], in_use: Container[str]
+    ) -> dict[str, DeploymentConfig]:
+        given: dict[str, DeploymentConfig] = {}
+        for each in cast("Sequence[object]", wanted):
+            if isinstance(each, DeploymentConfig):
+                if given.setdefault(each.name, each) != each:
+                    raise DifferentDefinitionError(each.name, "has two different definitions")
+            elif not isinstance(each, str):
+                raise WorkflowDefinitionException(expected("a definition (DeploymentConfig), or the name of one", each))
+        added = {name: config for name, config in given.items() if self.get(name) != config}
+        for name in added:
+            if name in self and (name in present or name in in_use):
+                raise DifferentDefinitionError(name)
+        return added
+
+    def _resolve(self, name: str, added: Mapping[str, DeploymentConfig]) -> ResolvedDefinition:
+        """Return the resolved form of a definition; its dependencies are known, and not checked yet."""
+        if name in self._resolved and name not in added:
+            return self._resolved[name]
+        config = added.get(name) or self[name]
+        type_ = self._find_type(config)
         wraps, dependencies = config.wraps is not None, config.dependencies
-        if can_wrap(type_):
-            if not wraps:
-                self._configs.setdefault(LOCAL.name, LOCAL)
-                wraps, dependencies = True, tuple(dict.fromkeys((LOCAL.name, *dependencies)))
-        elif wraps:
-            raise InvalidConfigError(config.name, f"type '{config.type}' cannot wrap another deployment")
+        if wraps:
+            for _, problem in check_wraps(config.type, type_):
+                raise InvalidConfigError(name, problem)
+        elif can_wrap(type_):
+            wraps, dependencies = True, tuple(dict.fromkeys((LOCAL.name, *dependencies)))
         for dependency in dependencies:
-            if dependency not in self._configs:
-                raise UnknownDeploymentError(dependency, required_by=config.name, known=self._configs)
-        for keys, problem in check_settings(type_, config.config):
-            raise InvalidConfigError(config.name, problem, setting=show_keys(keys) or None)
-        return Blueprint(
+            if dependency not in self and dependency not in added:
+                raise UnknownDeploymentError(dependency, required_by=name, known=[*self._configs, *added])
+        for path, problem in check_settings(type_, thaw(config.config)):
+            raise InvalidConfigError(name, problem, setting=show_keys(path) or None)
+        return ResolvedDefinition(
+            name,
             config,
             type_,
             dependencies,
             wraps,
-            self.config_dir,
+            type_.interruptible,
+            config.retries,
+            config.restarts,
+            config.external,
             config.deploy_timeout or self.deploy_timeout,
             config.undeploy_timeout or self.undeploy_timeout,
+            self.config_dir,
         )
 
-    def _connector_type(self, config: DeploymentConfig) -> type[Connector]:
+    def _find_type(self, config: DeploymentConfig) -> type[Connector]:
         try:
-            type_ = self.connector_types.get(config.type) or connector_type(config.type)
-        except UnknownConnectorTypeError as exc:
-            raise InvalidConfigError(config.name, str(exc)) from None
-        if type_.asyncio_only and not _on_asyncio():
+            type_ = find_connector_type(config.type, self.connector_types)
+        except WorkflowDefinitionException as exc:
+            raise InvalidConfigError(config.name, str(exc)) from exc.__cause__
+        if type_.asyncio_only and not _is_on_asyncio():
             raise InvalidConfigError(
                 config.name,
                 f"type '{config.type}' works on asyncio only, and this is another event loop; expected "
@@ -169,7 +241,7 @@ class Definitions:
         return type_
 
 
-def _on_asyncio() -> bool:
+def _is_on_asyncio() -> bool:
     from asyncio import get_running_loop  # noqa: PLC0415 - who uses trio need not have imported it
 
     try:

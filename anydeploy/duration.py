@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import re
-from math import isfinite
+from math import inf, isfinite, nan
+
+from .typecheck import expected, is_number
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _WRITTEN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)\s*", re.ASCII)
-_EXPECTED = "expected a duration: seconds as a number, or a string with a unit such as 500ms, 2s, 2m or 1h"
+_DURATION = "a duration: seconds as a number, or a string with a unit such as 500ms, 2s, 2m or 1h"
 
 
 def to_seconds(value: object) -> float:
-    """The seconds that a duration stands for; zero is one too.
+    """Return the seconds that a duration stands for; zero is one too.
 
-    :raises ValueError: saying what was expected and what was got
+    :raises ValueError: with what was expected and what was found
     """
     if isinstance(value, str):
         written = _WRITTEN.fullmatch(value)
-        seconds = float(written[1]) * _SECONDS[written[2]] if written else -1.0
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(written[1]) * _SECONDS[written[2]] if written else nan
+    elif is_number(value, int, float):
         seconds = _to_float(value)
     else:
-        seconds = -1.0
+        seconds = nan
     if not (isfinite(seconds) and seconds >= 0):
-        raise ValueError(f"{_EXPECTED}; got {value!r}")
+        raise ValueError(expected(_DURATION, value))
     return seconds
 
 
@@ -31,7 +33,7 @@ def to_positive_seconds(value: object) -> float:
     """Like :func:`to_seconds`, for what cannot be zero."""
     seconds = to_seconds(value)
     if seconds == 0:
-        raise ValueError(f"{_EXPECTED}; it must be more than 0, got {value!r}")
+        raise ValueError(expected(f"{_DURATION}; it must be more than 0", value))
     return seconds
 
 
@@ -39,4 +41,4 @@ def _to_float(value: float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return -1.0
+        return inf

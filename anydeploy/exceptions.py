@@ -1,7 +1,8 @@
 """Every exception that anydeploy raises on purpose.
 
-Each carries what it is about as typed attributes and builds its own message from them, so that a handler never has
-to parse text. The roots have the names that StreamFlow gives them.
+Each carries its subject as typed attributes and builds its own message from them, so that a handler never has to parse
+text. Each pickles and copies, and comes back with the same attributes, message and notes. The roots have the names that
+StreamFlow gives them.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from shlex import join
+from typing import Any
 
 _LONGEST_PATH_SHOWN = 8
+#: A longer word is near to nothing, and comparing it takes long.
+_LONGEST_COMPARED = 60
 
 
 def show_path(names: Sequence[str]) -> str:
@@ -24,22 +28,38 @@ def show_path(names: Sequence[str]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suggestion to append to an error about an unknown ``word``; empty when nothing known is near it."""
-    near = get_close_matches(word, list(known), n=1)
+    near = get_close_matches(word, list(known), n=1) if len(word) <= _LONGEST_COMPARED else ()
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def describe(error: BaseException | None) -> str:
-    """An error in one line or more, for those of which the text alone says too little with their type."""
+    """Return the text of an error, with its type where the text alone says too little. Never raises."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - one that cannot be printed is a failure like others
+    except BaseException:  # noqa: BLE001 - an error that cannot be printed is a failure like others
         text = ""
     if isinstance(error, (WorkflowException, TimeoutError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-class WorkflowException(Exception):
+class Picklable:
+    """Mixin of exceptions whose constructors take something else than their message.
+
+    Pickling and copying restore ``args`` and the attributes, the notes among them, and do not call the constructor.
+    """
+
+    args: tuple[Any, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _new, (type(self),), {**vars(self), "args": self.args}
+
+
+def _new(class_: type[BaseException]) -> BaseException:
+    return class_.__new__(class_)
+
+
+class WorkflowException(Picklable, Exception):
     """The root of all of them."""
 
 
@@ -48,9 +68,9 @@ class WorkflowDefinitionException(WorkflowException):
 
 
 class DependencyCycleError(WorkflowDefinitionException):
-    """Deployments depend on each other in a circle.
+    """Deployments depend on each other in a cycle.
 
-    :ivar cycle: the names along the circle, the first one repeated at the end
+    :ivar cycle: the names along the cycle, the first one repeated at the end
     """
 
     def __init__(self, cycle: Sequence[str]) -> None:
@@ -58,7 +78,7 @@ class DependencyCycleError(WorkflowDefinitionException):
         if len(self.cycle) == 2:
             message = f"deployment '{self.cycle[0]}' depends on itself: {show_path(self.cycle)}"
         else:
-            message = f"deployments depend on each other in a circle: {show_path(self.cycle)}"
+            message = f"deployments depend on each other in a cycle: {show_path(self.cycle)}"
         super().__init__(message)
 
 
@@ -72,34 +92,56 @@ class UnknownDeploymentError(WorkflowDefinitionException):
     def __init__(self, deployment_name: str, *, required_by: str | None = None, known: Iterable[str] = ()) -> None:
         self.deployment_name = deployment_name
         self.required_by = required_by
-        subject = f"deployment '{required_by}' depends on" if required_by is not None else "there is no deployment"
-        unknown = "which is not defined" if required_by is not None else "among the definitions"
-        super().__init__(f"{subject} '{deployment_name}', {unknown}{did_you_mean(deployment_name, known)}")
+        problem = f"there is no deployment '{deployment_name}' among the definitions"
+        if required_by is not None:
+            problem = f"deployment '{required_by}' depends on '{deployment_name}', which is not defined"
+        super().__init__(f"{problem}{did_you_mean(deployment_name, known)}")
 
 
 class InvalidConfigError(WorkflowDefinitionException):
     """A definition, or the settings of its connector, are not what they must be.
 
-    :ivar deployment_name: whose definition it is
+    :ivar deployment_name: the name in the definition; empty when the name itself is wrong, or not known yet
     :ivar setting: the setting of the connector that is wrong; None when the definition itself is
+    :ivar field: the field of the definition that has a wrong value; None when its values are right one by one
     """
 
-    def __init__(self, deployment_name: str, problem: str, *, setting: str | None = None) -> None:
+    def __init__(
+        self, deployment_name: str, problem: str, *, setting: str | None = None, field: str | None = None
+    ) -> None:
         self.deployment_name = deployment_name
         self.setting = setting
-        where = f"deployment '{deployment_name}'" + (f", setting '{setting}'" if setting is not None else "")
+        self.field = field
+        where = f"deployment '{deployment_name}'" if deployment_name else "a deployment"
+        if setting is not None:
+            where += f", setting '{setting}'"
+        if field is not None:
+            where += f", field '{field}'"
         super().__init__(f"{where}: {problem}")
 
 
+class InvalidParameterError(WorkflowDefinitionException):
+    """A deployment manager was constructed with a wrong value.
+
+    :ivar parameter: the parameter of its constructor
+    """
+
+    def __init__(self, parameter: str, problem: str) -> None:
+        self.parameter = parameter
+        super().__init__(f"deployment manager, parameter '{parameter}': {problem}")
+
+
 class DifferentDefinitionError(WorkflowDefinitionException):
-    """A name is in use with another definition than the one that is given for it.
+    """A name has another definition than the one that is given for it.
 
     :ivar deployment_name: the name
     """
 
-    def __init__(self, deployment_name: str) -> None:
+    def __init__(
+        self, deployment_name: str, problem: str = "is in use with a different definition; undeploy it first"
+    ) -> None:
         self.deployment_name = deployment_name
-        super().__init__(f"deployment '{deployment_name}' is in use with a different definition; undeploy it first")
+        super().__init__(f"deployment '{deployment_name}' {problem}")
 
 
 class WorkflowExecutionException(WorkflowException):
@@ -145,6 +187,16 @@ class InvalidConnectorError(WorkflowExecutionException):
     def __init__(self, deployment_name: str, reason: str) -> None:
         self.deployment_name = deployment_name
         super().__init__(f"the connector of deployment '{deployment_name}' can no longer be used: {reason}")
+
+
+class ConnectionLostError(WorkflowExecutionException):
+    """The way into an environment is lost; the environment itself may still be there.
+
+    A connector reports it, and the manager then opens the way again for the teardown, with
+    :meth:`Connector.reattach` (rule X3)::
+
+        self.report_lost(ConnectionLostError("the connection to host 'login' was closed"))
+    """
 
 
 class CommandError(WorkflowExecutionException):

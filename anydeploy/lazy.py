@@ -1,20 +1,17 @@
-"""The connector of a lazy deployment: it brings its environment up when it is used for the first time."""
+"""The connectors of lazy deployments: they bring their environment up when they are used for the first time."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from anyio.abc import Process
 from attrs import define, field
 
 from .connector import Command, Connector
 from .exceptions import InvalidConnectorError, WorkflowExecutionException
-from .lifecycle import DeploymentState
-
-if TYPE_CHECKING:
-    from .deployment import Deployment
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -23,29 +20,27 @@ class FutureConnector(Connector):
 
     The first operation deploys the environment and its closure, and waits for it; so does every other one meanwhile,
     and the first one after a failure. To ``isinstance`` it is the real connector, and once that is live its attributes
-    can be read through this one.
+    can be read through this one. A copy of it is itself; it cannot be pickled.
 
-    :ivar armed: a ``deploy`` stands for it that a use may invoke; otherwise it is good only for as long as the
-        deployment lasts that it was given out for
+        manager = DefaultDeploymentManager([DeploymentConfig("db", "process", {...}, lazy=True)])
+        await manager.deploy("db")                # checked, nothing is started
+        await manager.get_connector("db").run([...])  # started now
+
+    :ivar real: the connector of the life that this one was given out for, if there was one
+    :ivar armed: a ``deploy`` stands for it that a use may invoke; otherwise it is good only for that life
     """
 
     real_type: type[Connector]
     bring_up: Callable[[], Awaitable[Connector]]
+    real: Connector | None = None
     armed: bool = False
-    deployment: Deployment | None = field(default=None, repr=False)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Connector]:  # type: ignore[override]
         return self.real_type
 
-    @property
-    def live(self) -> Deployment | None:
-        """The deployment behind it, while that is live."""
-        deployment = self.deployment
-        return deployment if deployment is not None and deployment.state is DeploymentState.LIVE else None
-
     async def resolve(self) -> Connector:
-        """The real connector, deployed now if it has to be.
+        """Return the real connector, deployed now if it has to be.
 
         :raises DeployError: if it does not come up; the next use tries again
         :raises InvalidConnectorError: if the deployment was undeployed
@@ -54,17 +49,16 @@ class FutureConnector(Connector):
         """
         if self.armed:
             return await self.bring_up()
-        deployment = self.live
-        if deployment is None or deployment.connector is None:
+        if self.real is None:
             raise InvalidConnectorError(self.deployment_name, "its environment is being undeployed, or gone")
-        return deployment.connector
+        return self.real
 
     async def deploy(self, external: bool) -> None:  # noqa: ARG002
-        """The same as a first use; what ``external`` says is decided by the definition."""
+        """Bring the environment up, as a first use does; the definition decides about ``external``."""
         await self.resolve()
 
     async def undeploy(self, external: bool) -> None:  # noqa: ARG002
-        """Refused: the manager decides when an environment goes."""
+        """Refuse: the manager decides when an environment goes."""
         raise WorkflowExecutionException(
             f"deployment '{self.deployment_name}' is undeployed with the manager's undeploy(), not by its connector"
         )
@@ -82,7 +76,82 @@ class FutureConnector(Connector):
         await (await self.resolve()).copy(source, target, origin=origin)
 
     def __getattr__(self, name: str) -> Any:
-        deployment = self.live if not name.startswith("_") else None
-        if deployment is None:
-            raise AttributeError(f"'{name}' of deployment '{self.deployment_name}' is not known before it is deployed")
-        return getattr(deployment.connector, name)
+        # Not through attributes of its own: one that was made without its constructor has none, and would end here.
+        known = vars(self)
+        real = known.get("real") if not name.startswith("_") else None
+        if real is None:
+            deployment = known.get("deployment_name")
+            raise AttributeError(f"'{name}' of deployment '{deployment}' is not known before it is deployed")
+        return getattr(real, name)
+
+    def __copy__(self) -> FutureConnector:
+        return self
+
+    def __deepcopy__(self, memo: object) -> FutureConnector:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"the connector of deployment '{self.deployment_name}' cannot be pickled: it is lazy")
+
+
+@define(eq=False)
+class LazyConnectors:
+    """The lazy connectors of a manager, by name: one for each life of a deployment, or from its ``deploy`` on.
+
+    :ivar is_current: whether a connector is the one that stands for the present life of a name
+    """
+
+    is_current: Callable[[str, FutureConnector], bool]
+    bring_up: Callable[[str], Awaitable[Connector]]
+    _futures: dict[str, FutureConnector] = field(factory=dict[str, FutureConnector])
+
+    def __bool__(self) -> bool:
+        return bool(self._futures)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a ``deploy`` stands for a name that a use of its connector may invoke."""
+        future = self._futures.get(name) if isinstance(name, str) else None
+        return future is not None and future.armed
+
+    def armed(self, name: str) -> FutureConnector | None:
+        """Return the connector of a name that was deployed lazily, and not undeployed since."""
+        future = self._futures.get(name)
+        return future if future is not None and future.armed else None
+
+    def arm(self, name: str, real_type: type[Connector], config_dir: Path) -> None:
+        """Let the next use of the connector of a name bring it up."""
+        self._get(name, real_type, config_dir).armed = True
+
+    def bind(self, name: str, real: Connector, config_dir: Path) -> FutureConnector:
+        """Return the connector that stands for one that has just been deployed."""
+        future = self._futures.get(name)
+        if future is None or not future.armed:
+            future = self._futures[name] = self._make(name, type(real), config_dir)
+        future.real = real
+        return future
+
+    def disarm(self, name: str) -> None:
+        """Take back what :meth:`arm` has allowed."""
+        future = self._futures.get(name)
+        if future is not None:
+            future.armed = False
+            if not self.is_current(name, future):
+                del self._futures[name]
+
+    def disarm_all(self) -> None:
+        for name in list(self._futures):
+            self.disarm(name)
+
+    def _get(self, name: str, real_type: type[Connector], config_dir: Path) -> FutureConnector:
+        future = self._futures.get(name)
+        if future is None or not (future.armed or self.is_current(name, future)):
+            future = self._futures[name] = self._make(name, real_type, config_dir)
+        return future
+
+    def _make(self, name: str, real_type: type[Connector], config_dir: Path) -> FutureConnector:
+        return FutureConnector(
+            deployment_name=name,
+            config_dir=config_dir,
+            real_type=real_type,
+            bring_up=lambda: self.bring_up(name),
+        )

@@ -28,6 +28,8 @@ from enum import Enum, StrEnum
 
 from attrs import frozen
 
+from .exceptions import describe
+
 
 class DeploymentState(StrEnum):
     """The public state of a deployment (DESIGN, Terms)."""
@@ -48,13 +50,13 @@ class Step(Enum):
     BLOCKED = "has lost a dependency before it was started"
     GRANTED = "has a slot"
     BEGUN = "begins an attempt"
-    ATTEMPT_FAILED = "failed in this attempt, and is tried again"
+    ATTEMPT_FAILED = "failed in this attempt and is tried again"
     CLEANED = "was cleaned up after a failed attempt"
     RESUMED = "is to be tried again"
     ABORTED = "has lost its environment before it was live"
     DEPLOYED = "was deployed"
     FAILED = "failed to deploy"
-    FAILED_BELOW = "was not started, because something it depends on failed"
+    FAILED_BELOW = "is not started"
     DROPPED = "is not to be started any more"
     GIVEN_UP = "is given up while it is deployed"
     ENDED = "has come to the end of an attempt that was given up"
@@ -206,7 +208,7 @@ for _phase, _then in TRANSITIONS.items():
     _phase.then = _then
 
 #: Steps that change nothing a listener could see: who waits for a slot, or for a task to begin, waits.
-SILENT = frozenset({Step.READIED, Step.BLOCKED, Step.GRANTED, Step.CLEANED, Step.RESUMED, Step.ENDED, Step.KEPT})
+SILENT = frozenset({Step.READIED, Step.BLOCKED, Step.GRANTED, Step.CLEANED, Step.RESUMED, Step.ENDED})
 
 
 def advance(phase: Phase, step: Step) -> Phase:
@@ -244,6 +246,14 @@ class DeploymentEvent:
     because: str | None = None
     error: BaseException | None = None
 
+    @property
+    def told(self) -> str:
+        """The event as the rest of a sentence that begins with the deployment."""
+        number = f" ({self.attempt} of {self.attempts})" if self.step is Step.BEGUN and self.attempts > 1 else ""
+        culprit = f" because of '{self.because}'" if self.because is not None else ""
+        error = f": {describe(self.error)}" if self.error is not None else ""
+        return f"{self.step}{number}{culprit}{error}"
+
 
 @frozen
 class DeploymentStatus:
@@ -263,6 +273,7 @@ class DeploymentStatus:
         that are not down yet once it has to go
     :ivar missing: of a live deployment, the names below it that are not live, because they were lost
     :ivar restarts: how many times it has been renewed by itself since it was last up for a minute
+    :ivar due: when it is renewed by itself, or tried again, on the clock of the event loop; None if that is not to come
     """
 
     name: str
@@ -278,3 +289,4 @@ class DeploymentStatus:
     waiting_for: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     restarts: int = 0
+    due: float | None = None

@@ -1,33 +1,31 @@
-"""The deployment manager: what callers see."""
+"""The deployment manager: the interface, and the facade over definitions, engine and tasks."""
 
 from __future__ import annotations
 
-import logging
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from contextvars import Context, copy_context
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from anyio import create_task_group, get_cancelled_exc_class
+from anyio import CancelScope, create_task_group, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from .checking import check_parameters
 from .config import DeploymentConfig
 from .connector import Connector
-from .definitions import Definitions
-from .deployment import Deployment, at_work
-from .exceptions import ManagerClosedError, UndeployError, WorkflowExecutionException, describe
-from .fleet import Fleet
-from .lazy import FutureConnector
-from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus
-from .slots import Slots
-
-logger = logging.getLogger("anydeploy")
-logger.addHandler(logging.NullHandler())
+from .definitions import Definitions, ResolvedDefinition
+from .engine.deployment import Claim, Deployment, undeploy_error
+from .engine.engine import Engine
+from .exceptions import DeployError, ManagerClosedError, UndeployError, WorkflowExecutionException
+from .lazy import FutureConnector, LazyConnectors
+from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus, Phase
+from .reporting import Reporter, logger
+from .runner import OVERRUN, Runner, worker
+from .shell import Shell
 
 DEFAULT_UNDEPLOY_TIMEOUT = 300.0
 DEFAULT_SHUTDOWN_TIMEOUT = 900.0
@@ -42,11 +40,11 @@ class DeploymentManager(ABC):
 
     @abstractmethod
     def get_connector(self, deployment_name: str) -> Connector | None:
-        """The connector of a deployment that is up; None for any other name."""
+        """Return the connector of a deployment that is up; None for any other name."""
 
     @abstractmethod
     async def undeploy(self, deployment_name: str) -> None:
-        """Say that a deployment is no longer needed for its own sake."""
+        """Withdraw the demand for a deployment."""
 
     @abstractmethod
     async def undeploy_all(self) -> None:
@@ -65,20 +63,28 @@ class DefaultDeploymentManager(DeploymentManager):
     says what may be left (rule M2). It belongs to one event loop and is not thread-safe. Connectors and listeners run
     in the context (:mod:`contextvars`) in which it was entered.
 
+        async with DefaultDeploymentManager(load_file("stack.yml")) as manager:
+            await manager.deploy("web")
+            await manager.get_connector("web").run(["echo", "hello"])
+
     While a connector's ``deploy`` or ``undeploy`` runs, neither that nor a task that was started from there can wait
     for the manager: a call that would have to raises :class:`WorkflowExecutionException`.
 
+    No limit of time bounds what cannot be cancelled: a connector that works in a thread, or behind a shield of its own.
+    The block waits for it, and a warning in the log says so.
+
     :param deployments: the definitions known from the start, or a mapping of them as :func:`load_file` returns it
     :param connector_types: connector classes by type string, in addition to those that are installed
-    :param config_dir: what relative paths in connector settings are relative to; default: the current directory
+    :param config_dir: the directory that relative paths in connector settings are relative to; default: the current one
     :param max_concurrent: how many connector ``deploy`` and ``undeploy`` calls may run at once (rule K1)
-    :param deploy_timeout: seconds for one connector ``deploy``; None: no limit (rule K2)
-    :param undeploy_timeout: seconds for one connector ``undeploy``; None: no limit
-    :param shutdown_timeout: seconds for :meth:`close`
-    :param on_event: called with a :class:`DeploymentEvent` after every change of state, when everything that follows
-        from it at once has been decided (so :meth:`status` may be ahead of the event). It is not a coroutine, must
-        neither block nor raise, and may start tasks that use the manager.
-    :raises WorkflowDefinitionException: if two different definitions have the same name
+    :param deploy_timeout: seconds for one connector ``deploy``, or a string such as ``5m``; None: no limit (rule K2)
+    :param undeploy_timeout: the same for one connector ``undeploy``
+    :param shutdown_timeout: the same for :meth:`close`
+    :param on_event: called with a :class:`DeploymentEvent` after every step, when everything that follows from it at
+        once has been decided (so :meth:`status` may be ahead of the event). It is not a coroutine, must not block, and
+        may start tasks that use the manager. An error that it raises is logged (rule D7).
+    :raises WorkflowDefinitionException: if a parameter or a definition is wrong, or if two different definitions have
+        the same name
     """
 
     def __init__(
@@ -88,38 +94,39 @@ class DefaultDeploymentManager(DeploymentManager):
         connector_types: Mapping[str, type[Connector]] | None = None,
         config_dir: str | Path | None = None,
         max_concurrent: int | None = None,
-        deploy_timeout: float | None = None,
-        undeploy_timeout: float | None = DEFAULT_UNDEPLOY_TIMEOUT,
-        shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT,
+        deploy_timeout: float | str | None = None,
+        undeploy_timeout: float | str | None = DEFAULT_UNDEPLOY_TIMEOUT,
+        shutdown_timeout: float | str | None = DEFAULT_SHUTDOWN_TIMEOUT,
         on_event: Callable[[DeploymentEvent], None] | None = None,
     ) -> None:
-        if max_concurrent is not None and max_concurrent < 1:
-            raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
-        directory = Path.cwd() if config_dir is None else Path(config_dir)
-        self._definitions = Definitions(connector_types or {}, directory, deploy_timeout, undeploy_timeout)
-        known = (
-            cast("Mapping[str, DeploymentConfig]", deployments).values()
-            if isinstance(deployments, Mapping)
-            else deployments
+        given = check_parameters(
+            deployments,
+            connector_types=connector_types,
+            config_dir=config_dir,
+            max_concurrent=max_concurrent,
+            deploy_timeout=deploy_timeout,
+            undeploy_timeout=undeploy_timeout,
+            shutdown_timeout=shutdown_timeout,
+            on_event=on_event,
         )
-        for config in known:
-            self._definitions.add(config, in_use=True)
-        self._fleet = Fleet(self._spawn, self._report, self._heard, self._crash, Slots(max_concurrent))
-        self._futures: dict[str, FutureConnector] = {}
-        self._shutdown_timeout = shutdown_timeout
-        self._on_event = on_event
+        self._definitions = Definitions(
+            given.connector_types, given.config_dir, given.deploy_timeout, given.undeploy_timeout
+        )
+        self._definitions.add_all(given.deployments)
+        self._engine = Engine(given.max_concurrent)
+        self._reporter = Reporter(given.on_event)
+        self._shell = Shell(self._engine, self._reporter, self._present)
+        self._lazy = LazyConnectors(self._is_current, self._use)
+        self._shutdown_timeout = math.inf if given.shutdown_timeout is None else given.shutdown_timeout
         self._tasks: TaskGroup | None = None
-        #: What the manager was entered in. Connectors run in copies of it, and listeners in it, whoever it was whose
-        #: call was the reason.
-        self._context: Context
+        #: `close` has said what may be left, so that leaving the block need not.
         self._reported = False
-        self._crashed: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise WorkflowExecutionException("a deployment manager can be entered only once")
-        self._context = copy_context()
-        self._tasks = create_task_group()
+        self._shell.context = self._reporter.context = copy_context()
+        self._tasks = self._shell.tasks = self._reporter.tasks = create_task_group()
         await self._tasks.__aenter__()
         return self
 
@@ -129,44 +136,50 @@ class DefaultDeploymentManager(DeploymentManager):
         assert self._tasks is not None  # noqa: S101 - for the type checker
         self._begin_close()
         # The body's exception is not the task group's business, or it would come out wrapped. The group waits for
-        # every deployment, whoever cancels the task that waits: each shields itself, up to the shutdown timeout. The
-        # wait is shielded as well, or on asyncio its cancellation would come out in place of the body's exception.
+        # every deployment, whichever task waits for it and is cancelled: each shields itself, up to the shutdown
+        # timeout. The wait is shielded as well, or on asyncio its cancellation would come out in place of the body's
+        # exception.
         self._tasks.cancel_scope.shield = True
         try:
             await self._tasks.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            # Of tasks in which a connector has left a scope open: event loops complain when such a task ends.
+            self._reporter.failed("ending the tasks of deployments", group)
         finally:
-            self._conclude(self._crashed or exc)
+            self._conclude(exc)
 
     def _conclude(self, exc: BaseException | None) -> None:
-        """Say what may be left, and raise what no manager may keep for itself."""
+        """Say what may be left, and raise an interrupt that came out of foreign code."""
+        interrupt = self._reporter.interrupt
         failure = None if self._reported else self._failure()
         if failure is not None:
-            if exc is None or isinstance(exc, get_cancelled_exc_class()):
+            visible = interrupt or exc
+            if visible is None or isinstance(visible, get_cancelled_exc_class()):
                 raise failure
-            exc.add_note("\n".join([str(failure), *map(str, failure.exceptions)]))
-        if self._crashed is not None:
-            raise self._crashed
+            visible.add_note("\n".join([str(failure), *map(str, failure.exceptions)]))
+        if interrupt is not None:
+            raise interrupt
 
-    async def deploy(self, deployment_config: DeploymentConfig | str) -> None:
-        """Bring up a deployment and its closure; return when it is live (rules D1 to D6).
+    # -- The interface -----------------------------------------------------------------------------------------------
 
-        A lazy one is only checked and registered (rule L1).
+    async def deploy(self, deployment_config: DeploymentConfig | str, *more: DeploymentConfig | str) -> None:
+        """Bring up a deployment, or several at once, and their closure; return when they are live (rules D1 to D6).
+
+        A lazy one is only checked and registered (rule L1). Of several all come up, or none.
+
+            await manager.deploy("web")
+            await manager.deploy(DeploymentConfig("tests", "command", {...}, depends_on=["web"]))
 
         :param deployment_config: a definition, or the name of one that the manager knows
         :raises WorkflowDefinitionException: for a misspecification, before anything is deployed
         :raises DeployError: if it, or something it depends on, does not come up, or is undeployed meanwhile
         :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
 
-        If cancelled it returns at once and its demand is withdrawn: the deployment goes down again, or on coming up
-        for others who want it.
+        If cancelled it returns at once and its demand is withdrawn: the deployment goes down again, or stays for
+        other callers.
         """
         self._check_open()
-        if isinstance(deployment_config, str):
-            config = self._definitions[deployment_config]
-        else:
-            config = deployment_config
-            self._definitions.add_checked(config, in_use=self._is_in_use(config.name), is_met=self._is_met)
-        await self._deploy([config.name])
+        await self._deploy([deployment_config, *more])
 
     async def deploy_all(self, names: Iterable[str] | None = None) -> None:
         """:meth:`deploy` several names at once, by default all that are known: all of them come up, or none.
@@ -174,55 +187,88 @@ class DefaultDeploymentManager(DeploymentManager):
         :raises DeployError: for the first that does not come up; the demand for the others is then withdrawn
         """
         self._check_open()
-        await self._deploy(list(self._definitions.names if names is None else dict.fromkeys(names)))
+        await self._deploy(list(self._definitions.names if names is None else names))
 
     def get_connector(self, deployment_name: str) -> Connector | None:
-        """The connector of a deployment that is live and not withdrawn by ``undeploy``; otherwise None (rule R1).
+        """Return the connector of a deployment that is live and not withdrawn by ``undeploy``; else None (rule R1).
 
-        For a lazy deployment a :class:`FutureConnector`, from its ``deploy`` on.
+        For a lazy deployment it is a :class:`FutureConnector`, from its ``deploy`` on.
         """
-        deployment = self._fleet.deployments.get(deployment_name)
-        visible = deployment is not None and deployment.visible
-        if deployment is not None and visible and not deployment.blueprint.config.lazy:
-            return deployment.connector
-        future = self._future(deployment_name, deployment) if visible else self._futures.get(deployment_name)
-        return future if future is not None and (visible or future.armed) else None
+        connector = self._engine.visible.get(deployment_name)
+        if connector is None and self._lazy:
+            return self._lazy.armed(deployment_name)
+        return cast("Connector | None", connector)
 
     async def undeploy(self, deployment_name: str) -> None:
         """Withdraw the demand for a deployment (rules U1 to U6).
 
-        It returns when the environment is gone, or at once if dependents still need it. For an unknown or absent name
-        it does nothing.
+        It returns when the environment is gone, and whatever went down with it; or at once if dependents still need
+        it. For an unknown or absent name it does nothing.
 
-        :raises UndeployError: if the teardown failed and the environment may still exist; calling again tries again
+        :raises UndeployError: if a teardown failed and the environment may still exist; calling again tries again.
+            If several failed, the others are in its notes
         :raises ManagerClosedError: before the ``async with`` block
 
         If cancelled it returns at once; the teardown goes on.
         """
         self._check_entered()
-        deployment = self._fleet.deployments.get(deployment_name)
-        if deployment is not None and not deployment.dependents:
+        deployment = self._engine.deployments.get(deployment_name)
+        if deployment is not None and not deployment.holders:
             self._check_may_wait()
-        self._disarm(deployment_name)
-        deployment = self._fleet.withdraw(deployment_name)
-        if deployment is None or deployment.demanded:
+        self._lazy.disarm(deployment_name)
+        wait = self._engine.withdraw(self._shell.now(), deployment_name)
+        self._shell.perform()
+        if wait is None:
             await checkpoint()
-        else:
-            await deployment.wait_gone()
+            return
+        await self._shell.wait(wait)
+        first, *others = [*wait.errors(), None]
+        if first is not None:
+            for other in others[:-1]:
+                first.add_note(str(other))
+            raise first
 
     async def undeploy_all(self) -> None:
         """Withdraw the demand for everything, and wait until it is gone, dependents first (rule U7).
 
         :raises ExceptionGroup: of all :class:`UndeployError`; what the failed ones stand on stays up
+        :raises ManagerClosedError: before the ``async with`` block
+
+        If cancelled it returns at once; the teardown goes on.
         """
         self._check_entered()
         self._check_may_wait()
-        for name in list(self._futures):
-            self._disarm(name)
-        descent = self._fleet.withdraw_all()
-        await descent.event.wait()
-        if descent.errors:
-            raise ExceptionGroup("some deployments could not be undeployed", descent.errors)
+        self._lazy.disarm_all()
+        wait = self._engine.withdraw_all(self._shell.now())
+        self._shell.perform()
+        await self._shell.wait(wait)
+        errors = wait.errors()
+        if errors:
+            raise ExceptionGroup("some deployments could not be undeployed", errors)
+
+    async def restart(self, deployment_name: str) -> None:
+        """Take down a deployment and all that stands on it, and bring up again what was demanded (rule X4).
+
+        It returns when that is live. What the deployment itself stands on stays up. For a deployment that is absent
+        there is nothing to do.
+
+            await manager.restart("web")
+
+        :raises UnknownDeploymentError: if the manager does not know the name
+        :raises DeployError: if something does not come up again, cannot be taken down, or is undeployed meanwhile
+        :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
+
+        If cancelled it returns at once; the restart goes on.
+        """
+        self._check_open()
+        self._definitions[deployment_name]
+        self._check_may_wait()
+        claim = self._engine.restart(self._shell.now(), deployment_name)
+        self._shell.perform()
+        if claim is None:
+            await checkpoint()
+        else:
+            await self._await_claim(claim)
 
     async def close(self) -> None:
         """Give up what is coming up, take everything down, and accept no demand any more (rule U8).
@@ -231,13 +277,15 @@ class DefaultDeploymentManager(DeploymentManager):
         waits for the same end. Leaving the ``async with`` block does the same, and cannot be cancelled.
 
         :raises ExceptionGroup: of an :class:`UndeployError` for everything that may be left
+
+        If cancelled it returns at once; the teardown goes on.
         """
         if self._tasks is None:
             await checkpoint()
             return
         self._check_may_wait()
         self._begin_close()
-        await self._fleet.drained()
+        await self._shell.drained()
         failure = self._failure()
         if failure is not None:
             self._reported = True
@@ -245,14 +293,14 @@ class DefaultDeploymentManager(DeploymentManager):
 
     def hurry(self) -> None:
         """Cut short every grace period that a connector allows what it has to stop."""
-        for deployment in self._fleet.deployments.values():
-            if deployment.connector is not None:
-                deployment.connector.hurry()
+        for deployment in list(self._engine.deployments.values()):
+            if deployment.task is not None:
+                cast("Runner", deployment.task).hurry()
 
     def status(self) -> Mapping[str, DeploymentStatus]:
-        """Every known deployment as it is now, the absent ones included."""
+        """Return every known deployment as it is now, the absent ones included."""
         known = {name: DeploymentStatus(name, DeploymentState.ABSENT) for name in self._definitions.names}
-        present = {**self._fleet.left_behind, **self._fleet.deployments}
+        present = {**self._engine.left_behind, **self._engine.deployments}
         return known | {name: deployment.status() for name, deployment in present.items()}
 
     # -- What the calls have in common -------------------------------------------------------------------------------
@@ -263,126 +311,112 @@ class DefaultDeploymentManager(DeploymentManager):
 
     def _check_open(self) -> None:
         self._check_entered()
-        if self._fleet.closing:
+        if self._engine.closing:
             raise ManagerClosedError("the deployment manager is closed")
 
     def _check_may_wait(self) -> None:
-        """A connector at work must not wait: who knows who is waiting for it, or for its slot."""
-        worker = at_work(self._fleet)
-        if worker is not None:
+        """Refuse to let a connector at work wait: what it waits for may be waiting for it, or for its slot."""
+        deployment = worker(self._engine)
+        if deployment is not None:
             raise WorkflowExecutionException(
-                f"the connector of deployment '{worker.name}' must not wait for deployments to come up or go down in "
-                f"its deploy or undeploy, nor may a task that was started there meanwhile, for they may be waiting for "
-                f"'{worker.name}': let it depend on what it needs"
+                f"the connector of deployment '{deployment.name}' must not wait for deployments to come up or go down "
+                f"in its deploy or undeploy, nor may a task that was started there meanwhile, for they may be waiting "
+                f"for '{deployment.name}': let it depend on what it needs"
             )
 
-    def _is_live(self, name: str) -> bool:
-        deployment = self._fleet.deployments.get(name)
-        return deployment is not None and deployment.state is DeploymentState.LIVE
-
-    def _is_in_use(self, name: str) -> bool:
-        future = self._futures.get(name)
-        return name in self._fleet.deployments or (future is not None and future.armed)
-
-    def _is_met(self, name: str) -> bool:
-        deployment = self._fleet.deployments.get(name)
-        return deployment is not None and deployment.joinable
-
-    async def _deploy(self, names: list[str]) -> None:
-        lazy = [name for name in names if self._definitions[name].lazy]
-        eager = [name for name in names if not self._definitions[name].lazy]
+    async def _deploy(self, wanted: Sequence[DeploymentConfig | str]) -> None:
+        definitions, present = self._definitions, self._engine.deployments
+        resolution = definitions.resolve(wanted, present=present, in_use=self._lazy)
+        definitions.commit(resolution)
+        lazy = [name for name in resolution.names if definitions[name].lazy]
         if lazy:
-            self._definitions.closure(lazy, is_met=self._is_met)
-        if eager:
-            await self._bring_up(eager)
+            eager = [name for name in resolution.names if name not in lazy]
+            resolution = definitions.resolve(eager, present=present, in_use=self._lazy)
+        if resolution.names:
+            await self._bring_up(resolution.names, resolution.missing)
         else:
             await checkpoint()
         self._check_open()
         for name in lazy:
-            self._future(name, self._fleet.deployments.get(name)).armed = True
+            definition = definitions.resolved(name)
+            self._lazy.arm(name, definition.connector_type, definition.config_dir)
 
-    async def _bring_up(self, names: list[str]) -> None:
-        if not all(map(self._is_live, names)):
+    async def _bring_up(self, names: Sequence[str], missing: Sequence[ResolvedDefinition]) -> None:
+        deployment = self._engine.granted(names[0]) if len(names) == 1 else None
+        if deployment is not None:
+            epoch = deployment.epoch
+            await checkpoint()
+            if deployment.epoch != epoch:
+                raise DeployError(deployment.name, "was undeployed before it was up")
+            return
+        if missing or not all(self._engine.deployments[name].phase is Phase.LIVE for name in names):
             self._check_may_wait()
-        claim = self._fleet.claim(names, self._definitions.closure(names, is_met=self._is_met))
+        claim = self._engine.claim(self._shell.now(), names, missing)
+        self._shell.perform()
+        await self._await_claim(claim)
+
+    async def _await_claim(self, claim: Claim) -> None:
+        """Wait for a claim on behalf of one of its callers."""
         granted = False
         try:
-            await claim.wait()
+            await self._shell.wait(claim)
+            if claim.failure is not None:
+                raise claim.failure.error()
             granted = True
         finally:
-            self._fleet.leave(claim, granted=granted)
-
-    def _future(self, name: str, deployment: Deployment | None) -> FutureConnector:
-        """The lazy connector of a name: the one that was given out, for as long as that is good."""
-        future = self._futures.get(name)
-        if future is None or not (future.armed or future.live):
-            blueprint = self._definitions.blueprint(name)
-
-            async def bring_up() -> Connector:
-                await self._bring_up([name])
-                live = self._future(name, self._fleet.deployments[name]).live
-                assert live is not None  # noqa: S101 - it has just been granted
-                assert live.connector is not None  # noqa: S101 - likewise
-                return live.connector
-
-            future = self._futures[name] = FutureConnector(
-                deployment_name=name,
-                config_dir=blueprint.config_dir,
-                real_type=blueprint.connector_type,
-                bring_up=bring_up,
-            )
-        if deployment is not None and deployment.state is DeploymentState.LIVE:
-            future.deployment = deployment
-        return future
-
-    def _disarm(self, name: str) -> None:
-        future = self._futures.get(name)
-        if future is not None:
-            future.armed = False
-            if not future.live:
-                del self._futures[name]
+            self._engine.leave(self._shell.now(), claim, granted=granted)
+            self._shell.perform()
 
     def _begin_close(self) -> None:
-        if not self._fleet.closing:
-            for future in self._futures.values():
-                future.armed = False
-            self._fleet.close(self._shutdown_timeout)
+        if self._engine.closing:
+            return
+        self._lazy.disarm_all()
+        self._engine.close(self._shell.now(), self._shutdown_timeout)
+        self._shell.perform()
+        if self._engine.deployments and self._shutdown_timeout < math.inf:
+            assert self._tasks is not None  # noqa: S101 - for the type checker
+            self._tasks.start_soon(self._report_overrun, name="anydeploy: shutdown timeout")
+
+    async def _report_overrun(self) -> None:
+        """Say so when the end of the block has to wait for what no deadline can bound."""
+        try:
+            with CancelScope(deadline=self._engine.deadline + OVERRUN, shield=True):
+                await self._shell.drained()
+        except get_cancelled_exc_class():
+            # A native cancellation of this task: there is nothing to clean up, and the deployments go on.
+            return
+        for deployment in self._engine.deployments.values():
+            logger.warning(
+                "deployment '%s' is %s beyond the shutdown timeout: its connector cannot be cancelled, and the "
+                "manager has to wait for it",
+                deployment.name,
+                deployment.phase,
+            )
 
     def _failure(self) -> ExceptionGroup[UndeployError] | None:
-        left = [deployment.undeploy_error(deployment.error) for deployment in self._fleet.left_behind.values()]
+        left = [
+            undeploy_error(deployment.name, deployment.error)
+            for deployment in self._engine.left_behind.values()
+            if deployment.error is not None
+        ]
         return ExceptionGroup("some deployments may have been left behind", left) if left else None
 
-    def _spawn(self, deployment: Deployment) -> None:
-        assert self._tasks is not None  # noqa: S101 - nothing is claimed outside the block
-        self._context.run(partial(self._tasks.start_soon, deployment.run, name=f"anydeploy: {deployment.name}"))
+    # -- Lazy connectors ---------------------------------------------------------------------------------------------
 
-    def _crash(self, exc: BaseException) -> None:
-        """Something like KeyboardInterrupt came out of a connector or listener: end the block, which then raises it."""
-        assert self._tasks is not None  # noqa: S101 - as above
-        self._crashed = self._crashed or exc
-        self._tasks.cancel_scope.cancel()
+    def _present(self, deployment: Deployment, connector: Connector) -> object:
+        definition = cast("ResolvedDefinition", deployment.definition)
+        if definition.config.lazy:
+            return self._lazy.bind(definition.name, connector, definition.config_dir)
+        return connector
 
-    def _heard(self, error: BaseException | None) -> bool:
-        return self._on_event is not None or logger.isEnabledFor(_level(error))
+    def _is_current(self, name: str, future: FutureConnector) -> bool:
+        deployment = self._engine.deployments.get(name)
+        return deployment is not None and deployment.connector is future
 
-    def _report(self, event: DeploymentEvent) -> None:
-        try:
-            self._context.run(self._tell, event)
-        except (Exception, get_cancelled_exc_class()):
-            # Logging itself may be what has failed.
-            with suppress(Exception):
-                logger.exception("telling of %s failed", event)
-        except BaseException as exc:  # noqa: BLE001 - raised at the end of the block, as what comes out of connectors
-            self._crash(exc)
-
-    def _tell(self, event: DeploymentEvent) -> None:
-        level = _level(event.error)
-        if logger.isEnabledFor(level):
-            why = f": {describe(event.error)}" if event.error is not None else ""
-            logger.log(level, "deployment '%s' is %s%s", event.name, event.state, why)
-        if self._on_event is not None:
-            self._on_event(event)
-
-
-def _level(error: BaseException | None) -> int:
-    return logging.INFO if error is None else logging.WARNING
+    async def _use(self, name: str) -> Connector:
+        """Bring up a lazy deployment, because its connector is used."""
+        self._check_open()
+        resolution = self._definitions.resolve([name], present=self._engine.deployments)
+        await self._bring_up(resolution.names, resolution.missing)
+        future = cast("FutureConnector", self._engine.deployments[name].connector)
+        return cast("Connector", future.real)

@@ -1,4 +1,4 @@
-"""The byte streams of a running command: feed, collect, hand over. Built once, for every connector."""
+"""The byte streams of running commands: feeding input, collecting output, piping archives."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from anyio import BrokenResourceError, ClosedResourceError, Event, create_task_g
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from attrs import define, field, frozen
 
-#: Seconds for which output is still read after a command has ended. What it started in the background may hold the
-#: pipes open for ever, and is not waited for.
+#: Seconds for which output is still read after a command has ended: programs that it left in the background may hold
+#: the pipes open for ever.
 DRAIN = 1.0
 
 _LINES_SHOWN = 20
 
-#: An archive ends with a mark that tar pads to a record of 10 KiB.
+#: The end-of-archive mark of tar, padded to a record of 10 KiB, is within the last bytes.
 _ARCHIVE_END = 20 * 1024
 
 
 def last_lines(output: bytes | bytearray, count: int = _LINES_SHOWN) -> str:
-    """The end of what a command printed, to be shown in an error."""
+    """Return the last lines of a command's output, for an error."""
     return "\n".join(output.decode(errors="replace").splitlines()[-count:])
 
 
@@ -32,12 +32,16 @@ class Completed:
 
 @define(eq=False)
 class Collector:
-    """Everything that comes out of a stream."""
+    """Collects all bytes of a stream.
+
+    :ivar data: what has arrived so far
+    """
 
     data: bytearray = field(factory=bytearray)
     _ended: Event = field(factory=Event)
 
     async def collect(self, stream: ByteReceiveStream | None) -> None:
+        """Read a stream until it ends or breaks. None is an empty one."""
         if stream is not None:
             try:
                 async for chunk in stream:
@@ -51,7 +55,13 @@ class Collector:
 
 
 async def communicate(process: Process, data: bytes | None) -> Completed:
-    """Feed ``data`` to a process, and return what became of it when it has ended."""
+    """Feed ``data`` to a process, wait until it ends, and return its exit status and output.
+
+        completed = await communicate(process, b"input")
+        print(completed.returncode, completed.stdout)
+
+    If cancelled, the process is left alone.
+    """
     stdout, stderr = Collector(), Collector()
     async with create_task_group() as tasks:
         tasks.start_soon(stdout.collect, process.stdout)
@@ -67,7 +77,7 @@ async def communicate(process: Process, data: bytes | None) -> Completed:
 
 
 async def _feed(stream: ByteSendStream, data: bytes) -> None:
-    # A command may end, or close its stdin, without having read everything.
+    # A command may end, or close its stdin, before it has read everything.
     try:
         await stream.send(data)
         await stream.aclose()
@@ -75,11 +85,13 @@ async def _feed(stream: ByteSendStream, data: bytes) -> None:
         pass
 
 
-async def hand_over(packer: Process, unpacker: Process) -> None:
-    """Feed the archive that one process writes to another one that unpacks it.
+async def pipe_archive(packer: Process, unpacker: Process) -> None:
+    """Feed the tar archive that one process writes to another one that unpacks it.
 
-    The end of it, without which no archive is complete, is kept back until the packer has ended well; otherwise the
-    unpacker is told to stop.
+    The end of the archive, without which it is incomplete, is held back until the packer has ended with status 0;
+    otherwise the unpacker is asked to end.
+
+    :raises ValueError: if the packer's output or the unpacker's input is not a pipe
     """
     if packer.stdout is None or unpacker.stdin is None:
         raise ValueError("the packer needs a pipe for its output, the unpacker one for its input")
@@ -93,16 +105,16 @@ async def hand_over(packer: Process, unpacker: Process) -> None:
             await unpacker.stdin.send(bytes(held))
             await unpacker.stdin.aclose()
         else:
-            await _insist(unpacker)
+            await _terminate(unpacker)
     except (BrokenResourceError, ClosedResourceError):
-        # The unpacker has ended early: its exit status says why. The packer must not wait for it.
+        # The unpacker has ended early, and its exit status says why. The packer must not go on waiting for it.
         packer.terminate()
 
 
-async def _insist(process: Process) -> None:
-    """Ask a process to end until it does.
+async def _terminate(process: Process) -> None:
+    """Ask a process to end, again and again until it does.
 
-    A shell that is asked while it starts a program waits for that first, and the program may have missed it.
+    A shell that gets the signal while it starts a program waits for the program first, which may have missed it.
     """
     while True:
         process.terminate()

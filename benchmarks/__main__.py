@@ -1,4 +1,4 @@
-"""Run the benchmarks, print their tables, and keep them: in README.md, and in results/ as JSON and plots."""
+"""Run the benchmarks, print their tables, and keep them: short ones in README.md, full ones and plots in results/."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import report
 from .measure import Effort, Section
 from .plots import draw
 
-#: What can be asked for, and the module that does it.
+#: The modules of the benchmarks, by the names of the command line.
 BENCHMARKS: Mapping[str, str] = {
     "overhead": "overhead",
     "price": "price",
@@ -39,10 +39,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="only show that everything runs; the figures mean nothing")
     parser.add_argument("--rounds", type=int, help="at most so many rounds of anything: sooner, and less certain")
-    parser.add_argument(
-        "--largest", type=int, metavar="N", help="leave out graphs that are larger than this, if there are smaller ones"
-    )
-    parser.add_argument("--output", type=Path, help="another directory for JSON and plots, and no README")
+    parser.add_argument("--largest", type=int, metavar="N", help="skip sizes above N, unless there are no smaller ones")
+    parser.add_argument("--output", type=Path, help="another directory for the results; README.md stays")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
@@ -54,8 +52,8 @@ def main() -> None:
     effort = Effort(arguments.quick, arguments.rounds, arguments.largest)
     for name in arguments.names or BENCHMARKS:
         began = perf_counter()
-        # Nothing that one has imported or left in memory is to slow down another.
-        # Ctrl-C ends it at once, and silently.
+        # Each has a process of its own, which the imports and the memory of others do not slow down. Ctrl-C ends it
+        # immediately and silently.
         default = (signal.SIGINT, signal.SIG_DFL)
         with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, default) as pool:
             sections = pool.submit(_function(name), effort).result()
@@ -66,7 +64,7 @@ def main() -> None:
             _write(name, sections, arguments.output)
         elif not arguments.quick:
             _write(name, sections, RESULTS)
-            report.into(README, name, tables)
+            report.replace_in(README, name, report.as_summary(name, sections))
 
 
 def _function(name: str) -> Callable[[Effort], list[Section]]:
@@ -77,6 +75,7 @@ def _function(name: str) -> Callable[[Effort], list[Section]]:
 def _write(name: str, sections: list[Section], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.json").write_text(json.dumps(report.as_dict(sections), indent=1) + "\n")
+    (directory / f"{name}.md").write_text(f"# {name}\n\n{report.as_markdown(sections)}")
     try:
         draw(directory)
     except ImportError as missing:

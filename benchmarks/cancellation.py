@@ -1,4 +1,4 @@
-"""How promptly cancelled callers return while many deployments are coming up."""
+"""The time until cancelled callers have returned while many deployments are coming up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(effort: Effort) -> list[Section]:
     rows: list[Row] = []
     for backend in BACKENDS:
         for n in effort.sizes(1_000, 10_000):
-            # On trio, who is first within a tick is drawn by lot.
+            # Trio runs the tasks of a tick in random order.
             ticks = Aim(2 if backend == "trio" else 1)
             for what, unit, scale, aim in (("ticks", "ticks", 1, ticks), ("time", "µs", 1e6 / (n // 10), None)):
                 contenders = {
@@ -27,7 +27,8 @@ def run(effort: Effort) -> list[Section]:
                 }
                 found = in_turns(contenders, effort.rounds(3 if what == "ticks" else 5), warm_up=False)
                 case: dict[str, str | int] = {"deployments": n, "cancelled": n // 10, "loop": backend, "what": what}
-                rows.append(compare(case, found, *contenders, unit=unit, scale=scale, aim=aim))
+                label = f"{what}, {n // 10:,} of {n:,} callers" if backend == "asyncio" and n > 1_000 else None
+                rows.append(compare(case, found, *contenders, unit=unit, scale=scale, aim=aim, label=label))
     return [Section("One caller in ten is cancelled, until the last of them has returned", rows)]
 
 
@@ -40,7 +41,7 @@ async def _cancel_callers(n: int, what: str) -> float:
 
     async with DefaultDeploymentManager(definitions(wide(n)), connector_types={"nothing": Held}) as manager:
         async with anyio.create_task_group() as tasks:
-            # Somebody else wants every one of them, so that nothing goes down.
+            # Each has another caller, so that nothing goes down.
             for i in range(n):
                 tasks.start_soon(manager.deploy, f"d{i}")
             result = await _cancel_tenth(n, what, lambda i: manager.deploy(f"d{i}"))
@@ -56,7 +57,7 @@ async def _cancel_waiters(n: int, what: str) -> float:
 
 
 async def _cancel_tenth(n: int, what: str, wait: Callable[[int], Awaitable[None]]) -> float:
-    """How often the scheduler goes round, and what it takes, until the last of the cancelled has returned."""
+    """Return the rounds of the scheduler, or the time, until the last cancelled caller has returned."""
     scopes = [anyio.CancelScope() for _ in range(n)]
     returned = 0
 

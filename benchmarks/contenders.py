@@ -1,4 +1,4 @@
-"""anydeploy with connectors that do nothing, and what it is compared with."""
+"""anydeploy with connectors that do nothing, and the floors that it is compared with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anydeploy import Connector, DefaultDeploymentManager, DeploymentConfig
 
 from .measure import Stopwatch
 
-#: The name of a backend that is installed, and what `anyio.run` is told.
+#: The arguments of `anyio.run`, by the names of the installed backends.
 BACKENDS: dict[str, dict[str, Any]] = {
     name: options
     for name, options in {
@@ -51,6 +51,17 @@ async def anydeploy(configs: Sequence[DeploymentConfig]) -> float:
     return watch.cpu
 
 
+async def anydeploy_one_by_one(configs: Sequence[DeploymentConfig]) -> float:
+    """CPU seconds of the same with a caller for each name, as StreamFlow uses its manager."""
+    async with manager_of(configs) as manager:
+        with Stopwatch() as watch:
+            async with anyio.create_task_group() as tasks:
+                for config in configs:
+                    tasks.start_soon(manager.deploy, config)
+            await manager.undeploy_all()
+    return watch.cpu
+
+
 async def floor(configs: Sequence[DeploymentConfig]) -> float:
     """One task and one Event for each node in a bare task group.
 
@@ -83,10 +94,10 @@ async def floor(configs: Sequence[DeploymentConfig]) -> float:
 
 
 async def bounded_floor(configs: Sequence[DeploymentConfig]) -> float:
-    """The floor, with an order on the way down as well, and a limit of time.
+    """The floor with an order on the way down, shields and deadlines.
 
-    Each task is started when it is its turn to come, is shielded from everybody else, waits for the Event that tells
-    it that it is its turn to go, and has a deadline for its end.
+    Each task is started when its dependencies are up, is shielded from cancellations, waits for the Event that says
+    that its dependents are down, and has a deadline for its end.
     """
     with Stopwatch() as watch:
         dependencies = {config.name: config.dependencies for config in configs}

@@ -1,9 +1,9 @@
-"""How long it takes until everything is up, and until it is down again, in virtual time, beside the bounds.
+"""The time until everything is up, and until it is down again, in virtual time, compared with a bound.
 
 Without a limit nothing can be quicker than the critical path. With P connectors at work at once nothing can be quicker
-than the critical path or the work divided by P. Three other orders are computed beside ours: who is ready first goes
-first (FIFO); level after level with a barrier between; and ours if it were known beforehand how long each deployment is
-going to take, which nobody knows (foresight).
+than the critical path or the work divided by P. Three other orders are computed for comparison: the first to be ready
+goes first (FIFO); level after level with a barrier between; and the order of anydeploy with the durations known in
+advance (foresight).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .measure import Aim, Effort, Row, Section, Spread
 _GRAPHS = 200
 _DEPLOYMENTS = 300
 _LIMITS = (4, 10, 32)
+_SHOWN_LIMIT = 10
 #: Of the logarithm of the durations: one in six takes 1.6 times as long as the median, or 2.7 times.
 _SIGMAS = (0.5, 1.0)
 
@@ -58,7 +59,11 @@ def run(effort: Effort) -> list[Section]:
                         "max_concurrent": limit or "none",
                         "order": order,
                     }
-                    rows.append(Row(case, "the bound", "s", Spread.of(seconds), Spread.of(bounds), ratio, aim))
+                    labelled = order == "anydeploy" and not reverse and sigma == max(_SIGMAS)
+                    at_once = "without a limit" if limit is None else f"{limit} at once"
+                    label = f"{shape}, {at_once}" if labelled and limit in {None, _SHOWN_LIMIT} else None
+                    spreads = Spread.of(seconds), Spread.of(bounds)
+                    rows.append(Row(case, "the bound", "s", *spreads, ratio, aim, label))
                     if limit is not None and not reverse and sigma == max(_SIGMAS):
                         curves.setdefault(f"{shape}, {order}", []).append((limit, ratio.median))
     title = f"Time until all are up or down, as a multiple of the bound, {number} random graphs of each kind"
@@ -81,7 +86,7 @@ class _Case:
     down: Sequence[float]
 
     def mirrored(self) -> _Case:
-        """The way down as if it were the way up of another graph: everything waits for its dependents."""
+        """Return the way down as the way up of another graph, in which everything waits for its dependents."""
         n = len(self.graph)
         dependents: Graph = [[] for _ in range(n)]
         for i, below in enumerate(self.graph):
@@ -103,12 +108,12 @@ def _case(make: Callable[[random.Random, int], Graph], rng: random.Random, n: in
 
 
 def _trees(rng: random.Random, n: int) -> Graph:
-    """Each stands on one that came before; one in twenty is a root."""
+    """Each depends on one of those before it; one in twenty is a root."""
     return [[rng.randrange(i)] if i and rng.random() > 0.05 else [] for i in range(n)]
 
 
 def _layered(rng: random.Random, n: int) -> Graph:
-    """Ten layers; each stands on up to three of the layer below."""
+    """Ten layers; each depends on up to three of the layer below."""
     width = -(-n // 10)
     return [
         sorted({rng.randrange((i // width - 1) * width, i // width * width) for _ in range(3)}) if i >= width else []
@@ -117,12 +122,12 @@ def _layered(rng: random.Random, n: int) -> Graph:
 
 
 def _dags(rng: random.Random, n: int) -> Graph:
-    """Each stands on up to three that came before, wherever."""
+    """Each depends on up to three of those before it."""
     return [sorted({rng.randrange(i) for _ in range(rng.randrange(4))}) if i else [] for i in range(n)]
 
 
 def _fans(rng: random.Random, n: int) -> Graph:
-    """Five strands: one, then many that stand on it, then one that stands on all of those, and so on."""
+    """Five strands: one, then many that depend on it, then one that depends on all of those, and so on."""
     graph: Graph = [[] for _ in range(5)]
     ends = list(range(5))
     while len(graph) < n:
@@ -177,7 +182,7 @@ async def _measure(case: _Case, limit: int | None) -> tuple[float, float]:
 
 
 def _fifo(case: _Case, limit: int) -> float:
-    """Who is ready first goes first."""
+    """The first to be ready goes first."""
     return _schedule(case.graph, case.up, limit, [0.0] * len(case.up))
 
 
@@ -191,7 +196,7 @@ def _foresight(case: _Case, limit: int) -> float:
 
 
 def _levels(case: _Case, limit: int) -> float:
-    """All of a level have to be up before the next level begins."""
+    """A level begins when the whole level below is up."""
     level: list[int] = []
     for below in case.graph:
         level.append(1 + max((level[j] for j in below), default=-1))
@@ -203,7 +208,7 @@ def _levels(case: _Case, limit: int) -> float:
 
 
 def _schedule(graph: Graph, takes: Sequence[float], limit: int, urgency: Sequence[float]) -> float:
-    """The time that it all takes when of the ready the most urgent goes first, and who was ready first among equals."""
+    """Return the time for all when the most urgent of the ready goes first; of equals the first to be ready."""
     missing = [len(below) for below in graph]
     dependents: Graph = [[] for _ in graph]
     for i, below in enumerate(graph):

@@ -1,8 +1,8 @@
-"""How everything here is measured: contenders in turns in one process, and ratios with their spread.
+"""The method of all benchmarks: contenders run in turns in one process, and ratios are reported with their spread.
 
-A time says more about the machine than about the program, and a machine that others use as well is faster in one minute
-than in the next. So the contenders take turns, each round gives one ratio, and what counts is the median of those; the
-quartiles beside it tell how far it can be trusted. Times are CPU times of the process.
+A time says more about the machine than about the program, and a shared machine is faster in one minute than in the
+next. Therefore the contenders take turns, each round gives one ratio, and the result is the median of the ratios; the
+quartiles say how reliable it is. Times are CPU times of the process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Spread:
 
 @frozen
 class Aim:
-    """What a figure should be.
+    """The aim for a ratio.
 
     :ivar at_most: whether less is better
     """
@@ -56,10 +56,11 @@ class Aim:
 class Row:
     """One comparison.
 
-    :ivar case: what was measured, by the name of a column
-    :ivar against: whom ``ours`` is compared with
-    :ivar ours: in ``unit``, likewise ``theirs``
+    :ivar case: the measured case, a value for each column
+    :ivar against: the name of the other contender
+    :ivar ours: the figures of anydeploy in ``unit``; likewise ``theirs``
     :ivar ratio: of the two, round by round
+    :ivar label: the name of the row in the short table of the page; None: in the full table only
     """
 
     case: Mapping[str, str | int]
@@ -69,6 +70,7 @@ class Row:
     theirs: Spread
     ratio: Spread
     aim: Aim | None = None
+    label: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "met": None if self.aim is None else self.aim.met(self.ratio)}
@@ -76,10 +78,10 @@ class Row:
 
 @frozen
 class Section:
-    """One table of what a benchmark has found.
+    """One table of the results of a benchmark.
 
-    :ivar across: which part of the case stands in the columns of the table, if one does
-    :ivar skipped: what could not be measured, and why
+    :ivar across: the part of the case that is spread over the columns of the table, if there is one
+    :ivar skipped: reasons why something was not measured
     :ivar curves: further figures, for plots: points by name
     """
 
@@ -95,8 +97,8 @@ class Effort:
     """How thoroughly to measure.
 
     :ivar quick: only show that everything runs; the figures mean nothing
-    :ivar most: how many rounds are enough
-    :ivar largest: what is larger than this is left out
+    :ivar most: the maximum number of rounds
+    :ivar largest: the largest number of deployments
     """
 
     quick: bool = False
@@ -107,14 +109,14 @@ class Effort:
         return 1 if self.quick else min(normal, self.most or normal)
 
     def sizes(self, *normal: int) -> tuple[int, ...]:
-        """Numbers of deployments, or whatever a benchmark is about."""
+        """Return the sizes to measure, of the normal ones: numbers of deployments, calls or nodes."""
         if self.quick:
             return (normal[0] // 10,)
         return tuple(n for n in normal if self.largest is None or n <= self.largest) or normal[:1]
 
 
 class Stopwatch:
-    """The CPU seconds of what is within its ``with`` block."""
+    """Measures the CPU seconds of its ``with`` block."""
 
     cpu = 0.0
 
@@ -141,7 +143,7 @@ def collector(*, enabled: bool) -> Iterator[None]:
 def in_turns(
     contenders: Mapping[str, Callable[[], float]], rounds: int, *, collect: bool = True, warm_up: bool = True
 ) -> dict[str, list[float]]:
-    """Let each contender run once a round, in an order that turns with the rounds; what each has returned."""
+    """Run each contender once a round, in an order that rotates, and return their results by name."""
     names = list(contenders)
     found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-warm_up, rounds):
@@ -166,7 +168,8 @@ def compare(
     unit: str,
     scale: float = 1.0,
     aim: Aim | None = None,
+    label: str | None = None,
 ) -> Row:
-    """A row of the ratio of two of the contenders; ``scale`` turns what they returned into ``unit``."""
+    """Compare two of the contenders; ``scale`` converts their results into ``unit``."""
     mine, its = ([value * scale for value in found[name]] for name in (ours, theirs))
-    return Row(case, theirs, unit, Spread.of(mine), Spread.of(its), ratios(mine, its), aim)
+    return Row(case, theirs, unit, Spread.of(mine), Spread.of(its), ratios(mine, its), aim, label)

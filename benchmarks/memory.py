@@ -1,4 +1,4 @@
-"""What a live deployment occupies, beside the task and the Event of the floor."""
+"""The memory of a live deployment, compared with the task and the Event of the floor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .contenders import BACKENDS, manager_of
 from .graphs import definitions, wide
 from .measure import Aim, Effort, Row, Section, compare
 
-#: As the system sees it, in a process that is new, and as Python does.
+#: As the system counts it, in a new process, and as Python does.
 _WHAT = ("resident", "allocated")
 
 
@@ -29,26 +29,28 @@ def run(effort: Effort) -> list[Section]:
             found: dict[str, dict[str, list[float]]] = {what: {"anydeploy": [], "floor": []} for what in _WHAT}
             for _ in range(effort.rounds(3)):
                 for name in ("anydeploy", "floor"):
-                    # What a process has given back it may still have: each measurement has a process of its own.
+                    # A process may keep memory that was freed: each measurement has a process of its own.
                     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                         for what, value in pool.submit(_measure, name, n, backend).result().items():
                             found[what][name].append(value)
             for what, values in found.items():
                 case: dict[str, str | int] = {"what": what, "loop": backend, "live": n}
-                rows.append(compare(case, values, "anydeploy", "floor", unit="bytes", scale=1 / n, aim=Aim(1.5)))
+                label = f"{what}, {n:,} live" if backend == "asyncio" else None
+                row = compare(case, values, "anydeploy", "floor", unit="bytes", scale=1 / n, aim=Aim(1.4), label=label)
+                rows.append(row)
     return [Section("Memory of a live deployment", rows)]
 
 
 def _measure(name: str, n: int, backend: str) -> dict[str, float]:
     function = _live if name == "anydeploy" else _floor
-    # What is loaded at the first use is not the matter of a deployment.
+    # Modules that are loaded at the first use are not part of a deployment.
     anyio.run(function, 10, "resident", **BACKENDS[backend])
     return {what: anyio.run(function, n, what, **BACKENDS[backend]) for what in _WHAT}
 
 
 @contextmanager
 def _grown(what: str) -> Iterator[Callable[[], float]]:
-    """Gives a function that tells how many bytes have been added within the block."""
+    """Give a function that returns how many bytes were added within the block."""
     gc.collect()
     if what == "allocated":
         tracemalloc.start()

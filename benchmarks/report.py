@@ -1,4 +1,4 @@
-"""What was found, as tables for people and as JSON for programs."""
+"""The results: a short table for the page, full tables, and JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _processor() -> str:
 
 
 def as_dict(sections: Sequence[Section]) -> dict[str, Any]:
-    """All figures, for programs."""
+    """Return all figures, for programs."""
     found = [
         {
             "title": section.title,
@@ -51,24 +51,44 @@ def as_dict(sections: Sequence[Section]) -> dict[str, Any]:
 
 
 def as_markdown(sections: Sequence[Section]) -> str:
-    """The tables, for people."""
+    """Return the full tables."""
     lines: list[str] = []
     for section in sections:
         lines += [f"### {section.title}", "", *_table(section)]
         lines += [f"Skipped: {why}." for why in section.skipped]
         lines += [""]
-    about = machine()
-    where = about.pop("machine")
-    lines += [f"`{_command()}`: {where}; {', '.join(f'{name} {what}' for name, what in about.items())}."]
+    lines += [f"`{_command()}`: {_about()}."]
     return "\n".join(lines) + "\n"
 
 
-def into(readme: Path, name: str, tables: str) -> None:
-    """Put the tables of a benchmark in place of those of its last run."""
+def as_summary(name: str, sections: Sequence[Section]) -> str:
+    """Return the short table: the labelled rows, each with its aim and whether that is met.
+
+    :param name: the benchmark, whose full tables the text links to
+    """
+    lines = [_line(["", "anydeploy", "compared with", "ratio", "aim", ""]), _line(["---"] * 6)]
+    for row in [row for section in sections for row in section.rows if row.label is not None]:
+        ours, theirs = (f"{_number(spread.median)} {row.unit}" for spread in (row.ours, row.theirs))
+        met = "" if row.aim is None else "met" if row.aim.met(row.ratio) else "missed"
+        ratio, aim = f"**{_number(row.ratio.median)}**", "" if row.aim is None else str(row.aim)
+        lines.append(_line([row.label or "", ours, f"{row.against}: {theirs}", ratio, aim, met]))
+    skipped = [f"Skipped: {why}." for section in sections for why in section.skipped]
+    lines += ["", *skipped, f"{_about()}. [All figures](results/{name}.md)."]
+    return "\n".join(lines) + "\n"
+
+
+def replace_in(page: Path, name: str, summary: str) -> None:
+    """Replace the short table of a benchmark in the page."""
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
-    before, _, rest = readme.read_text().partition(begin)
+    before, _, rest = page.read_text().partition(begin)
     _, _, after = rest.partition(end)
-    readme.write_text(f"{before}{begin}\n{tables}\n{end}{after}")
+    page.write_text(f"{before}{begin}\n{summary}\n{end}{after}")
+
+
+def _about() -> str:
+    found = machine()
+    where = found.pop("machine")
+    return f"{where}; {', '.join(f'{name} {what}' for name, what in found.items())}"
 
 
 def _command() -> str:
@@ -116,7 +136,7 @@ def _aim(row: Row) -> str:
 
 
 def _ratio(spread: Spread) -> str:
-    """The median, and the quartiles where they differ from it."""
+    """Format the median, with the quartiles if they differ from it."""
     low, middle, high = (_number(value) for value in (spread.low, spread.median, spread.high))
     return f"**{middle}**" if low == high else f"**{middle}** ({low} to {high})"
 

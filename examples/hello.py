@@ -12,7 +12,7 @@ STACK = Path(__file__).with_name("stack.yml")
 
 async def main() -> None:
     async with DefaultDeploymentManager(load_file(STACK), config_dir=STACK.parent) as manager:
-        # Definitions in a file are lazy unless they say otherwise: the first use brings `site` and `server` up.
+        # `server` is started in `site`, which comes up first.
         await manager.deploy("server")
         server = manager.get_connector("server")
         assert server is not None  # noqa: S101

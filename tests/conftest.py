@@ -42,6 +42,19 @@ def alone() -> Iterator[None]:
         yield
 
 
+#: Files and directories whose tests `nox -s thorough` runs, and no other session.
+THOROUGH = ("explorer", "proofs", "search", "test_benchmarks.py", "test_cost.py", "test_storm.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take long."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in THOROUGH:
+            item.add_marker("thorough")
+
+
 # The numbers of examples: `HYPOTHESIS_PROFILE=property` for a thorough search, `ci` for a bounded one.
 hypothesis.settings.register_profile("ci", max_examples=300, deadline=None)
 hypothesis.settings.register_profile("property", max_examples=5_000, deadline=None)

@@ -1,13 +1,14 @@
-"""A small world of scripted connectors, told and asked in few words, and callers that keep what became of them.
+"""A small world of scripted connectors, told and asked in few words, and callers that keep their outcome.
 
-Whatever a test does, it is watched that nothing is deployed before its dependencies are live, nothing torn down under
-what stands on it, and no two of a name are there at once (D1-D3, R3, U1, U3).
+In every test some rules are watched: a deployment comes up after its dependencies and goes down after its dependents,
+and no two instances of a name exist at once (D1-D3, R3, U1, U3).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import groupby
 from typing import Any, ClassVar
 
 import anyio
@@ -16,11 +17,18 @@ from anyio.lowlevel import checkpoint
 from attrs import define, field
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, DeploymentEvent
-from anydeploy.testing import Rule, Script, What
-from anydeploy.testing.invariants import NoOverlap, OneInstance, OneTeardown, Order, Support, Teardown
+from anydeploy.lifecycle import Step
+from anydeploy.testing import EntryKind, Rule, Script
+from anydeploy.testing.rules_deploy import NoOverlap, OneInstance, Order, Support
+from anydeploy.testing.rules_undeploy import OneTeardown, Teardown
 
-#: How an entry reads that tells of an operation of a connector: "deploy a", then "deployed a" or "deploy failed a".
-_READS = {What.BEGAN: "{} {}", What.ENDED: "{}ed {}", What.FAILED: "{} failed {}", What.CANCELLED: "{} cancelled {}"}
+#: The text of an entry about an operation of a connector: "deploy a", then "deployed a" or "deploy failed a".
+_READS = {
+    EntryKind.BEGAN: "{} {}",
+    EntryKind.ENDED: "{}ed {}",
+    EntryKind.FAILED: "{} failed {}",
+    EntryKind.CANCELLED: "{} cancelled {}",
+}
 
 
 def _watching() -> list[Rule]:
@@ -36,9 +44,9 @@ class World(Script):
 
     @property
     def told(self) -> list[str]:
-        """What the connectors did, each entry in a few words."""
+        """The operations of the connectors, each entry in a few words."""
         entries = [entry for entry in self.history.entries if entry.operation in ("deploy", "undeploy")]
-        return [_READS[entry.what].format(entry.operation, entry.name) for entry in entries]
+        return [_READS[entry.kind].format(entry.operation, entry.name) for entry in entries]
 
     @property
     def existing(self) -> dict[str, Any]:
@@ -47,17 +55,11 @@ class World(Script):
         return {instance.name: self.connectors[instance.name][instance.number - 1] for instance in present}
 
     @property
-    def external(self) -> dict[str, bool]:
-        """What `external` was, by operation."""
-        began = [entry for entry in self.history.entries if entry.what is What.BEGAN]
-        return {f"{entry.operation} {entry.name}": entry.external for entry in began}
-
-    @property
     def most_running(self) -> int:
-        """How many operations ran at once, at most."""
+        """The largest number of operations that ran at once."""
         running = most = 0
         for entry in self.history.entries:
-            running += 1 if entry.what is What.BEGAN else -(entry.what in _READS)
+            running += 1 if entry.kind is EntryKind.BEGAN else -(entry.kind in _READS)
             most = max(most, running)
         return most
 
@@ -87,12 +89,18 @@ class World(Script):
         assert self.operations == []
 
     def states(self, name: str) -> list[str]:
-        return [event.state.value for event in self.events if event.name == name]
+        """The states that a deployment came to, in this order."""
+        told = [event.state.value for event in self.events if event.name == name]
+        return [state for state, _ in groupby(told)]
+
+    def steps(self, name: str) -> list[Step]:
+        """The steps that were told of a deployment, in this order."""
+        return [event.step for event in self.events if event.name == name]
 
 
 @define(eq=False)
 class Call:
-    """A task that makes one call and keeps what became of it."""
+    """A task that makes one call and keeps its outcome."""
 
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     ended: anyio.Event = field(factory=anyio.Event)

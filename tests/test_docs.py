@@ -5,33 +5,27 @@ A ``python`` block is a program, and a ``text`` block right behind it is what it
 ``# module.py``, all programs and commands of its page can import it, and if it is ``# test_it.py``, pytest runs it. A
 ``yaml`` block is a file that loads. A ``console`` block is what a terminal shows: ``$ anydeploy ...`` or ``$ python
 ...``, then the output. In all output ``...`` stands for anything.
-
-Run as a program, this file writes the table of the tests into docs/rules.md.
 """
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shlex
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import anyio
 import attrs
 import pytest
+from proofs.rules import ROOT, files_by_rule
 
 from anydeploy.file import load_file
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-RULES = ROOT / "docs" / "rules.md"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
 _ASYNC = "\nanyio.run(main)\n"
-_RULE = re.compile(r"\b[DRUMLKE][1-8]\b")
 
 
 @attrs.frozen
@@ -153,50 +147,6 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-def rules() -> list[str]:
-    return re.findall(r"^\*\*([A-Z]\d)\.\*\*", RULES.read_text(), re.MULTILINE)
-
-
-def where_rules_are_tested() -> dict[str, list[str]]:
-    """For each rule the tests whose docstring, or that of whose module or class, names it."""
-    found: dict[str, set[str]] = {rule: set() for rule in rules()}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        if path != Path(__file__):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SyntaxWarning)
-                tree = ast.parse(path.read_text())
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                    for rule in named(ast.get_docstring(node) or ""):
-                        found.setdefault(rule, set()).add(path.relative_to(ROOT).as_posix())
-    return {rule: sorted(paths) for rule, paths in found.items()}
-
-
-def named(text: str) -> set[str]:
-    """The rules that a text names, with those in a range such as D1 to D6."""
-    ranges = re.findall(r"\b([DRUMLKE])(\d) ?(?:to|-) ?\1(\d)\b", text)
-    between = {f"{letter}{number}" for letter, first, last in ranges for number in range(int(first), int(last) + 1)}
-    return between | set(_RULE.findall(text))
-
-
-@pytest.mark.parametrize("rule", rules())
-def test_every_rule_has_its_tests(rule: str):
-    row = re.search(rf"^\| {rule} \| (.+) \|$", RULES.read_text(), re.MULTILINE)
-    assert row, "run `python tests/test_docs.py`"
-    shown = re.findall(r"`([^`]+)`", row[1])
-    assert shown
-    assert set(shown) <= set(where_rules_are_tested()[rule])
-
-
-def write_table() -> None:
-    head, mark, _ = RULES.read_text().partition("|---|---|\n")
-    rows = [
-        f"| {rule} | {', '.join(f'`{path}`' for path in paths) or '-'} |\n"
-        for rule, paths in where_rules_are_tested().items()
-        if rule in rules()
-    ]
-    RULES.write_text(head + mark + "".join(rows))
-
-
-if __name__ == "__main__":
-    write_table()
+@pytest.mark.parametrize(("rule", "files"), files_by_rule().items())
+def test_every_rule_has_its_tests(rule: str, files: list[str]):
+    assert files, f"no test has a docstring that names {rule}"

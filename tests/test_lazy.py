@@ -1,8 +1,10 @@
-"""Lazy deployments: rules L1 and L2."""
+"""Lazy deployments, rule L1: what the suite of scenarios does not say."""
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import weakref
 from typing import Any
 
@@ -13,6 +15,7 @@ from scripted import World, settle, start
 from anydeploy import (
     DependencyCycleError,
     DeployError,
+    FutureConnector,
     InvalidConnectorError,
     ManagerClosedError,
     UnknownDeploymentError,
@@ -20,17 +23,6 @@ from anydeploy import (
 from anydeploy.testing import unit
 
 pytestmark = pytest.mark.anyio
-
-
-async def test_never_used() -> None:
-    """L1: never used means never deployed and never undeployed; the definition is checked at once."""
-    world = World()
-    async with world.manager(unit("a", lazy=True), unit("b", "nowhere", lazy=True)) as manager:
-        await manager.deploy("a")
-        assert manager.get_connector("a") is manager.get_connector("a") is not None
-        with pytest.raises(UnknownDeploymentError):
-            await manager.deploy("b")
-    assert world.told == []
 
 
 async def test_what_it_stands_on_is_checked_as_well() -> None:
@@ -93,23 +85,30 @@ async def test_what_was_given_out_is_forgotten() -> None:
         assert connector() is None
 
 
-async def test_concurrent_first_users_one_cancelled() -> None:
-    """L1, L2: brought up once for all first users; that the first one is cancelled is noticed by no other."""
+@pytest.mark.parametrize("used", [False, True])
+async def test_copies(used: bool) -> None:
+    """L2: a copy of it is itself, it is shown as what it is, and that it cannot be pickled is said plainly."""
     world = World()
-    plan = world.hold("deploy a")
-    async with world.manager(unit("a", "base", lazy=True), unit("base")) as manager, create_task_group() as tasks:
+    async with world.manager(unit("a", lazy=True)) as manager:
         await manager.deploy("a")
         connector: Any = manager.get_connector("a")
-        first, second = (start(tasks, connector.run, ["x"]) for _ in range(2))
-        await plan.reached.wait()
-        first.cancel()
-        assert await first.wait() == "cancelled"
-        plan.release()
-        assert await second.wait() == "returned"
-        assert second.value.args == ["x"]
-        assert world.count("deploy a") == 1
-        assert isinstance(connector, type(world.connectors["a"][0]))
-        assert manager.get_connector("a") is connector
+        if used:
+            await connector.run(["x"])
+        assert copy.copy(connector) is copy.deepcopy(connector) is connector
+        assert copy.deepcopy({"key": [connector]})["key"] == [connector]
+        with pytest.raises(TypeError, match="'a' cannot be pickled: it is lazy"):
+            pickle.dumps(connector)
+        assert len(repr(connector)) < 500
+        assert "deployment_name='a'" in repr(connector)
+        with pytest.raises(AttributeError, match="not known before it is deployed" if not used else "nothing"):
+            _ = connector.nothing
+
+
+async def test_one_without_its_constructor() -> None:
+    """L2: such as `copy` and `pickle` make: looking for an attribute of it ends."""
+    empty = FutureConnector.__new__(FutureConnector)
+    with pytest.raises(AttributeError, match="not known"):
+        _ = empty.real_name
 
 
 async def test_failure_then_again_and_undeploy_then_use() -> None:

@@ -1,4 +1,4 @@
-"""D1-D6, R1-R4, U1-U8, K1, L1: random graphs and interleavings keep the rules, on every backend."""
+"""D1-D7, R1-R4, X1-X4, U1-U8, K1, K3, L1: random graphs and interleavings keep the rules, on every backend."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ import os
 from typing import Any
 
 import pytest
+from proofs.linearizability import Linearizability
 
-from anydeploy.testing.machine import ManagerMachine, check_manager
+from anydeploy.testing import AnydeploySubject, Feature, ManagerMachine, Rule, check_manager, every_rule
 
 _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
+
+
+class Lossless(AnydeploySubject):
+    """The sequential model knows neither losses nor restarts, and lets no time pass."""
+
+    features = frozenset(Feature) - {Feature.LOSS, Feature.RESTART, Feature.RESTARTS, Feature.RETRIES}
+
+
+class ExplainedMachine(ManagerMachine):
+    subject = Lossless()
+
+    @staticmethod
+    def watching() -> list[Rule]:
+        return [*every_rule(), Linearizability()]
 
 
 @pytest.mark.timeout(0)
@@ -21,7 +36,8 @@ _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
         pytest.param("trio", {}, id="trio"),
     ],
 )
-def test_manager_keeps_its_rules(backend: str, options: dict[str, Any]) -> None:
-    """D1-D6, R1-R4, U1-U8, K1, L1: whatever callers and connectors do, in whatever order."""
+@pytest.mark.parametrize("machine", [ManagerMachine, ExplainedMachine])
+def test_manager_keeps_its_rules(machine: type[ManagerMachine], backend: str, options: dict[str, Any]) -> None:
+    """D1-D7, R1-R4, X1-X4, U1-U8, K1, K3, L1: whatever callers and connectors do, in whatever order."""
     examples = _EXAMPLES // 5 if options else _EXAMPLES
-    check_manager(ManagerMachine, backend=backend, backend_options=options, max_examples=examples)
+    check_manager(machine, backend=backend, backend_options=options, max_examples=examples)

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from anydeploy.connectors.local import LocalConnector
-from anydeploy.streams import Collector, communicate, hand_over, last_lines
+from anydeploy.streams import Collector, communicate, last_lines, pipe_archive
 
 pytestmark = pytest.mark.anyio
 
@@ -40,38 +40,38 @@ async def test_collecting_nothing_has_ended(local):
     assert collector.data == b""
 
 
-async def test_hand_over_from_process_to_process(local):
+async def test_pipe_archive_from_process_to_process(local):
     async with local.start(["head", "-c", "500000", "/dev/zero"]) as source, local.start(["wc", "-c"]) as target:
-        await hand_over(source, target)
+        await pipe_archive(source, target)
         assert target.stdout is not None
         assert int(await target.stdout.receive()) == 500_000
 
 
-async def test_hand_over_to_one_that_has_ended(local):
+async def test_pipe_archive_to_one_that_has_ended(local):
     async with local.start(["cat", "/dev/zero"], grace=60) as source, local.start(["true"]) as target:
         await target.wait()
         with anyio.fail_after(20):
-            await hand_over(source, target)
+            await pipe_archive(source, target)
             assert await source.wait() != 0
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
-async def test_hand_over_keeps_back_the_end_of_what_failed(local, size):
+async def test_pipe_archive_keeps_back_the_end_of_what_failed(local, size):
     pack = ["sh", "-c", f"head -c {size} /dev/zero; exit 1"]
     async with local.start(pack) as source, local.start(["sh", "-c", "wc -c; sleep 300"]) as target:
         with anyio.fail_after(20):
-            await hand_over(source, target)
+            await pipe_archive(source, target)
             assert await target.wait() != 0
         assert target.stdout is not None
         with pytest.raises(anyio.EndOfStream):
             await target.stdout.receive()
 
 
-async def test_hand_over_insists_on_the_end_of_a_deaf_one(local):
+async def test_pipe_archive_terminates_an_unpacker_that_missed_the_signal(local):
     deaf = "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.05; done"
     async with local.start(["false"]) as source, local.start(["sh", "-c", deaf], grace=60) as target:
         assert target.stdout is not None
         await target.stdout.receive()
         with anyio.fail_after(20):
-            await hand_over(source, target)
+            await pipe_archive(source, target)
         assert target.returncode != 0

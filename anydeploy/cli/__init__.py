@@ -1,4 +1,4 @@
-"""The command line. What each command needs is imported when it runs: ``--help`` has to be quick."""
+"""The command line. Each command imports what it needs when it runs, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script: returns the exit status, or leaves by ``SystemExit``.
+    """Run the command line: the console script. Return the exit status, or raise ``SystemExit``.
+
+        main(["plan", "stack.yml", "--json"])
 
     :param argv: the arguments; None: those of this program
     """
     try:
-        from .signals import leave_when_told  # noqa: PLC0415 - a Ctrl-C until here is caught below
+        from .signals import exit_on_signals  # noqa: PLC0415 - a Ctrl-C before this line is caught below
 
-        leave_when_told()
+        exit_on_signals()
         try:
             from .arguments import command  # noqa: PLC0415 - click may be missing
         except ModuleNotFoundError as exc:

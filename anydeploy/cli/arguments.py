@@ -1,4 +1,4 @@
-"""The commands, their arguments, and what is wrong with them."""
+"""The commands and their arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Duration(_DurationBase):
-    """Seconds, or a number with a unit."""
+    """A duration: seconds, or a number with a unit."""
 
     name = "duration"
 
@@ -45,7 +45,7 @@ def _number_or_text(value: object) -> object:
 
 
 class RunCommand(click.Command):
-    """Takes what stands behind the first ``--`` as it is: click would not say where the names end."""
+    """A command that keeps the arguments after the first ``--``: click would not tell where the names end."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -68,13 +68,13 @@ def _complete_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
 
 _file = click.argument("file", type=click.Path())
 _names = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete_names)
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Show problems only.")
 
 
 def _running(function: _Function) -> _Function:
-    """The options of the commands that bring something up."""
+    """Add the options of the commands that bring deployments up."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Show every change of state, and what is waited for."),
+        click.option("-v", "--verbose", is_flag=True, help="Show every step, and what is waited for."),
         _quiet,
         click.option("--timeout", type=Duration(), metavar="TIME", help="Limit for bringing up: 90, 90s, 5m ..."),
         click.option("--max-concurrent", type=click.IntRange(min=1), metavar="N", help="How many to start at once."),
@@ -90,7 +90,7 @@ def command() -> None:
     """Bring up execution environments in dependency order, and never leave one behind.
 
     FILE is a streamflow.yml or any file with a `deployments` section. NAMEs select deployments, with everything that
-    they depend on; without any, all are meant.
+    they depend on; by default, all are selected.
 
     Exit status: 0; 1 if a deployment failed, or may be left behind; 2 for misuse or a bad file; 130, 143 or 129 when
     ended by SIGINT (Ctrl-C), SIGTERM or SIGHUP; `run`: that of its command. A first Ctrl-C stops and tears down, a
@@ -102,7 +102,7 @@ def command() -> None:
 @_file
 @_quiet
 def validate(file: str, *, quiet: bool) -> None:
-    """Check FILE, and report everything that is wrong with it."""
+    """Check FILE, and report all of its problems."""
     configs = load(file, quiet=quiet)
     if not quiet:
         count = len(configs)
@@ -134,13 +134,13 @@ def plan(file: str, names: Sequence[str], form: str | None, *, quiet: bool) -> N
 @_file
 @_names
 @_running
-@click.option("--json", "as_json", is_flag=True, help="Print every change as one JSON object per line.")
+@click.option("--json", "as_json", is_flag=True, help="Print every step as one JSON object per line.")
 def up(file: str, names: Sequence[str], *, as_json: bool, **options: Any) -> None:
     """Bring deployments up, stay until Ctrl-C, and tear them down again.
 
-    Progress goes to stderr: a live view on a terminal, else a line for every change. When a deployment is lost,
-    because its environment has ended by itself, everything is torn down and the exit status is 1;
-    likewise, with status 141, when nobody reads what --json prints.
+    Progress goes to stderr: a live view on a terminal, otherwise a line for every step. When a deployment is lost,
+    because its environment has ended by itself, and has no `restarts` left, everything is torn down and the exit status
+    is 1. If the reader of --json goes away, the same happens, with exit status 141.
     """
     from .running import Options, bring_up  # noqa: PLC0415 - not needed for --help
 
@@ -158,18 +158,18 @@ def run(ctx: click.Context, /, file: str, names: Sequence[str], *, on: str | Non
     """Bring deployments up, run COMMAND, and tear them down whatever happens.
 
     Stdin, stdout and exit status are those of COMMAND (128 + N if signal N ended it, 127 if there is no such
-    program, 126 if it cannot be started); progress goes to stderr. COMMAND is passed the first signal, and has 10 s to
-    end by itself; the second kills it. A deployment that is lost meanwhile is reported, and COMMAND goes on.
+    program, 126 if it cannot be started); progress goes to stderr. The first signal is passed on to COMMAND, which has
+    10 s to end by itself; the second kills it. If a deployment is lost meanwhile, that is reported and COMMAND goes on.
     """
     from .running import Options, bring_up  # noqa: PLC0415 - not needed for --help
-    from .session import Guest  # noqa: PLC0415 - likewise
+    from .user_command import UserCommand  # noqa: PLC0415 - likewise
 
     argv: Sequence[str] = ctx.meta.get(__name__, ())
     if not argv:
-        raise click.UsageError("COMMAND is missing; write it behind `--`", ctx)
+        raise click.UsageError("COMMAND is missing; write it after `--`", ctx)
     chosen = Options(file=file, **options)
     selection = select(chosen.load(), names if on is None else [*names, on])
-    raise SystemExit(bring_up(chosen, selection, Guest(argv, on)))
+    raise SystemExit(bring_up(chosen, selection, UserCommand(argv, on)))
 
 
 @command.command()
@@ -181,7 +181,7 @@ def completion(shell: str) -> None:
     bash: source <(anydeploy completion bash)       in ~/.bashrc
     zsh:  source <(anydeploy completion zsh)        in ~/.zshrc
     fish: anydeploy completion fish | source        in ~/.config/fish/config.fish
-    """  # noqa: D301 - the backspace is for click: what follows is not to be wrapped
+    """  # noqa: D301 - the backspace tells click not to wrap the text
     script = get_completion_class(shell)
     assert script is not None  # noqa: S101 - click knows these
     stdout().line(script(command, {}, "anydeploy", _COMPLETE).source())

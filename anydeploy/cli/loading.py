@@ -1,4 +1,4 @@
-"""From a file and names to the definitions that a command is about; everything wrong with them is misuse."""
+"""The definitions that a command is about: loaded from a file, and selected by names."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import click
 from attrs import frozen
 
 from ..config import DeploymentConfig
-from ..exceptions import WorkflowDefinitionException, did_you_mean
+from ..exceptions import Picklable, WorkflowDefinitionException, did_you_mean
 from ..graph import closure
 from .output import clean, stderr
 
 
-class Misuse(click.ClickException):
-    """Ends the command with status 2.
+class Misuse(Picklable, click.ClickException):
+    """An error in the arguments or the file, which ends the command with status 2.
 
-    :ivar problems: one line or more for each thing that is wrong
+    :ivar problems: one text for each problem, of one line or more
     """
 
     exit_code = 2
@@ -36,7 +36,7 @@ class Misuse(click.ClickException):
 
 
 def require(*modules: str) -> None:
-    """Make sure that optional dependencies are installed.
+    """Check that optional dependencies are installed.
 
     :raises Misuse: naming those that are not
     """
@@ -55,10 +55,10 @@ def _is_installed(module: str) -> bool:
 
 @frozen
 class Selection:
-    """What a command is about.
+    """The definitions that a command is about.
 
     :ivar configs: all definitions of the file, by name
-    :ivar names: those that were asked for
+    :ivar names: the names that were given
     :ivar order: their closure, dependencies first
     """
 
@@ -70,16 +70,16 @@ class Selection:
         return self.configs[name].dependencies
 
     def eager(self) -> list[DeploymentConfig]:
-        """All definitions, none of them lazy: what is asked for on a command line is used."""
+        """Return all definitions, none of them lazy: a deployment that is named on a command line is used."""
         return [attrs.evolve(config, lazy=False) for config in self.configs.values()]
 
 
 def load(path: str, *, quiet: bool = False) -> Mapping[str, DeploymentConfig]:
-    """The definitions of a file; its warnings are shown, one line each.
+    """Return the definitions of a file, and show its warnings, one line each.
 
-    :raises Misuse: for everything that is wrong with the file
+    :raises Misuse: with all problems of the file
     """
-    require("ruamel.yaml", "cattrs")
+    require("ruamel.yaml")
     from ..file import FileError, FileWarning, load_file  # noqa: PLC0415 - an extra, and slow to import
 
     with warnings.catch_warnings(record=True) as caught:
@@ -99,7 +99,7 @@ def _show_warnings(messages: Iterable[str]) -> None:
 
 
 def select(configs: Mapping[str, DeploymentConfig], names: Iterable[str]) -> Selection:
-    """The closure of the names, or of everything when there are none.
+    """Select the closure of the names, or of all definitions if there are no names.
 
     :raises Misuse: for names that are not defined
     """

@@ -1,4 +1,4 @@
-"""Where text goes: to streams that may be closed, broken or gone with their terminal, which must disturb nothing."""
+"""Text output to streams that may be closed or broken at any time, and how text is formatted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TextIO
 
 
 class Stream:
-    """A text stream that falls silent when nobody can read it any more."""
+    """A text stream that drops everything after its reader has gone.
+
+    :ivar broken: a write has failed
+    """
 
     encoding: str
     errors = "backslashreplace"
-    #: Whether writing has failed.
     broken = False
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -50,7 +52,7 @@ class Stream:
         return self._stream.fileno()
 
     def _drop(self) -> None:
-        # What is still in the buffer would be written, and fail again, when the interpreter ends.
+        # The rest of the buffer would be written, and fail again, when the interpreter ends.
         stream, self._stream, self.broken = self._stream, None, True
         try:
             assert stream is not None  # noqa: S101 - for the type checker
@@ -62,32 +64,32 @@ class Stream:
 
 
 def stdout() -> Stream:
-    """What this program's stdout is now."""
+    """Return the present stdout of this program."""
     return Stream(sys.stdout)
 
 
 def stderr() -> Stream:
-    """What this program's stderr is now."""
+    """Return the present stderr of this program."""
     return Stream(sys.stderr)
 
 
 def clean(text: str) -> str:
-    """The text without anything that a terminal would obey; tabs and line breaks stay."""
+    """Escape all control characters of a text but tabs and line breaks."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def indented(text: str, by: str = "  ") -> str:
-    """The text with every line but the first indented."""
+    """Indent every line of a text but the first."""
     return f"\n{by}".join(text.splitlines())
 
 
 def first_line(text: str) -> str:
-    """The first line of a text, which may have none."""
+    """Return the first line of a text; empty if it has none."""
     return next(iter(text.splitlines()), "")
 
 
 def seconds(duration: float) -> str:
-    """A duration as people read it: ``0.3 s``, ``12 s``, ``2 m 05 s``, ``1 h 02 m``."""
+    """Format a duration for people: ``0.3 s``, ``12 s``, ``2 m 05 s``, ``1 h 02 m``."""
     if duration < 10:
         return f"{max(duration, 0):.1f} s"
     whole = int(duration)

@@ -1,4 +1,4 @@
-"""How a plan is shown: as a table, as JSON, and as a graph for Mermaid or Graphviz."""
+"""The formats of a plan: a table, JSON, and graphs for Mermaid and Graphviz."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .output import clean, stdout
 
 
 def show_table(plan: Selection) -> None:
-    """The waves as a table on stdout, as wide as it needs to be when that is not a terminal."""
+    """Print the waves as a table on stdout, as wide as necessary if that is not a terminal."""
     require("rich")
     from rich import box  # noqa: PLC0415 - slow to import
     from rich.console import Console  # noqa: PLC0415 - likewise
@@ -40,7 +40,7 @@ def _cells(config: DeploymentConfig) -> list[str]:
 
 
 def to_json(plan: Selection) -> str:
-    """The waves, up and down, and what each deployment depends on."""
+    """Return the waves, up and down, and the definitions as JSON."""
     return json.dumps(
         {
             "waves": waves(plan.order, plan.dependencies),
@@ -64,8 +64,8 @@ def _to_mapping(config: DeploymentConfig) -> Mapping[str, Any]:
 
 
 def to_mermaid(plan: Selection) -> str:
-    """A flowchart; an arrow leads from each deployment to what it depends on."""
-    # Names may be words of Mermaid's own, such as `end`, so the nodes have numbers.
+    """Return a flowchart for Mermaid, with an arrow from each deployment to each of its dependencies."""
+    # Names may be keywords of Mermaid, such as `end`, so the nodes have numbers.
     number = {name: f"n{index}" for index, name in enumerate(plan.order)}
     lines = ["flowchart BT"]
     for name in plan.order:
@@ -77,7 +77,7 @@ def to_mermaid(plan: Selection) -> str:
 
 
 def to_dot(plan: Selection) -> str:
-    """A graph for Graphviz, a rank for each wave."""
+    """Return a graph for Graphviz, with a rank for each wave."""
     lines = ["digraph plan {", "  rankdir=BT;", "  node [shape=box];"]
     for name in plan.order:
         label = f"{name}\n{plan.configs[name].type}"

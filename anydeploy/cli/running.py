@@ -11,18 +11,19 @@ import anyio
 from attrs import frozen
 
 from ..config import DeploymentConfig
-from .board import Board
 from .loading import Selection, load, require
 from .output import stderr, stdout
 from .progress import JsonProgress, Progress
-from .session import Guest, Session
+from .session import Session
+from .tracker import Tracker
+from .user_command import UserCommand
 
 _BACKEND_MODULES: Final = {"asyncio": "anyio", "trio": "trio"}
 
 
 @frozen
 class Options:
-    """What was said on the command line, apart from names.
+    """The options of the command line.
 
     :ivar timeout: seconds for bringing up; None: no limit
     """
@@ -36,7 +37,7 @@ class Options:
     as_json: bool = False
 
     def load(self) -> Mapping[str, DeploymentConfig]:
-        """The definitions in the file.
+        """Return the definitions of the file.
 
         :raises Misuse: for a bad file, or if something that the command needs is not installed
         """
@@ -44,32 +45,32 @@ class Options:
         return load(self.file, quiet=self.quiet)
 
 
-def bring_up(options: Options, selection: Selection, guest: Guest | None = None) -> int:
-    """Bring a selection up, stay or run the guest, and tear it down. Returns the exit status."""
+def bring_up(options: Options, selection: Selection, command: UserCommand | None = None) -> int:
+    """Bring a selection up, stay or run the command, and take it down. Return the exit status."""
     config_dir = Path(options.file).absolute().parent
-    return anyio.run(partial(_main, options, selection, config_dir, guest), backend=options.backend)
+    return anyio.run(partial(_main, options, selection, config_dir, command), backend=options.backend)
 
 
-async def _main(options: Options, selection: Selection, config_dir: Path, guest: Guest | None) -> int:
-    board = Board(selection, anyio.current_time())
+async def _main(options: Options, selection: Selection, config_dir: Path, command: UserCommand | None) -> int:
+    tracker = Tracker(selection, anyio.current_time())
     session = Session(
         selection,
-        board,
-        _progress(options, board),
+        tracker,
+        _progress(options, tracker),
         config_dir=config_dir,
         max_concurrent=options.max_concurrent,
         timeout=options.timeout,
-        guest=guest,
+        command=command,
     )
     return await session.run()
 
 
-def _progress(options: Options, board: Board) -> Progress:
+def _progress(options: Options, tracker: Tracker) -> Progress:
     stream = stderr()
     if options.as_json:
-        return JsonProgress(board, stream, quiet=True, data=stdout())
+        return JsonProgress(tracker, stream, quiet=True, data=stdout())
     if options.quiet or not stream.isatty():
-        return Progress(board, stream, quiet=options.quiet, verbose=options.verbose)
+        return Progress(tracker, stream, quiet=options.quiet, verbose=options.verbose)
     from .live import live_progress  # noqa: PLC0415 - slow to import
 
-    return live_progress(board, stream, verbose=options.verbose)
+    return live_progress(tracker, stream, verbose=options.verbose)

@@ -1,88 +1,68 @@
-"""One ``up`` or ``run``: up, stay or work, and down again, whatever happens."""
+"""One ``up`` or ``run``: bring deployments up, stay or run a command, and take everything down again."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
-from shlex import join
 from signal import Signals
+from typing import Any
 
 from anyio import CancelScope, create_task_group, current_time, open_signal_receiver, sleep, sleep_forever
-from anyio.abc import Process
-from attrs import define, field, frozen
+from attrs import define, field
 
-from ..connector import Connector
-from ..connectors.local import LocalConnector
 from ..exceptions import DeployError, UndeployError, WorkflowDefinitionException, WorkflowExecutionException
-from ..lifecycle import DeploymentEvent, DeploymentState
+from ..lifecycle import DeploymentEvent, DeploymentState, Step
 from ..manager import DefaultDeploymentManager
-from .board import Board, Entry, Failure, enumerate_names
 from .loading import Misuse, Selection
 from .output import seconds
 from .progress import Progress
-from .signals import Interrupts, ending_signals, ignore_from_now_on
+from .signals import Interrupts, ending_signals, ignore_signals
+from .tracker import TrackedDeployment, Tracker, attempt, enumerate_names
+from .user_command import COMMAND_GRACE, UserCommand
 
-#: Seconds that the command of ``run`` has to end by itself when a signal was passed on to it.
-COMMAND_GRACE = 10.0
-
-#: What a shell makes of a program that SIGPIPE has ended.
-_STATUS_UNREAD = 128 + Signals.SIGPIPE
-
-
-@frozen
-class Guest:
-    """The command of ``run``, and the deployment that it runs on; None: here."""
-
-    argv: Sequence[str]
-    on: str | None = None
+#: The exit status that a shell reports for a program that SIGPIPE has ended.
+STATUS_BROKEN_PIPE = 128 + Signals.SIGPIPE
 
 
 class Reason(StrEnum):
-    """Why a session ends before its time. The first one decides."""
+    """The reason why a session ends before its command does. The first one decides."""
 
     SIGNAL = "a signal"
     FAILED = "a deployment failed"
-    LATE = "the timeout passed"
+    TIMEOUT = "the timeout passed"
     LOST = "a deployment was lost"
-    UNREAD = "nobody reads the output any more"
+    BROKEN_PIPE = "the reader of the output has gone"
     NOT_RUN = "the command could not be started"
 
 
 @define(eq=False)
 class Session:
-    """Everything goes through one manager, whose block is left only when all is down again or known to be stuck.
+    """One manager, whose block is left only when everything is down again or known to be stuck.
 
     :ivar timeout: seconds for bringing up
-    :ivar guest: the command of ``run``; None: stay until a signal
+    :ivar command: the command of ``run``; None: stay until a signal
     """
 
     selection: Selection
-    board: Board
+    tracker: Tracker
     progress: Progress
     config_dir: Path
     max_concurrent: int | None = None
     timeout: float | None = None
-    guest: Guest | None = None
+    command: UserCommand | None = None
     _manager: DefaultDeploymentManager = field(init=False)
     _interrupts: Interrupts = field(init=False)
     #: Around all that happens between entering and leaving the manager's block; inside of that, so that the teardown
     #: does not run in a cancelled scope.
     _body: CancelScope = field(init=False)
     _reason: Reason | None = field(init=False, default=None)
-    _process: Process | None = field(init=False, default=None)
-    _local: LocalConnector | None = field(init=False, default=None)
-    #: The command was killed, because it did not end when asked to.
-    _killed: bool = field(init=False, default=False)
-    #: The command has ended by itself.
-    _done: bool = field(init=False, default=False)
-    #: The exit status of the command, or what stands for it when it could not be started.
-    _status: int = field(init=False, default=0)
+    #: Everything has been up: a deploy that fails from now on is that of a lost deployment.
+    _ready: bool = field(init=False, default=False)
+    #: By name, how many restarts a deployment that was lost before had used up when it was live again.
     _left: list[UndeployError] = field(init=False, factory=list[UndeployError])
 
     async def run(self) -> int:
-        """Returns the exit status.
+        """Bring the selection up, stay or run the command, and take everything down. Return the exit status.
 
         :raises Misuse: if the definitions turn out to be wrong only now
         """
@@ -100,11 +80,11 @@ class Session:
             with open_signal_receiver(*numbers) as received, self._interrupts.counting(numbers):
                 async with create_task_group() as tasks:
                     tasks.start_soon(self._interrupts.listen, received)
-                    tasks.start_soon(self.progress.keep_fresh)
+                    tasks.start_soon(self.progress.refresh)
                     misuse = await self._in_manager()
                     tasks.cancel_scope.cancel()
         finally:
-            ignore_from_now_on(numbers)
+            ignore_signals(numbers)
         if misuse is not None:
             raise Misuse([str(misuse)])
         return self._finish()
@@ -119,27 +99,28 @@ class Session:
                         await self._up_and_work()
                     except WorkflowDefinitionException as exc:
                         misuse = exc
-                self._begin_teardown()
+                self.tracker.stopping = True
+                self.progress.resume()
         except* UndeployError as group:
             self._left = [error for error in group.exceptions if isinstance(error, UndeployError)]
         self.progress.pause()
         return misuse
 
-    def _begin_teardown(self) -> None:
-        self.board.stopping = True
-        self.progress.resume()
-
-    # -- Up, and what for --------------------------------------------------------------------------------------------
+    # -- Bringing up -------------------------------------------------------------------------------------------------
 
     async def _up_and_work(self) -> None:
         if not await self._bring_up():
             return
+        self._ready = True
+        for deployment in self.tracker.deployments.values():
+            self._check_up(deployment)
         self.progress.pause()
         count = len(self.selection.order)
-        text = f"ready: {count} deployment{'' if count == 1 else 's'} in {seconds(current_time() - self.board.began)}"
-        if self.guest is not None:
+        took = seconds(current_time() - self.tracker.started_at)
+        text = f"ready: {count} deployment{'' if count == 1 else 's'} in {took}"
+        if self.command is not None:
             self.progress.notice("ready", text)
-            await self._work(self.guest)
+            await self._run_command(self.command)
         else:
             self.progress.notice("ready", f"{text}; Ctrl-C stops")
             self._check_reader()
@@ -163,129 +144,139 @@ class Session:
             raise misuse
         if failure is not None:
             self._end(Reason.FAILED)
-            self._tell_failures(failure)
+            self._report_failures(failure)
         return failure is None
 
     async def _expire(self, timeout: float) -> None:
         await sleep(timeout)
-        tree = self.board.starting_tree(current_time())
-        self._end(Reason.LATE)
+        tree = self.tracker.starting_tree(current_time())
+        self._end(Reason.TIMEOUT)
         self.progress.problem("timeout", f"not ready within {seconds(timeout)}; still starting:\n{tree}")
 
-    def _tell_failures(self, error: DeployError) -> None:
-        failed = self.board.failed()
+    def _report_failures(self, error: DeployError) -> None:
+        failed = self.tracker.failed()
         if not failed:
             self.progress.problem("failed", str(error))
-        for entry in failed:
-            self.progress.problem("failed", self._tell_failure(entry), name=entry.name, type=entry.type)
+        for deployment in failed:
+            self._report_failure(deployment)
 
-    def _tell_failure(self, entry: Entry) -> str:
-        began = entry.deploying_since
-        took = f" after {seconds(entry.failed_at - began)}" if began is not None and entry.failed_at is not None else ""
-        above = [e.name for e in self.board.entries.values() if e.failure is Failure.BELOW and e.error is entry.error]
+    def _report_failure(self, deployment: TrackedDeployment) -> None:
+        failure = deployment.failure
+        assert failure is not None  # noqa: S101 - for the type checker
+        number = f" in {attempt(failure)}" if failure.attempts > 1 else ""
+        took = seconds(failure.when - deployment.attempted_at)
+        culprit = f" because of '{failure.because}'" if failure.because is not None else ""
+        above = self.tracker.not_started(deployment.name)
         waiting = f"\nnot started because of that: {enumerate_names(above)}" if above else ""
-        return f"deployment '{entry.name}' ({entry.type}) failed to deploy{took}: {entry.problem}{waiting}"
+        text = f"failed to deploy{number} after {took}{culprit}: {deployment.problem}{waiting}"
+        self._report(deployment, "failed", text)
+
+    def _report(self, deployment: TrackedDeployment, kind: str, text: str, **details: Any) -> None:
+        text = f"deployment '{deployment.name}' ({deployment.type}) {text}"
+        self.progress.problem(kind, text, name=deployment.name, type=deployment.type, **details)
 
     # -- The command of `run` ----------------------------------------------------------------------------------------
 
-    async def _work(self, guest: Guest) -> None:
-        connector = self._connector(guest)
+    async def _run_command(self, command: UserCommand) -> None:
+        connector = command.local() if command.on is None else self._manager.get_connector(command.on)
         if connector is None:
             self._end(Reason.LOST)
             return
-        workdir = self.selection.configs[guest.on].workdir if guest.on is not None else None
+        workdir = self.selection.configs[command.on].workdir if command.on is not None else None
         try:
-            async with self._started(connector, guest, workdir) as process:
-                returncode = await process.wait()
-                self._ended(returncode)
-        except OSError as exc:
-            self._not_run(str(exc), 127 if isinstance(exc.__cause__, FileNotFoundError) else 126)
-        except WorkflowExecutionException as exc:
-            self._not_run(str(exc), 1)
+            await command.run(connector, workdir)
+        except (OSError, WorkflowExecutionException) as exc:
+            self._end(Reason.NOT_RUN)
+            self.progress.problem("not-run", str(exc))
 
-    @asynccontextmanager
-    async def _started(self, connector: Connector, guest: Guest, workdir: str | None) -> AsyncGenerator[Process]:
-        """The process that signals are passed on to: from here on they no longer cancel."""
-        async with connector.start(
-            guest.argv, stdin=None, stdout=None, stderr=None, workdir=workdir, grace=COMMAND_GRACE
-        ) as process:
-            self._process = process
-            try:
-                yield process
-            finally:
-                self._process = None
+    @property
+    def _command_running(self) -> bool:
+        return self.command is not None and self.command.running
 
-    def _ended(self, returncode: int) -> None:
-        """The command has ended. If it has done so by itself, nothing that happens from now on changes the status."""
-        if not self._killed:
-            self._reason, self._done = None, True
-            self._status = returncode if returncode >= 0 else 128 - returncode
-
-    def _connector(self, guest: Guest) -> Connector | None:
-        if guest.on is not None:
-            return self._manager.get_connector(guest.on)
-        self._local = LocalConnector(deployment_name="the command", config_dir=Path.cwd())
-        return self._local
-
-    def _not_run(self, problem: str, status: int) -> None:
-        self._end(Reason.NOT_RUN)
-        self._status = status
-        self.progress.problem("not-run", problem)
-
-    # -- What happens meanwhile --------------------------------------------------------------------------------------
+    # -- Events ------------------------------------------------------------------------------------------------------
 
     def _on_event(self, event: DeploymentEvent) -> None:
         self.progress.on_event(event)
-        if event.state is DeploymentState.LOST and event.name in self.board.entries:
-            self._lost(self.board.entries[event.name])
+        deployment = self.tracker.deployments.get(event.name)
+        if deployment is not None:
+            match event.step:
+                case Step.LOST:
+                    self._on_loss(deployment, event)
+                case Step.FAILED | Step.UNDEPLOY_FAILED if self._ready and not self.tracker.stopping:
+                    self._check_up(deployment)
+                case _:
+                    pass
         self._check_reader()
 
-    def _check_reader(self) -> None:
-        if self.progress.unread:
-            self._end(Reason.UNREAD)
+    def _on_loss(self, deployment: TrackedDeployment, event: DeploymentEvent) -> None:
+        if event.because is not None:
+            # The event of the one to blame came before, and decided.
+            self._report(deployment, "lost", f"was lost because of '{event.because}'")
+        elif self._is_restarted(event):
+            self._report(deployment, "lost", f"was lost, and is restarted: {deployment.problem}", restarting=True)
+        else:
+            self._report(deployment, "lost", f"was lost: {deployment.problem}", restarting=False)
+            self._end_unless_running(Reason.LOST)
 
-    def _lost(self, entry: Entry) -> None:
-        self.progress.problem(
-            "lost", f"deployment '{entry.name}' ({entry.type}) was lost: {entry.problem}", name=entry.name
+    def _is_restarted(self, lost: DeploymentEvent) -> bool:
+        """Tell whether the lost deployment, or one that was lost with it, is renewed by itself."""
+        return any(
+            status.due is not None and lost.name in (status.name, status.because)
+            for status in self._manager.status().values()
+            if status.state is DeploymentState.LOST
         )
-        # A command that is running may well do without it.
-        if self._process is None:
-            self._end(Reason.LOST)
+
+    def _check_up(self, deployment: TrackedDeployment) -> None:
+        """End the session if a deployment cannot come up again after a loss."""
+        if deployment.failed:
+            self._report_failure(deployment)
+            self._end_unless_running(Reason.FAILED)
+        elif deployment.state is DeploymentState.STUCK:
+            text = f"could not be undeployed, and is not restarted: {deployment.problem}"
+            self._report(deployment, "stuck", text)
+            self._end_unless_running(Reason.FAILED)
+
+    def _check_reader(self) -> None:
+        if self.progress.broken_pipe:
+            self._end(Reason.BROKEN_PIPE)
+
+    def _end_unless_running(self, reason: Reason) -> None:
+        """End the session, unless the command of ``run`` is running: it may well do without the deployment."""
+        if not self._command_running:
+            self._end(reason)
 
     def _end(self, reason: Reason) -> None:
-        if self._reason is None and not self._done:
-            self._reason = reason
+        self._reason = self._reason or reason
         self._body.cancel()
 
+    # -- Signals -----------------------------------------------------------------------------------------------------
+
     def _stop(self, number: Signals) -> None:
-        process = self._process
-        if process is None:
-            self._end(Reason.SIGNAL)
-            text = f"{number.name}: stopping; once more cuts grace periods short"
-        else:
+        if self.command is not None and self.command.running:
             self._reason = self._reason or Reason.SIGNAL
-            process.send_signal(number)
+            self.command.send_signal(number)
             self._body.deadline = current_time() + COMMAND_GRACE
             text = f"{number.name}: passed on to the command; once more kills it"
+        else:
+            self._end(Reason.SIGNAL)
+            text = f"{number.name}: stopping; once more cuts grace periods short"
         self.progress.notice("stopping", text, signal=number.name)
 
     def _hurry(self) -> None:
         self.progress.notice("hurrying", "grace periods are cut short; once more leaves at once")
-        if self._process is not None:
-            self._killed = True
-            self._process.kill()
-        if self._local is not None:
-            self._local.hurry()
+        if self.command is not None:
+            self.command.kill()
         self._manager.hurry()
 
     def _leave(self) -> None:
         self.progress.pause()
-        left = [f"{entry.label}: {entry.shown_state}" for entry in self.board.present()]
-        if self._process is not None and self.guest is not None:
-            left.append(f"process {self._process.pid}: {join(self.guest.argv)}")
-        names = [entry.name for entry in self.board.present()]
+        existing = [each for each in self.tracker.deployments.values() if each.exists]
+        left = [f"{each.label}: {each.phase}" for each in existing]
+        process = self.command.describe() if self.command is not None else None
+        if process is not None:
+            left.append(process)
         text = "\n".join(["left at once; this may be left behind:", *left]) if left else "left at once"
-        self.progress.problem("left-behind", text, names=names)
+        self.progress.problem("left-behind", text, names=[each.name for each in existing])
 
     # -- The end -----------------------------------------------------------------------------------------------------
 
@@ -300,8 +291,13 @@ class Session:
     def _exit_status(self) -> int:
         if self._left:
             return 1
-        if self._reason is Reason.SIGNAL and self._interrupts.first is not None:
-            return 128 + self._interrupts.first
-        if self._reason is None or self._reason is Reason.NOT_RUN:
-            return self._status
-        return _STATUS_UNREAD if self._reason is Reason.UNREAD else 1
+        if self.command is not None and self.command.done:
+            return self.command.status
+        first = self._interrupts.first
+        statuses = {
+            None: 0,
+            Reason.SIGNAL: 128 + first if first is not None else 1,
+            Reason.NOT_RUN: self.command.status if self.command is not None else 1,
+            Reason.BROKEN_PIPE: STATUS_BROKEN_PIPE,
+        }
+        return statuses.get(self._reason, 1)

@@ -1,4 +1,4 @@
-"""The signals that end the program. The command line owns them, for no cancel scope holds off a second SIGINT."""
+"""The signals that end the program. The command handles them itself: no cancel scope holds off a second SIGINT."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from types import FrameType
 
 from attrs import define, field
 
-#: Seconds that saying what is left behind may take.
-LAST_WORDS = 1.0
+#: Seconds for the report on what is left behind.
+REPORT_TIMEOUT = 1.0
 
-#: Those that this program handles: none of them when the commands are called from another program.
+#: The signals that this program handles: none if the commands are called from another program.
 _owned: list[Signals] = []
 
 
 def ending_signals() -> list[Signals]:
-    """SIGINT, SIGTERM and SIGHUP, but for those that are ignored: nohup and a script's background jobs ask for that."""
+    """Return SIGINT, SIGTERM and SIGHUP without those that are ignored, as under nohup and in background jobs."""
     numbers = Signals.SIGINT, Signals.SIGTERM, Signals.SIGHUP
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def leave_when_told() -> None:
-    """Until something has been started, a signal just ends the program, with its exit status and no traceback.
+def exit_on_signals() -> None:
+    """Let a signal end the program immediately, with its exit status and no traceback, until something is started.
 
-    With a handler of its own for SIGINT, neither asyncio nor trio turns it into a KeyboardInterrupt.
+    With this handler for SIGINT, neither asyncio nor trio turns it into a KeyboardInterrupt.
     """
     for number in ending_signals():
         signal.signal(number, _leave)
@@ -38,10 +38,10 @@ def _leave(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def ignore_from_now_on(numbers: Iterable[Signals]) -> None:
-    """When everything is down and the exit status is known, a late signal must not change it.
+def ignore_signals(numbers: Iterable[Signals]) -> None:
+    """Ignore all signals, when everything is down and the exit status is known.
 
-    :param numbers: those that :meth:`Interrupts.counting` holds back
+    :param numbers: the signals that :meth:`Interrupts.counting` holds back
     """
     for number in _owned:
         signal.signal(number, signal.SIG_IGN)
@@ -50,13 +50,15 @@ def ignore_from_now_on(numbers: Iterable[Signals]) -> None:
 
 @define(eq=False)
 class Interrupts:
-    """Counts the signals, whichever they are: the first stops, the second hurries, the third leaves at once.
+    """Counts signals of all kinds: the first stops, the second cuts grace periods short, the third leaves at once.
 
-    They are counted where Python itself receives them, for the third has to work even if something keeps the event
-    loop from running, and an event loop may hand over two that came quickly as one.
+    They are counted in Python's own signal handlers: the third has to work even if the event loop is blocked, and an
+    event loop may deliver two quick ones as one.
 
-    :ivar leave: says what is left behind; the program ends when it returns
-    :ivar first: the first one; None as long as there was none
+    :ivar stop: called with the first signal
+    :ivar hurry: called after the second
+    :ivar leave: reports what is left behind; the program ends when it returns
+    :ivar first: the first signal; None before that
     """
 
     stop: Callable[[Signals], None]
@@ -68,9 +70,9 @@ class Interrupts:
 
     @contextmanager
     def counting(self, numbers: Iterable[Signals]) -> Generator[None]:
-        """Count the signals, and pass them on to the handlers that the event loop has installed for :meth:`listen`.
+        """Count signals, and pass them on to the handlers that the event loop has installed for :meth:`listen`.
 
-        In the end they are held back, for the event loop puts the default handlers in place of its own.
+        When the block ends they are held back, because the event loop then restores the default handlers.
         """
         handlers = {number: signal.getsignal(number) for number in numbers}
 
@@ -83,9 +85,9 @@ class Interrupts:
             if self._count < 3 and callable(handler):
                 handler(number, frame)
             elif self._count == 3:
-                # Nobody may be reading what is still to be said.
+                # The report may be written to a pipe that is not read.
                 signal.signal(Signals.SIGALRM, end)
-                signal.setitimer(signal.ITIMER_REAL, LAST_WORDS)
+                signal.setitimer(signal.ITIMER_REAL, REPORT_TIMEOUT)
                 try:
                     self.leave()
                 finally:
@@ -101,6 +103,7 @@ class Interrupts:
                 signal.signal(number, handler)
 
     async def listen(self, received: AsyncIterator[Signals]) -> None:
+        """Call :attr:`stop` and :attr:`hurry` in the event loop, until cancelled."""
         async for number in received:
             if self.first is None:
                 self.first = number

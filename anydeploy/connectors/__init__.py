@@ -1,9 +1,9 @@
 """The registry of connector types.
 
-A type string stands for a class: one of the embedded three, one that an installed package offers in the entry-point
-group ``anydeploy.connectors``, or one out of a *family*: the connectors of another system, which a package offers as
-a whole in the group ``anydeploy.connector_families``. ``family:type`` names one of a family where others have the same
-type. A class, or a family, is imported when a definition that needs it is first met.
+A type string stands for one of the three built-in classes, for a class that an installed package provides in the
+entry-point group ``anydeploy.connectors``, or for a class of a *family*: the connectors of another system, which a
+package provides as a whole in the group ``anydeploy.connector_families``. ``family:type`` selects the class of one
+family if several have the same type. Classes and families are imported when a definition first needs them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..exceptions import WorkflowDefinitionException, did_you_mean
 ENTRY_POINT_GROUP = "anydeploy.connectors"
 FAMILY_ENTRY_POINT_GROUP = "anydeploy.connector_families"
 
-_EMBEDDED = {
+_BUILTIN = {
     "local": "anydeploy.connectors.local:LocalConnector",
     "process": "anydeploy.connectors.process:ProcessConnector",
     "command": "anydeploy.connectors.command:CommandConnector",
@@ -27,17 +27,17 @@ _EMBEDDED = {
 
 
 class Family(Protocol):
-    """The connector types of another system. What an entry point of a family leads to is one, or a module like one."""
+    """The connector types of another system: an object, or a module with these functions, that an entry point names."""
 
     def types(self) -> Iterable[str]:
-        """All the types of the family.
+        """Return all types of the family.
 
-        :raises WorkflowDefinitionException: if they cannot be told, such as when the other system is not installed
+        :raises WorkflowDefinitionException: if they cannot be listed, for example because the system is not installed
         """
         ...
 
     def connector_type(self, type_: str) -> type[Connector]:
-        """The class of one of :meth:`types`.
+        """Return the class of one of :meth:`types`.
 
         :raises WorkflowDefinitionException: if it cannot be used
         """
@@ -55,14 +55,14 @@ class UnknownConnectorTypeError(WorkflowDefinitionException):
         listed = {"known types": sorted(_registry())} | {f"of {n}": sorted(types) for n, types in of_families.items()}
         full = [f"{n}:{each}" for n, types in of_families.items() for each in types] if ":" in type_ else []
         near = did_you_mean(type_, [*full, *(name for names in listed.values() for name in names)])
-        known = "; ".join(f"{what}: {', '.join(names)}" for what, names in listed.items())
+        known = "; ".join(f"{group}: {', '.join(names)}" for group, names in listed.items())
         super().__init__("; ".join([f"unknown type '{type_}'{near} ({known})", *problems]))
 
 
 @cache
 def _registry() -> Mapping[str, EntryPoint]:
-    embedded = {name: EntryPoint(name, target, ENTRY_POINT_GROUP) for name, target in _EMBEDDED.items()}
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)} | embedded
+    builtin = {name: EntryPoint(name, target, ENTRY_POINT_GROUP) for name, target in _BUILTIN.items()}
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)} | builtin
 
 
 @cache
@@ -72,10 +72,12 @@ def _families() -> Mapping[str, EntryPoint]:
 
 @cache
 def connector_type(type_: str) -> type[Connector]:
-    """The class that a type string stands for.
+    """Return the class that a type string stands for.
+
+        connector_type("process")  # <class 'anydeploy.connectors.process.ProcessConnector'>
 
     :raises UnknownConnectorTypeError: if there is none
-    :raises WorkflowDefinitionException: if an installed package offers one that cannot be imported or is no connector
+    :raises WorkflowDefinitionException: if the class of an installed package cannot be imported, or is no connector
     """
     family, _, member = type_.partition(":")
     if type_ in _registry():
@@ -90,15 +92,15 @@ def connector_type(type_: str) -> type[Connector]:
     return found
 
 
-def _load(entry: EntryPoint, what: str) -> object:
+def _load(entry: EntryPoint, subject: str) -> object:
     try:
         return cast("object", entry.load())
     except Exception as exc:
-        raise WorkflowDefinitionException(f"{what} ({entry.value}) cannot be imported: {exc}") from exc
+        raise WorkflowDefinitionException(f"{subject} ({entry.value}) cannot be imported: {exc}") from exc
 
 
 def _member(type_: str, member: str, families: Iterable[str]) -> tuple[object, str]:
-    """The class of a type out of the first family that has it, and the family."""
+    """Return the class of a type from the first family that has it, and the name of the family."""
     types: dict[str, list[str]] = {}
     problems: list[str] = []
     for name in families:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from anyio import current_time, sleep
+from anyio import sleep
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from attrs import define, field
+
+from .termination import EndRequests
 
 _PROC = Path("/proc")
 _FIRST_LOOK, _LONGEST_PAUSE = 0.005, 0.1
@@ -20,19 +22,14 @@ _FIRST_LOOK, _LONGEST_PAUSE = 0.005, 0.1
 class GroupProcess(Process):
     """A process that leads its own process group; signals sent to it go to the whole group.
 
-    A signal for a group that is gone, or that this user may not signal, is dropped. What a process puts into a session
-    of its own is no longer in the group.
+    A signal for a group that is gone, or that this user may not signal, is dropped. A process in a session of its
+    own is no longer in the group.
 
-    :ivar asked_at: when the group was first asked to end or killed; None: never
-    :ivar terminated: whether it was asked with SIGTERM, which no background job of a shell ignores
+    :ivar requests: the requests to end that the group was sent
     """
 
     _process: Process
-    #: Once true, the group has no future: SIGKILL reaches all members at once. Its number, which may soon be that of
-    #: strangers, is never signalled again after its leader has ended.
-    _killed: bool = field(init=False, default=False)
-    asked_at: float | None = field(init=False, default=None)
-    terminated: bool = field(init=False, default=False)
+    requests: EndRequests = field(init=False, factory=EndRequests)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -41,21 +38,23 @@ class GroupProcess(Process):
         self.send_signal(signal.SIGKILL)
 
     def send_signal(self, signal: int) -> None:
-        if self._killed and self.has_ended():
-            return
-        if signal in _ENDING and self.asked_at is None:
-            self.asked_at = current_time()
-        if signal == _TERM:
-            self.terminated = True
-        if signal == _KILL:
-            self._killed = True
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal)
+        # SIGKILL reaches all members at once. When the leader has ended after it, the number of the group may soon be
+        # that of strangers, and is not signalled again.
+        gone = self.requests.killed and self.has_ended()
+        self.requests.note(signal)
+        if not gone:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal)
 
     def has_ended(self) -> bool:
-        """Whether the leader has ended, even if that is not yet in ``returncode``."""
+        """Whether the leader has ended, even if the event loop has not noticed it yet.
+
+        Where :func:`os.waitid` is missing, as on macOS before Python 3.13, the event loop has to notice it first.
+        """
         if self.returncode is not None:
             return True
+        if not hasattr(os, "waitid"):
+            return False
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
@@ -64,7 +63,7 @@ class GroupProcess(Process):
     async def wait(self) -> int:
         return await self._process.wait()
 
-    async def wait_for_all(self) -> None:
+    async def wait_gone(self) -> None:
         """Wait until the leader and every other member of the group have ended."""
         await self.wait()
         pause = _FIRST_LOOK
@@ -107,16 +106,12 @@ class GroupProcess(Process):
         return self._process.stderr
 
 
-_KILL, _TERM = signal.SIGKILL, signal.SIGTERM
-_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
-
-
 def _is_alive(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    # In a container without an init, members that nobody reaps stay in the group for ever.
+    # In a container without an init, members that are never reaped stay in the group.
     return not (_PROC / "self" / "stat").exists() or any(state not in "ZX" for state in _states(group))
 
 

@@ -1,4 +1,4 @@
-"""What a long-running program prints: written to its log, watched for a line, and its end kept for errors."""
+"""The output of a long-running program: written to its log, searched for a pattern, and quoted in errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyio.abc import ByteReceiveStream
 from attrs import define, field
 
 _LINES_KEPT = 20
-#: Where a line is broken that does not end.
+#: Bytes after which a line that does not end is broken.
 _LONGEST_LINE = 65536
 
 _logger = logging.getLogger("anydeploy")
@@ -23,11 +23,11 @@ _logger = logging.getLogger("anydeploy")
 class Output:
     """The output of one program.
 
-    :ivar log: the file that it goes to; None: nowhere
-    :ivar pattern: what to look for in each line
+    :ivar log: the file that it is written to; None: no file
+    :ivar pattern: searched for in each line; None: no search
     :ivar found: set when a line has matched
-    :ivar ended: set when nothing more comes
-    :ivar count: how many lines there were
+    :ivar ended: set when the stream has ended
+    :ivar count: the number of lines so far
     """
 
     log: BinaryIO | None = None
@@ -39,7 +39,7 @@ class Output:
     _rest: bytearray = field(init=False, factory=bytearray)
 
     async def follow(self, stream: ByteReceiveStream | None) -> None:
-        """Read a stream to its end. A log that cannot be written is given up, with a warning; the reading goes on."""
+        """Read a stream to its end. If the log cannot be written it is given up with a warning, and reading goes on."""
         try:
             if stream is not None:
                 async for chunk in stream:
@@ -54,7 +54,7 @@ class Output:
             self.ended.set()
 
     def last_lines(self) -> str:
-        """The end of it, a line that has not ended included."""
+        """Return the last lines, including one that has not ended."""
         rest = [_decoded(self._rest)] if self._rest else []
         return "\n".join([*self._lines, *rest][-_LINES_KEPT:])
 
@@ -85,10 +85,13 @@ class Output:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a log to append to, with nothing held back. The directories that it is in are made."""
+    """Open a log for appending, without a buffer. Missing parent directories are made.
+
+    :raises OSError: if it cannot be opened, or is a FIFO
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_fifo():
-        # Opening it would block the event loop until somebody reads.
+        # Opening it would block the event loop until another program reads it.
         raise OSError(f"the log {path} is a FIFO; expected a file")
     return path.open("ab", buffering=0)
 

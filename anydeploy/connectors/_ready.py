@@ -1,4 +1,4 @@
-"""Readiness: what to look at, how often, and for how long, until an environment can be used."""
+"""Readiness probes: how a connector finds out that an environment can be used."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from ._settings import to_argv
 DEFAULT_INTERVAL = 0.1
 DEFAULT_TIMEOUT = 60.0
 
-#: Seconds that one connection or one request may take.
+#: Seconds for one connection or one request.
 _ATTEMPT = 5.0
 _LONGEST_STATUS_LINE = 4096
 
 
 class NotReadyError(WorkflowExecutionException):
-    """An environment was started, or is there, but cannot be used within the time that it may take.
+    """An environment was started, or exists, but did not become ready in time.
 
-    :ivar problem: what was looked at, for how long, and how it failed last
-    :ivar output: the last lines that its program printed, if it has one
+    :ivar problem: the probe, its limit, and the last failure
+    :ivar output: the last lines of its program's output, if it has a program
     """
 
     def __init__(self, problem: str, output: str = "") -> None:
@@ -44,17 +44,20 @@ class NotReadyError(WorkflowExecutionException):
 class Probe(ABC):
     """One way to find out whether an environment can be used."""
 
-    #: Where it connects to, if it does.
+    #: The host and port that it connects to; None if it connects to none.
     endpoint: tuple[str, int] | None = None
 
     @abstractmethod
     async def check(self, connector: Connector) -> str | None:
-        """Look once: None if it is ready, else what is missing. ``connector`` is where commands are run."""
+        """Check once. Return None if the environment is ready, or the reason why it is not.
+
+        :param connector: runs the commands of a probe
+        """
 
 
 @frozen
 class TcpProbe(Probe):
-    """Something accepts connections at ``host:port``."""
+    """Ready when connections to ``host:port`` are accepted."""
 
     host: str
     port: int
@@ -72,7 +75,7 @@ class TcpProbe(Probe):
 
 @frozen
 class HttpProbe(Probe):
-    """A GET of an address is answered with a status from 200 to 399. Proxies are not used, redirects not followed."""
+    """Ready when a GET is answered with a status from 200 to 399. Proxies and redirects are ignored."""
 
     address: str
 
@@ -91,7 +94,7 @@ class HttpProbe(Probe):
                 problem = await self._get()
             except (OSError, EndOfStream) as exc:
                 problem = _reason(exc)
-            except Exception as exc:  # noqa: BLE001 - whatever else a server does, TLS included: it is not ready
+            except Exception as exc:  # noqa: BLE001 - any other misbehaviour of a server, also in TLS: not ready
                 problem = repr(exc)
         return problem
 
@@ -116,7 +119,7 @@ class HttpProbe(Probe):
 
 @frozen
 class LogProbe(Probe):
-    """A line of the program's output matches a regular expression. Its program's output is watched, not polled."""
+    """Ready when a line of the program's output matches a regular expression: watched by the connector, not polled."""
 
     pattern: re.Pattern[str]
 
@@ -129,7 +132,7 @@ class LogProbe(Probe):
 
 @frozen
 class CommandProbe(Probe):
-    """A command ends with status 0."""
+    """Ready when a command ends with status 0."""
 
     argv: tuple[str, ...]
 
@@ -146,7 +149,7 @@ class CommandProbe(Probe):
 
 @frozen
 class Readiness:
-    """A probe with its limits, in seconds; None where nothing was said."""
+    """A probe with its interval and timeout, in seconds; None for the default."""
 
     probe: Probe
     interval: float | None = None
@@ -155,14 +158,15 @@ class Readiness:
 
 @define
 class Wait:
-    """One wait for readiness: repeats a check until it has nothing to say.
+    """A repeated check.
 
-    :ivar last: how it failed last
+    :ivar last: the reason that the last check gave
     """
 
     last: str = "the first attempt has not ended"
 
     async def until(self, check: Callable[[], Awaitable[str | None]], interval: float) -> None:
+        """Repeat a check, with a pause of ``interval`` seconds, until it returns None."""
         while (problem := await check()) is not None:
             self.last = problem
             await sleep(interval)
@@ -171,7 +175,9 @@ class Wait:
 async def poll(probe: Probe, connector: Connector, *, interval: float, timeout: float) -> None:
     """Wait until a probe succeeds.
 
-    :raises NotReadyError: if it does not within ``timeout`` seconds
+        await poll(TcpProbe("localhost", 5432), connector, interval=0.1, timeout=60)
+
+    :raises NotReadyError: if that takes longer than ``timeout`` seconds
     """
     wait = Wait()
     with move_on_after(timeout):
@@ -181,7 +187,7 @@ async def poll(probe: Probe, connector: Connector, *, interval: float, timeout: 
 
 
 async def try_connect(host: str, port: int) -> str | None:
-    """None if something accepts a connection, else what happened instead."""
+    """Return None if a connection is accepted, or the reason why it is not."""
     problem: str | None = f"no answer within {_ATTEMPT:g} s"
     with move_on_after(_ATTEMPT):
         try:
@@ -193,7 +199,11 @@ async def try_connect(host: str, port: int) -> str | None:
 
 
 def to_readiness(value: object) -> Readiness:
-    """The setting ``ready``: exactly one probe, and optionally ``interval`` and ``timeout``."""
+    """Convert the setting ``ready``: a mapping with one probe, and optionally ``interval`` and ``timeout``.
+
+    :raises TypeError: if the value, or that of its probe, is of a wrong type
+    :raises ValueError: if it is wrong otherwise
+    """
     expected = f"expected a mapping with exactly one of {', '.join(_PROBES)}, and optionally interval and timeout"
     if not isinstance(value, Mapping):
         raise TypeError(f"{expected}; got {value!r}")
@@ -255,7 +265,7 @@ def _show_endpoint(host: str, port: int) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The plainest cause: anyio says of every kind of failure that all connection attempts failed."""
+    """Return the text of the innermost cause: anyio's own text is the same for every failure to connect."""
     cause: BaseException = error
     while cause.__cause__ is not None or isinstance(cause, BaseExceptionGroup):
         if isinstance(cause, BaseExceptionGroup):

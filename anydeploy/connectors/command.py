@@ -1,4 +1,4 @@
-"""``command``: anything that a command line brings up and takes down: terraform, helm, kind, vagrant, a script."""
+"""The ``command`` connector: environments that command lines create and destroy, as terraform, helm or kind do."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from ..duration import to_positive_seconds, to_seconds
 from ._ready import DEFAULT_TIMEOUT, CommandProbe, poll
 from ._settings import to_argv, to_environment, to_path
 
-#: Seconds between two runs of ``ready``, where the settings do not say.
+#: Seconds between two runs of ``ready``, by default.
 COMMAND_INTERVAL = 1.0
 
 
 @define(kw_only=True, eq=False, slots=False)
 class CommandConnector(ConnectorWrapper):
-    """An environment that is made and unmade by commands, which run in the environment that this one wraps.
+    """An environment that is created and destroyed by commands, which run in the environment that it wraps.
+
+        kind:
+          type: command
+          config: {deploy: [kind, create, cluster], undeploy: [kind, delete, cluster]}
 
     Every setting is optional. Durations are seconds, or strings such as ``500ms``, ``2s``, ``2m``.
 
-    :ivar deploy_command: setting ``deploy``: the argv that brings it up; it is up when that has ended with status 0
-    :ivar undeploy_command: setting ``undeploy``: the argv that takes it down, after a half-done ``deploy`` too
-    :ivar ready: an argv, run every ``interval`` (1s) for at most ``timeout`` (60s), until it ends with status 0
-    :ivar run_prefix: setting ``run``: an argv to put in front of every command that is run in this environment;
-        environment and workdir of the command arrive behind it, by means of ``env`` and ``sh``
+    :ivar deploy_command: setting ``deploy``: the argv that creates the environment, and has to end with status 0
+    :ivar undeploy_command: setting ``undeploy``: the argv that destroys it, complete or not
+    :ivar ready: an argv that is run every ``interval`` (1s), for at most ``timeout`` (60s), until it ends with status 0
+    :ivar run_prefix: setting ``run``: an argv put in front of every command that is run in this environment; the
+        environment and the workdir of the command follow it, by means of ``env`` and ``sh``
     :ivar environment: variables for all of these commands
-    :ivar workdir: the directory that all of these commands run in
-    :ivar grace: seconds that a command has to end when it is interrupted
+    :ivar workdir: the directory in which all of these commands run
+    :ivar grace: seconds between the request to end and the kill when a command is stopped
     """
 
     deploy_command: tuple[str, ...] | None = field(default=None, alias="deploy", converter=optional(to_argv))
@@ -44,7 +48,7 @@ class CommandConnector(ConnectorWrapper):
     grace: float = field(default=DEFAULT_GRACE, converter=to_seconds)
 
     async def deploy(self, external: bool) -> None:
-        """Run the deploy command (not with ``external``), then wait until ``ready`` succeeds.
+        """Run the deploy command, unless ``external``; then wait until ``ready`` succeeds.
 
         If cancelled, it stops the command that runs and lets the cancellation through.
 
@@ -63,7 +67,9 @@ class CommandConnector(ConnectorWrapper):
             await poll(CommandProbe(self.ready), outside, interval=self.interval, timeout=self.timeout)
 
     async def undeploy(self, external: bool) -> None:
-        """Run the undeploy command; not with ``external``.
+        """Run the undeploy command, unless ``external``.
+
+        If cancelled, it stops the command and lets the cancellation through.
 
         :raises CommandError: if it fails
         """
@@ -77,7 +83,7 @@ class CommandConnector(ConnectorWrapper):
         return self.with_defaults(attrs.evolve(inner, argv=(*self.run_prefix, *inner.argv)))
 
     def with_defaults(self, command: Command) -> Command:
-        """The command with the environment and the workdir of the settings, where it has none of its own."""
+        """Return the command with the environment and workdir of the settings, where it has none of its own."""
         workdir = self.workdir if command.workdir is None else command.workdir
         return attrs.evolve(command, environment={**self.environment, **command.environment}, workdir=workdir)
 
@@ -87,7 +93,7 @@ class CommandConnector(ConnectorWrapper):
 
 @define(kw_only=True, eq=False, slots=False)
 class _Outside(ConnectorWrapper):
-    """Where the commands of a command connector run: beside its environment, not in it."""
+    """The surroundings of a command connector's environment, where its own commands run."""
 
     owner: CommandConnector
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from shlex import join
 
@@ -14,8 +14,6 @@ from anyio import (
     CancelScope,
     ClosedResourceError,
     create_task_group,
-    current_time,
-    move_on_after,
     open_process,
 )
 from anyio.abc import ByteReceiveStream, Process
@@ -24,9 +22,7 @@ from attrs import define, field
 from ..connector import Command, Connector
 from ..exceptions import WorkflowExecutionException
 from ._group import GroupProcess
-
-#: Seconds that a process which has been sent SIGKILL may take to vanish, before it counts as one that does not.
-_VANISHING = 5.0
+from .termination import Terminator, UnstoppableError
 
 
 class StartError(WorkflowExecutionException, OSError):
@@ -40,19 +36,6 @@ class StartError(WorkflowExecutionException, OSError):
         super().__init__(f"`{join(command)}` could not be started: {problem}")
 
 
-class UnstoppableError(WorkflowExecutionException):
-    """A process is still there although it was killed: it belongs to another user, or hangs in the kernel.
-
-    :ivar command: its argv
-    :ivar pid: its number, and that of its process group
-    """
-
-    def __init__(self, command: tuple[str, ...], pid: int) -> None:
-        self.command = command
-        self.pid = pid
-        super().__init__(f"`{join(command)}` could not be stopped and still runs as process {pid}")
-
-
 @define(kw_only=True, eq=False, slots=False)
 class LocalConnector(Connector):
     """The machine that anydeploy runs on. There is nothing to bring up or to take down.
@@ -61,20 +44,16 @@ class LocalConnector(Connector):
     additions. A relative workdir is relative to ``config_dir``.
     """
 
-    _hurried: bool = field(init=False, default=False, repr=False)
-    #: The grace periods that are running now.
-    _graces: set[CancelScope] = field(init=False, factory=set[CancelScope], repr=False)
+    _terminator: Terminator = field(init=False, factory=Terminator, repr=False)
 
     async def deploy(self, external: bool) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def undeploy(self, external: bool) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def hurry(self) -> None:
-        self._hurried = True
-        for scope in self._graces:
-            scope.cancel()
+        self._terminator.hurry()
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
@@ -127,40 +106,19 @@ class LocalConnector(Connector):
         return workdir
 
     async def _end(self, process: GroupProcess, command: Command) -> None:
-        if process.asked_at is not None or not process.has_ended():
-            async with create_task_group() as tasks:
-                # A program that says good-bye must not hang because nobody reads it any more.
-                for stream in (process.stdout, process.stderr):
-                    tasks.start_soon(_discard, stream)
-                await self._stop(process, command.grace)
-                tasks.cancel_scope.cancel()
-        if process.has_ended():
-            await process.aclose()
-        else:
-            await process.aclose_streams()
+        gone = True
+        try:
+            if process.requests.made or not process.has_ended():
+                async with create_task_group() as tasks:
+                    # A program that says good-bye must not hang because its output is not read any more.
+                    for stream in (process.stdout, process.stderr):
+                        tasks.start_soon(_discard, stream)
+                    gone = await self._terminator.end(process, command.grace)
+                    tasks.cancel_scope.cancel()
+        finally:
+            await (process.aclose() if process.has_ended() else process.aclose_streams())
+        if not gone:
             raise UnstoppableError(command.argv, process.pid)
-
-    async def _stop(self, process: GroupProcess, grace: float) -> None:
-        if not process.terminated:
-            process.terminate()
-        asked_at = process.asked_at if process.asked_at is not None else current_time()
-        with self._grace(asked_at + grace):
-            await process.wait_for_all()
-            return
-        process.kill()
-        with move_on_after(_VANISHING):
-            await process.wait_for_all()
-
-    @contextmanager
-    def _grace(self, deadline: float) -> Generator[None, None, None]:
-        with CancelScope(deadline=deadline) as scope:
-            if self._hurried:
-                scope.cancel()
-            self._graces.add(scope)
-            try:
-                yield
-            finally:
-                self._graces.discard(scope)
 
 
 def _why_not(program: str, error: OSError | ValueError) -> str:
@@ -175,7 +133,7 @@ def _why_not(program: str, error: OSError | ValueError) -> str:
 
 async def _discard(stream: ByteReceiveStream | None) -> None:
     if stream is not None:
-        # RuntimeError is what asyncio raises when somebody else still reads it.
+        # RuntimeError is what asyncio raises when another task still reads it.
         with suppress(BrokenResourceError, ClosedResourceError, BusyResourceError, RuntimeError):
             async for _ in stream:
                 pass

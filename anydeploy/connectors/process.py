@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from shlex import join
+from signal import Signals
 from subprocess import DEVNULL, PIPE, STDOUT
 
 import attrs
 from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import Process, TaskGroup
-from attrs import define, field, frozen
+from attrs import define, field
 from attrs.converters import optional
 
 from ..connector import Command, ConnectorWrapper
@@ -21,7 +22,7 @@ from ._output import Output, open_log
 from ._ready import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, LogProbe, NotReadyError, Readiness, Wait, poll, to_readiness
 from ._ready import try_connect as connect
 from ._settings import to_argv, to_environment, to_path
-from .local import UnstoppableError
+from .termination import EndRequests, Terminator, UnstoppableError
 
 #: Seconds between SIGTERM and SIGKILL, where the settings do not say.
 PROCESS_GRACE = 10.0
@@ -45,17 +46,31 @@ class ProgramEndedError(WorkflowExecutionException):
 
 
 class PortInUseError(WorkflowExecutionException):
-    """What the program is to offer is offered by something else already."""
+    """The port of a program is in use before the program is started."""
 
 
-@frozen
+@define(eq=False)
 class _Program:
-    """The program while it is deployed, with the tasks that watch it and the stack that all of it is left by."""
+    """The program while it is deployed.
+
+    :ivar output: what it prints
+    :ivar tasks: those that read its output and wait for its end
+    :ivar requests: the requests to end that it was sent by this connector
+    """
 
     process: Process
     output: Output
     tasks: TaskGroup
-    stack: AsyncExitStack
+    requests: EndRequests = field(init=False, factory=EndRequests)
+
+    def send_signal(self, number: int) -> None:
+        self.requests.note(number)
+        with suppress(ProcessLookupError):
+            self.process.send_signal(Signals(number))
+
+    async def wait_gone(self) -> None:
+        """Wait for the program alone: what it has started is ended where the program was started."""
+        await self.process.wait()
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -81,17 +96,15 @@ class ProcessConnector(ConnectorWrapper):
     log: str | None = field(default=None, converter=optional(to_path))
     ready: Readiness | None = field(default=None, converter=optional(to_readiness))
     grace: float = field(default=PROCESS_GRACE, converter=to_seconds)
+    _terminator: Terminator = field(init=False, factory=Terminator, repr=False)
+    #: The program that was started last. Nothing is gone before it is, however its deploy or undeploy has ended.
     _program: _Program | None = field(init=False, default=None, repr=False)
-    #: True from the end of a successful deploy to the begin of undeploy: only then is a death a loss.
+    #: The blocks to be left when the program is taken down; None before the end of a deploy, and when they have been.
+    _stack: AsyncExitStack | None = field(init=False, default=None, repr=False)
+    #: True from the end of a successful deploy to the begin of undeploy: only then is an end of the program a loss.
     _live: bool = field(init=False, default=False, repr=False)
-    #: Whatever became of the deploy or of an undeploy: nothing is gone before this process is.
-    _process: Process | None = field(init=False, default=None, repr=False)
-    #: The program was asked to end: what is left of its group when it has ended gets the grace period as well.
-    _asked: bool = field(init=False, default=False, repr=False)
-    #: What the death of the program, or a call of hurry, cuts short.
+    #: Around the wait for readiness; the end of the program cuts it short.
     _waiting: CancelScope | None = field(init=False, default=None, repr=False)
-    _grace: CancelScope | None = field(init=False, default=None, repr=False)
-    _hurried: bool = field(init=False, default=False, repr=False)
 
     async def deploy(self, external: bool) -> None:
         """Start the program and wait until it is ready; with ``external`` only wait, unless a log would tell.
@@ -109,11 +122,11 @@ class ProcessConnector(ConnectorWrapper):
         await self._check_port()
         problem: Exception | None
         async with AsyncExitStack() as stack:
-            program = await self._start_program(stack)
+            program = self._program = await self._start_program(stack)
             # Raised in here, it would come out of the task group as a group.
             problem = await self._become_ready(program)
             if problem is None:
-                self._program = attrs.evolve(program, stack=stack.pop_all())
+                self._stack = stack.pop_all()
                 self._live = True
             else:
                 await self._stop(program)
@@ -128,25 +141,21 @@ class ProcessConnector(ConnectorWrapper):
         :raises UnstoppableError: if it is still there after that; the next call kills again
         """
         self._live = False
-        program, self._program = self._program, None
-        if program is not None:
-            async with program.stack:
+        program = self._program
+        stack = self._stack
+        self._stack = None
+        if program is not None and stack is not None:
+            async with stack:
                 await self._stop(program)
-        elif self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            with move_on_after(self.grace):
-                await self._process.wait()
-            if self._process.returncode is None:
-                raise UnstoppableError(self.command, self._process.pid)
+        elif program is not None and not await self._terminator.kill(program):
+            raise UnstoppableError(self.command, program.process.pid)
 
     def transform(self, command: Command) -> Command:
         workdir = self.workdir if command.workdir is None else command.workdir
         return attrs.evolve(command, environment={**self.environment, **command.environment}, workdir=workdir)
 
     def hurry(self) -> None:
-        self._hurried = True
-        if self._grace is not None:
-            self._grace.cancel()
+        self._terminator.hurry()
 
     async def _wait_for_external(self) -> None:
         ready = self.ready
@@ -178,18 +187,17 @@ class ProcessConnector(ConnectorWrapper):
                 grace=self.grace,
             )
         )
-        self._process = process
         tasks = await stack.enter_async_context(create_task_group())
         tasks.start_soon(output.follow, process.stdout)
-        program = _Program(process, output, tasks, stack)
+        program = _Program(process, output, tasks)
         tasks.start_soon(self._watch, program)
         return program
 
     async def _watch(self, program: _Program) -> None:
         """See the program end. A task that lives as long as it does, and never raises."""
         await program.process.wait()
-        # What it leaves behind in its group would hold its port. Later the group's number may be another's.
-        if not self._asked:
+        # A process that it leaves behind in its group would hold its port. Later the number may be another group's.
+        if not program.requests.made:
             program.process.kill()
         if self._waiting is not None:
             self._waiting.cancel()
@@ -231,19 +239,11 @@ class ProcessConnector(ConnectorWrapper):
         return ProgramEndedError(self.command, status, program.output.last_lines(), when=when)
 
     async def _stop(self, program: _Program) -> None:
-        """Ask the program to end, and kill it after the grace period, or at once if cancelled. Ends its tasks."""
-        self._asked = True
+        """Ask the program to end, and kill it after its grace, or at once if cancelled. Ends its tasks."""
         try:
-            if program.process.returncode is None:
-                program.process.terminate()
-            with move_on_after(0 if self._hurried else self.grace) as self._grace:
-                await program.process.wait()
-            if program.process.returncode is None:
-                program.process.kill()
+            # If it does not vanish, leaving the block that it was started in raises.
+            await self._terminator.end(program, self.grace)
             with move_on_after(DRAIN):
                 await program.output.ended.wait()
         finally:
-            self._grace = None
-            if program.process.returncode is None:
-                program.process.kill()
             program.tasks.cancel_scope.cancel()

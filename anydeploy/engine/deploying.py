@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..lifecycle import Phase, Step
-from .deployment import Definition, Deployment, Failure
+from .deployment import Definition, Deployment
 from .state import Do
 from .waiting import Waiting
 
@@ -25,7 +25,7 @@ class Deploying(Waiting):
         for dependency in dependencies:
             depth = max(depth, dependency.depth + 1)
             missing += dependency.phase is not Phase.LIVE
-        deployment = Deployment(definition, dependencies, depth, missing)
+        deployment = Deployment(definition.name, definition, dependencies, depth, missing)
         for dependency in dependencies:
             if dependency.dependents is None:
                 dependency.dependents = {}
@@ -90,7 +90,7 @@ class Deploying(Waiting):
             if not claim.settled:
                 claim.missing += 1
 
-    # -- Failing --------------------------------------------------------------------------------------------------------
+    # -- Failing -------------------------------------------------------------------------------------------------------
 
     def _cancel(self, deployment: Deployment) -> None:
         """Cancel an attempt, unless its connector must be allowed to finish (rule D6)."""
@@ -106,7 +106,9 @@ class Deploying(Waiting):
         self._cancel(deployment)
 
     def _attempt_failed(self, deployment: Deployment, error: BaseException) -> None:
-        if deployment.failure is None and deployment.attempt < deployment.attempts:
+        if isinstance(error, KeyboardInterrupt):
+            self._fail(deployment, error)
+        elif deployment.failure is None and deployment.attempt < deployment.attempts:
             deployment.pause = pause_after(deployment.attempt)
             self._step(deployment, Step.ATTEMPT_FAILED, error)
         elif deployment.failure is None and deployment.renewal and self._may_renew(deployment):
@@ -137,23 +139,26 @@ class Deploying(Waiting):
         self._end_demand(deployment)
         because = deployment.blamed.name if deployment.blamed is not None else None
         self._step(deployment, Step.FAILED, error, because)
-        why = deployment.why()
-        self._fail_claims(deployment, why, later=True)
-        self._fail_above(deployment, why)
+        self._fail_claims(deployment, later=True)
+        self._fail_above(deployment)
         deployment.withdrawn = deployment.withdrawn and deployment.demanded
 
-    def _fail_above(self, deployment: Deployment, why: Failure) -> None:
+    def _fail_above(self, deployment: Deployment) -> None:
         """Fail whatever waits for a deployment that is not going to come up: nothing of it exists yet."""
-        stack = [(deployment, why)]
+        culprit = deployment
+        while culprit.blamed is not None:
+            culprit = culprit.blamed
+        error = culprit.failure if culprit.failure is not None else culprit.error
+        stack = [deployment]
         while stack:
-            failed, reason = stack.pop()
+            failed = stack.pop()
             for dependent in list(failed.dependents or ()):
                 if dependent.phase in NOT_BEGUN:
-                    failure = reason.above(dependent)
+                    dependent.blamed = failed
                     self._end_demand(dependent)
-                    self._fail_claims(dependent, failure)
-                    stack.append((dependent, failure))
-                    self._drop(dependent, Step.FAILED_BELOW, why.cause, why.path[-1])
+                    self._fail_claims(dependent)
+                    stack.append(dependent)
+                    self._drop(dependent, Step.FAILED_BELOW, error, culprit.name)
 
     def _end_demand(self, deployment: Deployment) -> None:
         if deployment.explicit:

@@ -52,10 +52,6 @@ class Failure:
     cause: BaseException | None = None
     note: str | None = None
 
-    def above(self, dependent: Deployment) -> Failure:
-        """Return the failure as it is seen from one that depends on the first of the path."""
-        return Failure((dependent.name, *self.path), self.problem, self.cause, self.note)
-
     def error(self) -> DeployError:
         error = DeployError(self.path[0], self.problem, path=self.path)
         error.__cause__ = self.cause
@@ -66,7 +62,7 @@ class Failure:
 
 @define(eq=False)
 class Waiter:
-    """What a call waits for.
+    """Something that a call waits for.
 
     :ivar settled: there is nothing left to wait for
     :ivar event: set by the shell when it is settled; made when somebody has to wait, and of no interest to the engine
@@ -117,6 +113,7 @@ class Deployment:
     Every field is changed by the engine alone, except for ``task``, which is the shell's.
     """
 
+    name: str
     definition: Definition
     #: Linked for as long as the record is kept; each of them has this one among its dependents.
     dependencies: tuple[Deployment, ...] = field(repr=False)
@@ -147,7 +144,10 @@ class Deployment:
     shared: Claim | None = field(default=None, repr=False)
     #: Claims that have failed with the deploy; their callers are told when it has been cleaned up.
     disappointed: list[Claim] | None = field(default=None, repr=False)
+    #: The calls that wait for its end, and for that of what follows it.
     waits: list[TeardownWait] | None = field(default=None, repr=False)
+    #: The one of them, present or past, that began with this deployment: newcomers share it.
+    teardown: TeardownWait | None = field(default=None, repr=False)
 
     #: The number of the attempt that is under way or was made last, from 1.
     attempt: int = 0
@@ -169,7 +169,7 @@ class Deployment:
     cut_off: bool = False
     #: The manager is closing, and this teardown is not followed by another one (rule U8).
     last_try: bool = False
-    #: What was given out by `get_connector` for the present life. Opaque to the engine.
+    #: The object that `get_connector` gives for the present life. Opaque to the engine.
     connector: object = field(default=None, repr=False)
 
     #: For the status: the last step that was told, its time, and what went wrong last.
@@ -183,10 +183,6 @@ class Deployment:
     request: int = 0
     has_slot: bool = False
     task: object = field(default=None, repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.definition.name
 
     @property
     def demanded(self) -> bool:
@@ -241,13 +237,14 @@ class Deployment:
             waiting_for=tuple(waiting),
             missing=tuple(self._gaps()),
             restarts=self.restarts,
+            due=self.due if phase in {Phase.LOST, Phase.PAUSED} else None,
         )
 
     def _gaps(self) -> list[str]:
         if self.phase is not Phase.LIVE:
             return []
         found: dict[Deployment, None] = {}
-        stack = [self]
+        stack: list[Deployment] = [self]
         while stack:
             for below in stack.pop().dependencies:
                 if below not in found:

@@ -11,7 +11,7 @@ place where a record is moved to where demand wants it: it looks at the record a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..lifecycle import Phase, Step
 from .deployment import Claim, Definition, Deployment, TeardownWait
@@ -19,7 +19,7 @@ from .losing import UP
 from .state import Do
 from .undeploying import Undeploying
 
-#: What comes up again only because something waits for it.
+#: Phases of a deployment that comes up again only because something waits for it.
 CALLED = frozenset({Phase.ABSENT, Phase.LOST, Phase.STUCK})
 
 
@@ -29,7 +29,7 @@ class Engine(Undeploying):
     Every method is an input, and its ``now`` the time on any clock that goes forward, in seconds.
     """
 
-    # -- Callers --------------------------------------------------------------------------------------------------------
+    # -- Callers -------------------------------------------------------------------------------------------------------
 
     def claim(self, now: float, names: Sequence[str], new: Iterable[Definition]) -> Claim:
         """Register a caller's demand for ``names``.
@@ -49,6 +49,16 @@ class Engine(Undeploying):
         claim.waiters += 1
         self._settle()
         return claim
+
+    def granted(self, name: str) -> Deployment | None:
+        """Return a deployment for which nothing has to be registered or waited for: it is live, and explicit already.
+
+        A caller who waits for something else in between has to compare its ``epoch`` then.
+        """
+        deployment = self.deployments.get(name)
+        if deployment is None or deployment.phase is not Phase.LIVE or not deployment.explicit or self._broken:
+            return None
+        return deployment
 
     def leave(self, now: float, claim: Claim, *, granted: bool) -> None:
         """Let a caller go: with what it asked for, or because it was cancelled or disappointed."""
@@ -71,14 +81,19 @@ class Engine(Undeploying):
         if deployment is None:
             return None
         self._withdraw(deployment, "was undeployed before it was up")
-        wait = TeardownWait()
-        self._follow(deployment, [wait])
+        # Callers that come while it goes down share what they wait for, as those of a claim do.
+        known = deployment.teardown
+        wait = known if known is not None and known in (deployment.waits or ()) else TeardownWait()
+        if wait is not known:
+            self._follow(deployment, [wait])
         self._mark(deployment)
         self._settle()
         # Not before: what held it may have been demanded only by a call that this one has made fail.
         if deployment.demanded or not (wait.pending or wait.settled):
-            deployment.waits = [each for each in deployment.waits or () if each is not wait]
+            if wait is not known:
+                deployment.waits = [each for each in deployment.waits or () if each is not wait]
             return None
+        deployment.teardown = wait
         return wait
 
     def withdraw_all(self, now: float) -> TeardownWait:
@@ -127,12 +142,13 @@ class Engine(Undeploying):
         if not self.deployments:
             self._wake(self.drained)
 
-    # -- Tasks and connectors -------------------------------------------------------------------------------------------
+    # -- Tasks and connectors ------------------------------------------------------------------------------------------
 
     def begun(self, now: float, deployment: Deployment) -> None:
         """Take note that the task of a deployment has taken up its attempt: from now on something may exist."""
         self._now = now
         deployment.attempt = deployment.attempt % deployment.attempts + 1
+        deployment.cut_off = False
         self._stand(deployment, 1)
         self._step(deployment, Step.BEGUN)
 
@@ -192,7 +208,7 @@ class Engine(Undeploying):
             self._renew(deployment)
         self._settle()
 
-    # -- Where demand wants a record to be ------------------------------------------------------------------------------
+    # -- Where demand wants a record to be -----------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """Consider every record that was marked, then hand out the slots that are free."""
@@ -269,8 +285,8 @@ class Engine(Undeploying):
         if deployment.pulled:
             self._retry(deployment)
 
-    #: What follows from demand in each phase. What is on its way down is considered when it has arrived.
-    _CONSIDERED: ClassVar[Mapping[Phase, Callable[[Engine, Deployment], None]]] = {
+    #: The reaction to demand in each phase. A deployment on its way down is considered when it has arrived.
+    _CONSIDERED: ClassVar[Mapping[Phase, Callable[[Any, Deployment], None]]] = {
         Phase.ABSENT: _consider_absent,
         Phase.WAITING: _consider_waiting,
         Phase.READY: _consider_ready,
@@ -289,12 +305,12 @@ class Engine(Undeploying):
 
 
 def _above(deployment: Deployment) -> list[Deployment]:
-    """Return a deployment and all that is not absent and depends on it."""
+    """Return a deployment and all that depends on it, across what is absent under something live, too."""
     found: dict[Deployment, None] = {deployment: None}
     stack = [deployment]
     while stack:
         for dependent in stack.pop().dependents or ():
-            if dependent not in found and dependent.phase is not Phase.ABSENT:
+            if dependent not in found:
                 found[dependent] = None
                 stack.append(dependent)
     return list(found)

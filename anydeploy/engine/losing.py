@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..exceptions import describe
 from ..lifecycle import Phase, Step
 from .deploying import Deploying, pause_after
-from .deployment import Deployment
+from .deployment import Deployment, Failure
 from .state import Do
 
 #: Seconds after which a deployment that was renewed by itself may be renewed as often as its definition says again.
@@ -39,9 +39,8 @@ class Losing(Deploying):
         for deployment in lost:
             renewable = may_come or deployment.phase is Phase.RETIRING_LOST or self._schedule(deployment)
             if not renewable:
-                why = deployment.why()
-                self._fail_claims(deployment, why)
-                self._fail_above(deployment, why)
+                self._fail_claims(deployment)
+                self._fail_above(deployment)
             self._mark(deployment)
 
     def _make_lost(self, deployment: Deployment, error: Exception) -> None:
@@ -113,15 +112,16 @@ class Losing(Deploying):
                 retiring = deployment.phase in {Phase.RETIRING, Phase.RETIRING_LOST}
                 if not (retiring or (deployment.phase is Phase.RENEWING and wraps)):
                     continue
-                self._step(deployment, Step.KEPT)
+                self._step(deployment, Step.KEPT, because=above.name)
                 stack.append(deployment)
-                failure = why.above(deployment)
+                failure = Failure((deployment.name, *why.path), why.problem, why.cause)
                 if deployment.phase is Phase.LIVE:
                     self._fail_claims(deployment, failure, restarts=True)
                     self._rise(deployment)
                 elif not self._schedule(deployment):
+                    deployment.blamed = stuck
                     self._fail_claims(deployment, failure)
-                    self._fail_above(deployment, failure)
+                    self._fail_above(deployment)
                 self._mark(deployment)
 
 

@@ -13,7 +13,7 @@ from .slots import Slots
 
 
 class Do(Enum):
-    """What the shell has to do; each effect is a triple of this, its subject, and a detail."""
+    """Instructions for the shell; each effect is a triple of one of them, its subject, and a detail."""
 
     #: Start the task of a deployment, or let it go on: look at its phase.
     PROCEED = "proceed"
@@ -37,7 +37,7 @@ Effect: TypeAlias = tuple[Do, Deployment | Claim | TeardownWait | DeploymentEven
 
 
 class State:
-    """What the decisions are about. The only place where a phase changes.
+    """The records that decisions are about. The only place where a phase changes.
 
     :ivar deployments: by name; a dependency stands before its dependents
     :ivar visible: what ``get_connector`` gives (rule R1), by name
@@ -103,7 +103,7 @@ class State:
         """Whether a deployment is to come up: nothing does while the manager is closing (rule U8)."""
         return deployment.demanded and not self.closing
 
-    # -- The right to go on ---------------------------------------------------------------------------------------------
+    # -- The right to go on --------------------------------------------------------------------------------------------
 
     def _request(self, deployment: Deployment) -> None:
         if self._slots is None:
@@ -129,7 +129,7 @@ class State:
             deployment.height = 1 + max((each.height for each in deployment.dependents or ()), default=0)
         slots.reorder()
 
-    # -- Links ----------------------------------------------------------------------------------------------------------
+    # -- Links ---------------------------------------------------------------------------------------------------------
 
     def _stand(self, deployment: Deployment, change: int) -> None:
         """Count a deployment among those that stand on its dependencies, or no longer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..lifecycle import Phase, Step
-from .deployment import Deployment, Failure, TeardownWait, undeploy_error
+from .deployment import Deployment, TeardownWait, undeploy_error
 from .losing import Losing
 from .state import Do
 
@@ -17,7 +17,7 @@ class Undeploying(Losing):
         self._end_demand(deployment)
         deployment.withdrawn = True
         self.visible.pop(deployment.name, None)
-        self._fail_claims(deployment, Failure((deployment.name,), why))
+        self._fail_claims(deployment, withdrawn=why)
 
     def _withdraw_all(self, why: str, waits: Sequence[TeardownWait] = ()) -> None:
         deployments = list(reversed(self.deployments.values()))
@@ -44,8 +44,9 @@ class Undeploying(Losing):
         self._stand(deployment, -1)
         deployment.connector = None
         self._step(deployment, Step.UNDEPLOYED)
+        self.effects.append((Do.DISMISS, deployment, None))
         self._tell_disappointed(deployment)
-        # What failed for good comes up again for those only that asked since; live dependents get on without it.
+        # After a failure it comes up again only for callers that have asked since; live dependents get on without it.
         if self._wants(deployment) and (renewed or deployment.pulled):
             for wait in deployment.waits or ():
                 self._end_wait(wait)
@@ -61,12 +62,11 @@ class Undeploying(Losing):
         self._end_demand(deployment)
         deployment.blamed = None
         deployment.failure = undeploy_error(deployment.name, error)
-        why = deployment.why()
         # Before it is stuck: what is dropped because of it does not ask that it be tried again.
-        self._fail_above(deployment, why)
+        self._fail_above(deployment)
         self._step(deployment, Step.UNDEPLOY_FAILED, error)
         self._tell_disappointed(deployment, note=str(undeploy_error(deployment.name, error)))
-        self._fail_claims(deployment, why)
+        self._fail_claims(deployment)
         self._keep_below(deployment)
         for wait in deployment.waits or ():
             wait.failures.append((deployment.name, error))

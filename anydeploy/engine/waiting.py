@@ -76,15 +76,29 @@ class Waiting(State):
             self._wake(claim)
 
     def _fail_claims(
-        self, deployment: Deployment, failure: Failure, *, later: bool = False, restarts: bool = False
+        self,
+        deployment: Deployment,
+        failure: Failure | None = None,
+        *,
+        withdrawn: str | None = None,
+        later: bool = False,
+        restarts: bool = False,
     ) -> None:
         """Disappoint the callers that wait for a deployment.
 
+        :param failure: the reason; None: the deployment itself tells why it failed
+        :param withdrawn: the reason why its own callers do not get it; callers that wait for the renewal of a
+            dependency are none of those
         :param later: not at once, but when it has been cleaned up
-        :param restarts: only those who wait for a restart
+        :param restarts: only those that wait for a restart
         """
-        for claim in list(deployment.claims or ()):
-            if restarts and claim.grants:
+        if not deployment.claims:
+            return
+        if withdrawn is not None:
+            failure = Failure((deployment.name,), withdrawn)
+        failure = failure or deployment.why()
+        for claim in list(deployment.claims):
+            if (restarts and claim.grants) or (withdrawn is not None and deployment not in claim.targets):
                 continue
             claim.failure = claim.failure or _seen_by(claim, deployment, failure)
             self._detach(claim)
@@ -100,19 +114,28 @@ class Waiting(State):
             self._wake(claim)
         deployment.disappointed = None
 
-    # -- Teardowns ------------------------------------------------------------------------------------------------------
+    # -- Teardowns -----------------------------------------------------------------------------------------------------
 
-    def _follow(self, deployment: Deployment, waits: Iterable[TeardownWait]) -> None:
-        """Let calls wait for the end of a deployment; a stuck one that nothing demands is tried again."""
-        if deployment.phase is Phase.ABSENT or deployment.name in self.left_behind:
-            return
-        for wait in waits:
-            wait.pending += 1
-            if deployment.waits is None:
-                deployment.waits = []
-            deployment.waits.append(wait)
-        if deployment.phase is Phase.STUCK and not deployment.demanded:
-            self._retry(deployment)
+    def _follow(self, deployment: Deployment, waits: Sequence[TeardownWait]) -> None:
+        """Let calls wait for the end of a deployment; a stuck one that nothing demands is tried again.
+
+        Of one that is absent already, which stood for nothing, they follow what has gone down with it.
+        """
+        stack = [deployment]
+        while stack:
+            each = stack.pop()
+            if each.phase is Phase.ABSENT:
+                # Without a call there is nothing to follow; a long chain that fails is not gone through each time.
+                stack.extend([below for below in each.dependencies if waits and not below.demanded])
+            elif each.name not in self.left_behind:
+                for wait in waits:
+                    if each.waits is None:
+                        each.waits = []
+                    if wait not in each.waits:
+                        wait.pending += 1
+                        each.waits.append(wait)
+                if each.phase is Phase.STUCK and not each.demanded:
+                    self._retry(each)
 
     def _end_wait(self, wait: TeardownWait) -> None:
         wait.pending -= 1

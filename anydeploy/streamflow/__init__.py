@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .manager import AnydeployDeploymentManager
+    from .plugin.manager import AnydeployDeploymentManager
 
 __all__ = ["AnydeployDeploymentManager"]
 
@@ -16,7 +16,7 @@ __all__ = ["AnydeployDeploymentManager"]
 def __getattr__(name: str) -> object:
     if name == "AnydeployDeploymentManager":
         try:
-            from .manager import AnydeployDeploymentManager  # noqa: PLC0415 - streamflow may be missing
+            from .plugin.manager import AnydeployDeploymentManager  # noqa: PLC0415 - streamflow may be missing
         except ModuleNotFoundError as exc:
             if exc.name is None or exc.name.partition(".")[0] != "streamflow":
                 raise

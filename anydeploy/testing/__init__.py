@@ -1,4 +1,4 @@
-"""The kit that proves a deployment manager right: scripted connectors, rules, an explorer of schedules, suites.
+"""The kit that tests deployment managers and connectors: scripted connectors, rules that watch them, and suites.
 
 A name is imported from its module when it is first asked for.
 """
@@ -11,34 +11,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .callers import Caller, Recorded, recorded
     from .conformance import ConnectorSuite, ManagerSuite
-    from .explorer import Exploration, ExplorationFailure, explore, replay, sample
-    from .history import Entry, History, Rule, Violation, What
+    from .entries import Entry, EntryKind
+    from .history import History, Rule, Violation
+    from .instances import Call, Instance
     from .invariants import RULES, every_rule
-    from .linearizability import Linearizability
     from .machine import ManagerMachine, check_manager
-    from .picture import Call, Instance, Picture
+    from .picture import Picture
     from .premises import Premises
     from .rest import settle
-    from .scopes import Scope, every_scope
     from .scripted import Operation, Plan, Script, ScriptedError, unit, wrapper
-    from .sequential import Model
     from .subject import AnydeploySubject, Feature, Manager, Subject
     from .virtual import run_virtual
 
 _DEFINED = {
     "callers": ("Caller", "Recorded", "recorded"),
     "conformance": ("ConnectorSuite", "ManagerSuite"),
-    "explorer": ("Exploration", "ExplorationFailure", "explore", "replay", "sample"),
-    "history": ("Entry", "History", "Rule", "Violation", "What"),
+    "entries": ("Entry", "EntryKind"),
+    "history": ("History", "Rule", "Violation"),
+    "instances": ("Call", "Instance"),
     "invariants": ("RULES", "every_rule"),
-    "linearizability": ("Linearizability",),
     "machine": ("ManagerMachine", "check_manager"),
-    "picture": ("Call", "Instance", "Picture"),
+    "picture": ("Picture",),
     "premises": ("Premises",),
     "rest": ("settle",),
-    "scopes": ("Scope", "every_scope"),
     "scripted": ("Operation", "Plan", "Script", "ScriptedError", "unit", "wrapper"),
-    "sequential": ("Model",),
     "subject": ("AnydeploySubject", "Feature", "Manager", "Subject"),
     "virtual": ("run_virtual",),
 }
@@ -51,36 +47,27 @@ __all__ = [
     "Caller",
     "ConnectorSuite",
     "Entry",
-    "Exploration",
-    "ExplorationFailure",
+    "EntryKind",
     "Feature",
     "History",
     "Instance",
-    "Linearizability",
     "Manager",
     "ManagerMachine",
     "ManagerSuite",
-    "Model",
     "Operation",
     "Picture",
     "Plan",
     "Premises",
     "Recorded",
     "Rule",
-    "Scope",
     "Script",
     "ScriptedError",
     "Subject",
     "Violation",
-    "What",
     "check_manager",
     "every_rule",
-    "every_scope",
-    "explore",
     "recorded",
-    "replay",
     "run_virtual",
-    "sample",
     "settle",
     "unit",
     "wrapper",

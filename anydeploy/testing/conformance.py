@@ -34,7 +34,7 @@ def run(backend: str, function: Callable[[], Awaitable[None]]) -> None:
 
 
 class ManagerSuite:
-    """Whether a deployment manager keeps the rules.
+    """Tests whether a deployment manager keeps the rules.
 
     Subclass it with a name that pytest collects::
 
@@ -51,7 +51,7 @@ class ManagerSuite:
 
     @classmethod
     def scenarios(cls) -> Sequence[Scenario]:
-        """What is played; a subclass may add its own."""
+        """Return the scenarios that are played; a subclass may add its own."""
         return every_scenario()
 
     @classmethod
@@ -79,10 +79,12 @@ class ManagerSuite:
         if lacking:
             return [pytest.mark.skip(reason=f"{cls.subject.name} does not claim to have {', '.join(lacking)}")]
         reason = cls.known_failures.get(scenario.id)
-        return [pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True)] if reason is not None else []
+        # A manager that lets a SystemExit through (rule D7) ends the event loop of the test with it.
+        raises = AssertionError, SystemExit
+        return [pytest.mark.xfail(reason=reason, raises=raises, strict=True)] if reason is not None else []
 
     def test_rule(self, backend: str, scenario: Scenario) -> None:
-        """What the docstring of the scenario says."""
+        """The sentence of the scenario holds."""
         run(backend, partial(play, scenario, self.subject))
 
     def test_known_failures_are_scenarios(self) -> None:
@@ -92,7 +94,7 @@ class ManagerSuite:
 
 
 class ConnectorSuite:
-    """Whether a connector type gives what a connector owes.
+    """Tests whether a connector type keeps the duties of a connector.
 
     Subclass it with a name that pytest collects::
 
@@ -104,7 +106,7 @@ class ConnectorSuite:
 
     :cvar connector_type: the class
     :cvar runs_commands: commands can be run in the environment
-    :cvar backends: where it runs
+    :cvar backends: the event loops that it runs on
     :cvar known_failures: clauses, by their ``id``, that it does not keep, and why, as in :class:`ManagerSuite`
     """
 
@@ -114,15 +116,18 @@ class ConnectorSuite:
     known_failures: ClassVar[Mapping[str, str]] = {}
 
     def settings(self, directory: Path) -> Mapping[str, Any]:  # noqa: ARG002
-        """The settings to test it with. The directory is empty, belongs to this test, and is its ``config_dir``."""
+        """Return the settings to test it with.
+
+        :param directory: its ``config_dir``, which is empty and belongs to this test
+        """
         return {}
 
     def exists(self, connector: Connector, directory: Path) -> bool | None:  # noqa: ARG002
-        """Whether there is anything of the environment; None where that cannot be told."""
+        """Return whether there is anything of the environment; None where that cannot be told."""
         return None
 
     def inner(self, directory: Path) -> Connector:
-        """What a wrapper is stacked on, deployed already."""
+        """Return the deployed connector that a wrapper is stacked on."""
         return LocalConnector(deployment_name="inner", config_dir=directory)
 
     @classmethod
@@ -147,7 +152,7 @@ class ConnectorSuite:
         return [pytest.mark.xfail(reason=reason, strict=True)] if reason is not None else []
 
     def test_clause(self, backend: str, clause: Clause, tmp_path: Path) -> None:
-        """What the docstring of the clause says."""
+        """The sentence of the clause holds."""
         options = {"use_uvloop": True} if backend == "asyncio+uvloop" else {}
         anyio.run(clause.act, self._tested(tmp_path), backend=backend.partition("+")[0], backend_options=options)
 

@@ -1,4 +1,4 @@
-"""What a connector owes, clause by clause: what the conformance suite of connectors consists of.
+"""The duties of a connector, clause by clause, as the conformance suite of connectors tries them.
 
 The clauses are those of :class:`~anydeploy.Connector` and of ``docs/writing-a-connector.md``.
 """
@@ -24,7 +24,7 @@ from ..manager import DefaultDeploymentManager
 
 #: Seconds after which an operation counts as one that never ends. Nothing waits for it to pass.
 _NEVER = 60.0
-#: Awaits at which an operation is interrupted, at most. What polls has any number of them.
+#: Awaits at which an operation is interrupted, at most. An operation that polls has any number of them.
 _MOST_AWAITS = 40
 #: Seconds for what may wait for something that never comes.
 _A_MOMENT = 0.2
@@ -47,14 +47,14 @@ class Tested:
     connector_type: type[Connector]
 
     def check_gone(self, connector: Connector, when: str) -> None:
-        """Nothing of the environment is left."""
+        """Check that nothing of the environment is left."""
         expect(not self.exists(connector), f"the environment is still there {when}")
 
     @asynccontextmanager
     async def deployed(self) -> AsyncGenerator[Connector, None]:
-        """A connector that is deployed in the block."""
+        """Open a block in which a connector is deployed."""
         connector = self.make()
-        # What the connector holds open lies within this scope, so its teardown has to as well.
+        # A task group that the connector holds open lies within this scope, so its teardown has to as well.
         with anyio.CancelScope() as scope:
             await connector.deploy(False)
             try:
@@ -66,10 +66,10 @@ class Tested:
 
 @frozen
 class Clause:
-    """One thing that a connector owes.
+    """One duty of a connector.
 
     :ivar act: shows that it keeps it; raises an AssertionError where it does not
-    :ivar runs: it concerns those only in whose environments commands can be run
+    :ivar runs: it concerns only connectors in whose environments commands can be run
     """
 
     act: Callable[[Tested], Awaitable[None]]
@@ -94,7 +94,7 @@ _CLAUSES: list[Clause] = []
 
 
 def every_clause() -> Sequence[Clause]:
-    """All of them."""
+    """Return all clauses."""
     return _CLAUSES
 
 
@@ -135,7 +135,7 @@ async def a_deploy_can_be_cancelled_anywhere(tested: Tested) -> None:
         with anyio.fail_after(_NEVER):
             with scope, anyio.CancelScope() as stay:
                 await deploy
-                # It came up in spite of it. What it holds open lies within the scopes, so its teardown has to as well.
+                # It came up in spite of it, and may hold a task group open in here: so its teardown belongs here.
                 stay.shield = came_up = True
                 await connector.undeploy(False)
             if not came_up:
@@ -195,7 +195,7 @@ async def what_is_external_is_left_alone(tested: Tested) -> None:
     # There is nothing that it could connect to: it may fail, or wait for it.
     with suppress(Exception), anyio.move_on_after(_A_MOMENT) as patience:
         await stranger.deploy(True)
-        # What it holds open lies within the scope, so its teardown has to as well.
+        # A task group that it holds open lies within the scope, so its teardown has to as well.
         patience.deadline, came_up = math.inf, True
         created = bool(tested.exists(stranger))
         await stranger.undeploy(not created)

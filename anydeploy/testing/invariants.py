@@ -1,14 +1,16 @@
 """The rules of ``docs/rules.md`` that can be seen from outside, each as a monitor of the history.
 
-They never look into a manager. What they know comes from the calls that were made, from what the connectors saw, and
-from what ``get_connector`` gave.
+They never look into a manager: they know the calls that were made, the operations of connectors, and the readings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .coming_up import (
+from .entries import Entry
+from .history import Rule
+from .picture import STAND_IN
+from .rules_deploy import (
     Cancellation,
     Failure,
     Identity,
@@ -19,7 +21,8 @@ from .coming_up import (
     Support,
     Validity,
 )
-from .going_down import (
+from .rules_lose import Loss, Reattachment, Renewal, Restart
+from .rules_undeploy import (
     Closing,
     Everything,
     Needed,
@@ -29,8 +32,30 @@ from .going_down import (
     Teardown,
     Withdrawal,
 )
-from .history import Entry, Rule
-from .picture import STAND_IN
+
+#: The operations of a connector that the manager alone calls, and that change its environment.
+DEPLOYMENT = frozenset({"deploy", "undeploy"})
+
+
+class Trust(Rule):
+    """Whatever connectors do, callers are told of it by the manager's own errors (D7)."""
+
+    number = "D7"
+
+    def raised(self, entry: Entry) -> Iterator[str]:
+        # Out of a use comes what its operation raises, and out of the block what was raised in it.
+        if entry.strange and entry.operation not in {"use", "close"}:
+            yield f"{entry}, which is none of the errors of a manager"
+
+
+class Retries(Rule):
+    """A failed deploy is tried again as often as its definition says, and not when nothing demands it (K3)."""
+
+    number = "K3"
+
+    def began(self, entry: Entry) -> Iterator[str]:
+        if entry.operation == "deploy" and not self.picture.closing and not self.picture.demanded(entry.name):
+            yield f"{entry}, but nothing demands it"
 
 
 class Limit(Rule):
@@ -40,7 +65,7 @@ class Limit(Rule):
 
     def began(self, entry: Entry) -> Iterator[str]:
         limit = self.premises.max_concurrent
-        if entry.operation != "run" and limit is not None and len(self.picture.operating) >= limit:
+        if entry.operation in DEPLOYMENT and limit is not None and len(self.picture.operating) >= limit:
             others = ", ".join(instance.told for instance in self.picture.operating)
             yield f"{entry} beside {others}; the limit is {limit}"
 
@@ -53,7 +78,7 @@ class Lazy(Rule):
     def began(self, entry: Entry) -> Iterator[str]:
         lazy = entry.operation == "deploy" and entry.name in self.premises.lazy
         if lazy and not self.picture.closing and not self.picture.demanded(entry.name):
-            yield f"{entry}, but nobody has used it"
+            yield f"{entry}, but it was not used"
 
     def read(self, entry: Entry) -> Iterable[str]:
         shown = STAND_IN if entry.instance else 0
@@ -64,13 +89,13 @@ class Lazy(Rule):
 
 
 class External(Rule):
-    """What the definition says of ``external`` is what the connector is told (E1)."""
+    """The connector is given the ``external`` of its definition (E1)."""
 
     number = "E1"
 
     def began(self, entry: Entry) -> Iterator[str]:
         config = self.premises.configs.get(entry.name)
-        if config is not None and entry.operation != "run" and entry.external != config.external:
+        if config is not None and entry.operation in DEPLOYMENT and entry.external != config.external:
             yield f"{entry} with external={entry.external}, but {entry.name} is defined with {config.external}"
 
 
@@ -81,10 +106,15 @@ RULES: tuple[type[Rule], ...] = (
     NoOverlap,
     Failure,
     Cancellation,
+    Trust,
     Reading,
     Identity,
     Support,
     Validity,
+    Loss,
+    Renewal,
+    Reattachment,
+    Restart,
     Teardown,
     Needed,
     OneTeardown,
@@ -93,8 +123,9 @@ RULES: tuple[type[Rule], ...] = (
     Stuck,
     Everything,
     Closing,
-    Limit,
     Lazy,
+    Limit,
+    Retries,
     External,
 )
 

@@ -1,4 +1,4 @@
-"""Random graphs, random interleavings of calls, cancellations, failures and completions, checked after every step.
+"""Random graphs, and random interleavings of calls, cancellations, failures and completions, checked at every step.
 
 class MyMachine(ManagerMachine):
     subject = MySubject()
@@ -9,9 +9,9 @@ def test_my_manager():
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any, ClassVar
 
@@ -23,11 +23,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from ..config import DeploymentConfig
+from ..exceptions import ConnectionLostError
 from .callers import Caller, Recorded, recorded
-from .history import Violation
+from .history import Rule, Violation
+from .invariants import every_rule
 from .rest import settle
-from .scripted import STUBBORN, Operation, Script
+from .scripted import STUBBORN, Operation, Script, ScriptedError
 from .subject import AnydeploySubject, Feature, Subject
+from .virtual import pass_time, standing_still
 
 _NAMES = "abcde"
 #: Seconds in which everything must have come to its end when every connector gets on.
@@ -46,28 +49,41 @@ def graphs(draw: st.DrawFn, features: frozenset[Feature] = frozenset(Feature)) -
         depends_on = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if several else []
         type_ = "wrapper" if wraps is not None else draw(st.sampled_from(plain))
         lazy = Feature.LAZY in features and draw(st.integers(0, 3)) == 0
-        configs.append(DeploymentConfig(name, type_, wraps=wraps, depends_on=depends_on, lazy=lazy))
+        retries = draw(st.sampled_from([0, 0, 0, 1])) if Feature.RETRIES in features else 0
+        restarts = draw(st.sampled_from([0, 0, 1, 2])) if Feature.RESTARTS in features else 0
+        configs.append(
+            DeploymentConfig(
+                name, type_, wraps=wraps, depends_on=depends_on, lazy=lazy, retries=retries, restarts=restarts
+            )
+        )
     return configs
 
 
 class ManagerMachine(RuleBasedStateMachine):
-    """Callers come and go, connectors get on or fail; the manager has to keep its rules all the time.
+    """Callers come and go, connectors get on, fail or are lost; the manager has to keep its rules all the time.
 
     :cvar subject: the manager that is put to the test
     :cvar portal: the event loop that it runs in; :func:`check_manager` sets it
+    :cvar standing: whether time stands still in it; likewise
     """
 
     subject: ClassVar[Subject] = AnydeploySubject()
     portal: ClassVar[BlockingPortal]
+    standing: ClassVar[bool] = False
     world: World | None = None
+
+    @staticmethod
+    def watching() -> Iterable[Rule]:
+        """Make the rules that are watched; a subclass may add its own."""
+        return every_rule()
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
-        features = self.subject.features
+        features = self._features
         configs = data.draw(graphs(features), label="configs")
-        limits = [None, None, 1, 2] if Feature.LIMITS in features else [None]
+        limits = [None, 1, 2] if Feature.LIMITS in features else [None]
         limit = data.draw(st.sampled_from(limits), label="max_concurrent")
-        script = self.portal.call(lambda: Script(*configs, max_concurrent=limit, holding=True))
+        script = self.portal.call(lambda: Script(*configs, max_concurrent=limit, rules=self.watching, holding=True))
         self.world = World(self.portal, self.subject, script)
 
     @rule(data=st.data())
@@ -101,10 +117,38 @@ class ManagerMachine(RuleBasedStateMachine):
         self._world.step(lambda: caller.cancel(how))
 
     @precondition(lambda self: self._operations)
-    @rule(data=st.data(), fails=st.sampled_from([False, False, True]))
-    def finish(self, data: st.DataObject, *, fails: bool) -> None:
+    @rule(data=st.data(), error=st.sampled_from([None, None, None, ScriptedError, SystemExit]))
+    def finish(self, data: st.DataObject, *, error: type[BaseException] | None) -> None:
         operation = self._operations[data.draw(st.integers(0, len(self._operations) - 1))]
-        self._world.step(operation.plan.fail if fails else operation.plan.release)
+        failure = error(f"{operation}: as told") if error is not None else None
+        self._world.step(lambda: operation.plan.release(failure))
+
+    @precondition(lambda self: Feature.HOOKS in self._features)
+    @rule(
+        data=st.data(),
+        hook=st.sampled_from(["build", "invalidate"]),
+        error=st.sampled_from([ScriptedError, SystemExit]),
+    )
+    def misbehave(self, data: st.DataObject, *, hook: str, error: type[BaseException]) -> None:
+        name = data.draw(st.sampled_from(self._names))
+        self._world.script.fail_hook(f"{hook} {name}", error(f"{hook} of {name}: as told"))
+
+    @precondition(lambda self: Feature.RESTART in self._features)
+    @rule(data=st.data())
+    def restart(self, data: st.DataObject) -> None:
+        self._call("restart", data.draw(st.sampled_from(self._names)))
+
+    @precondition(lambda self: Feature.LOSS in self._features and self._world.script.connectors)
+    @rule(data=st.data(), cut_off=st.booleans())
+    def lose(self, data: st.DataObject, *, cut_off: bool) -> None:
+        name = data.draw(st.sampled_from(sorted(self._world.script.connectors)))
+        error = ConnectionLostError(f"{name} was cut off") if cut_off else ScriptedError(f"{name} has ended")
+        self._world.step(lambda: self._world.lose(name, error))
+
+    @precondition(lambda self: self.standing)
+    @rule(seconds=st.sampled_from([1, 5, 100]))
+    def wait(self, seconds: float) -> None:
+        self._world.pass_time(seconds)
 
     @precondition(lambda self: self._operations)
     @rule()
@@ -116,12 +160,18 @@ class ManagerMachine(RuleBasedStateMachine):
         if self.world is not None:
             self.world.end()
 
-    # -- What there is to choose from --------------------------------------------------------------------------------
+    # -- Choices -----------------------------------------------------------------------------------------------------
 
     @property
     def _world(self) -> World:
         assert self.world is not None  # noqa: S101 - it begins before any rule
         return self.world
+
+    @property
+    def _features(self) -> frozenset[Feature]:
+        """The features of the manager, but for those that take time where it cannot be told to pass."""
+        timed = frozenset[Feature]() if self.standing else frozenset([Feature.RETRIES, Feature.RESTARTS])
+        return self.subject.features - timed
 
     @property
     def _names(self) -> list[str]:
@@ -148,7 +198,7 @@ class ManagerMachine(RuleBasedStateMachine):
 class World:
     """A manager and its callers in another thread, taken from one state of rest to the next.
 
-    :ivar script: what its connectors do: nothing, until they are told to
+    :ivar script: holds every operation of its connectors until it is released
     """
 
     def __init__(self, portal: BlockingPortal, subject: Subject, script: Script) -> None:
@@ -165,7 +215,7 @@ class World:
     async def _host(self, *, task_status: TaskStatus[None]) -> None:
         async with anyio.create_task_group() as self._tasks:
             try:
-                async with recorded(self._subject, self.script) as self._manager:
+                async with recorded(self.script, self._subject) as self._manager:
                     task_status.started()
                     await self._stop.wait()
             except (Violation, BaseExceptionGroup) as exc:
@@ -173,7 +223,7 @@ class World:
 
     @property
     def callers(self) -> list[Caller]:
-        """Those that wait."""
+        """The callers that wait."""
         self._callers = [caller for caller in self._callers if caller.outcome is None]
         return self._callers
 
@@ -181,8 +231,22 @@ class World:
         """Make a call in a task of its own; inside a step."""
         self._callers.append(self._manager.start(self._tasks, operation, name, **what))
 
+    def lose(self, name: str, error: Exception) -> None:
+        """Let the newest connector of a name report a loss; inside a step."""
+        # Out of it comes what its hooks raise.
+        with suppress(Exception, SystemExit):
+            self.script.lose(name, error)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, with everything that follows, and look whether the rules hold."""
+        self._portal.call(self._pass_time, seconds)
+
+    async def _pass_time(self, seconds: float) -> None:
+        await pass_time(seconds, self._rest)
+        await self._step(_nothing)
+
     def step(self, action: Callable[[], None]) -> None:
-        """Let something happen and everything follow from it that can, and look whether the rules hold."""
+        """Take an action, wait until everything is at rest, and check the rules."""
         self._portal.call(self._step, action)
 
     async def _step(self, action: Callable[[], None]) -> None:
@@ -198,7 +262,7 @@ class World:
             raise self._failure
 
     def end(self) -> None:
-        """Let everything finish and leave the block: nothing may be left, and nobody waiting."""
+        """Let everything finish and leave the block: nothing may be left, and no caller may wait."""
         try:
             self._portal.call(self._finish)
         except BaseException:
@@ -223,6 +287,10 @@ class World:
         self._tasks.cancel_scope.cancel()
 
 
+def _nothing() -> None:
+    pass
+
+
 async def _make_event() -> anyio.Event:
     return anyio.Event()
 
@@ -237,14 +305,20 @@ def check_manager(
 ) -> None:
     """Run a machine in an event loop of its own.
 
-    :param max_examples: how many sequences of steps are tried
+    Time stands still in it, and passes when the machine lets it, if the manager claims to have
+    :attr:`Feature.RESTARTS` and there are no ``backend_options``.
+
+    :param max_examples: the number of sequences of steps that are tried
     :param options: further ``hypothesis.settings``
     :raises Violation: if a rule is broken, after the shortest sequence of steps that was found to do so
     """
     options = {"stateful_step_count": 30, "deadline": None, "suppress_health_check": list(HealthCheck)} | options
-    with _portal(backend, dict(backend_options or {})) as portal:
+    # Managers of other systems may be connected with the world.
+    standing = not backend_options and Feature.RESTARTS in machine.subject.features
+    loop_options = standing_still(backend) if standing else dict(backend_options or {})
+    with _portal(backend, loop_options) as portal:
         run_state_machine_as_test(
-            type(machine.__name__, (machine,), {"portal": portal}),
+            type(machine.__name__, (machine,), {"portal": portal, "standing": standing}),
             settings=settings(max_examples=max_examples, **options),
         )
 
@@ -253,7 +327,7 @@ def check_manager(
 def _portal(backend: str, backend_options: dict[str, Any]) -> Generator[BlockingPortal, None, None]:
     """A portal to an event loop in a thread that is not waited for after a failure.
 
-    A manager that is broken may never come to an end, and what was found has to be told all the same.
+    A manager that is broken may never come to an end, and the violation has to be told all the same.
     """
     ready: Future[BlockingPortal] = Future()
 

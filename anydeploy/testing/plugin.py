@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture ``script``.
+"""The pytest plugin: the fixture ``anydeploy_script``.
 
 Pytest loads it at every start, so it imports nothing that a test may not need.
 """
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def script() -> Iterator[Script]:
-    """A :class:`~anydeploy.testing.Script`; a rule that was broken in the test fails it."""
+def anydeploy_script() -> Iterator[Script]:
+    """A :class:`~anydeploy.testing.Script` without definitions; the test fails if a rule was broken in it."""
     from .scripted import Script  # noqa: PLC0415 - coverage has to begin to measure before all this is imported
 
     script = Script()

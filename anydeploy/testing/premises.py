@@ -1,4 +1,4 @@
-"""What is known of the definitions and of the manager, whatever happens."""
+"""The definitions, and the limits of the manager: the facts that hold whatever happens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..config import DeploymentConfig
 
 @define(eq=False, slots=False)
 class Premises:
-    """What is known of the definitions and of the manager, whatever happens.
+    """The definitions, and the limits of the manager.
 
     :ivar configs: the definitions, by name; change them with :meth:`add` only
     :ivar uninterruptible: the names of those whose ``deploy`` must not be cancelled (rule D6)
@@ -29,20 +29,20 @@ class Premises:
     undeploy_timeout: float | None = None
 
     def add(self, config: DeploymentConfig) -> None:
-        """Take note of one more definition."""
+        """Add a definition."""
         if config.name not in self.configs:
             self.configs[config.name] = config
-            for derived in ("dependencies", "dependents", "closure", "above", "lazy"):
+            for derived in ("dependencies", "dependents", "closure", "above", "wraps", "lazy"):
                 vars(self).pop(derived, None)
 
     @cached_property
     def dependencies(self) -> Mapping[str, tuple[str, ...]]:
-        """What each name stands on directly; nothing, where it is not known."""
+        """The direct dependencies of each name; none, where it is not known."""
         return defaultdict(tuple, {name: config.dependencies for name, config in self.configs.items()})
 
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
-        """What stands on each name directly."""
+        """The direct dependents of each name."""
         found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
         for name, config in self.configs.items():
             for dependency in config.dependencies:
@@ -60,8 +60,13 @@ class Premises:
         return _Reached(self.dependents)
 
     @cached_property
+    def wraps(self) -> Mapping[str, str]:
+        """The name that each one wraps, if it wraps one."""
+        return {name: config.wraps.deployment for name, config in self.configs.items() if config.wraps is not None}
+
+    @cached_property
     def lazy(self) -> frozenset[str]:
-        """The names of those that come up at their first use."""
+        """The names of the deployments that come up at their first use."""
         return frozenset(name for name, config in self.configs.items() if config.lazy)
 
     def has_deploy_timeout(self, name: str) -> bool:

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sized
 
-from anyio import wait_all_tasks_blocked
+from anyio import fail_after, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-#: Steps of the event loop after which one that is still busy is taken to spin for ever.
-_BUSY = 5_000
-#: Steps of an event loop of which it cannot be told whether it is busy: more than any chain of wake-ups in a test.
-_ENOUGH = 30
+from .virtual import VirtualLoop
+
+#: Turns of an event loop: more than any chain of wake-ups in a test takes.
+_TURNS = 30
+#: Seconds after which an event loop that is still busy is taken to spin for ever.
+_BUSY = 10
 
 
 async def settle() -> None:
-    """Let everything go on that can, until all other tasks are blocked.
+    """Wait until all other tasks are blocked.
 
-    :raises AssertionError: if that never happens
+    ::
+
+        caller.cancel()
+        await settle()
+        assert caller.outcome is EntryKind.GAVE_UP
+
+    :raises AssertionError: if the event loop is still busy after ten seconds
     """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        await wait_all_tasks_blocked()
+    loop = _running_loop()
+    if isinstance(loop, VirtualLoop):
+        await loop.rest()
         return
-    ready: Sized | None = getattr(loop, "_ready", None)
-    for _ in range(_ENOUGH if ready is None else _BUSY):
-        await checkpoint()
-        if ready is not None and not ready:
-            return
-    if ready is not None:
-        raise AssertionError("the event loop is never idle")
-    # On asyncio this is slow, unless there is nothing left to wait for.
-    await wait_all_tasks_blocked()
+    if loop is not None:
+        # There it is looked for every tenth of a second, unless it is found at once.
+        for _ in range(_TURNS):
+            await checkpoint()
+    try:
+        with fail_after(_BUSY):
+            await wait_all_tasks_blocked()
+    except TimeoutError:
+        raise AssertionError("the event loop is never idle") from None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,11 +1,11 @@
-"""Connectors that do as they are told, and write down what they did.
+"""Scripted connectors: each operation does as it was told beforehand, and is written down.
 
     script = Script(unit("a"), wrapper("b", "a"))
     script.fail("deploy b")
-    async with script.manager() as manager:
+    async with recorded(script) as manager:
         ...
 
-What each operation does is said beforehand; what is not said takes one step and succeeds. Everything goes into a
+An operation that nothing was said about takes one step and succeeds. Everything goes into a
 :class:`~anydeploy.testing.history.History`, and leaving the block raises if a rule was broken.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from subprocess import CompletedProcess
 from typing import Any, ClassVar
@@ -24,24 +23,28 @@ from attrs import define, field
 
 from ..config import DeploymentConfig
 from ..connector import Connector, ConnectorWrapper
-from .callers import Recorded, recorded
-from .choices import choose
-from .history import History, Rule, What
+from .entries import EntryKind
+from .history import History, Rule
 from .invariants import every_rule
 from .premises import Premises
-from .subject import AnydeploySubject
 
 #: The type of a connector whose `deploy` must not be interrupted.
 STUBBORN = "stubborn"
+#: The type of a connector whose constructor does not call that of its base.
+HEADLESS = "headless"
+#: Operations that take their time.
+_OPERATIONS = frozenset({"deploy", "undeploy", "run", "reattach"})
+#: Those that do not.
+_HOOKS = frozenset({"build", "invalidate", "hurry"})
 
 
 class ScriptedError(Exception):
-    """What an operation raises that was told to fail."""
+    """Raised by an operation that was told to fail."""
 
 
 @define(eq=False)
 class Plan:
-    """What one operation is going to do.
+    """Instructions for one operation.
 
     :ivar operation: like "deploy a"
     :ivar error: raised at its end
@@ -49,7 +52,6 @@ class Plan:
     :ivar deaf: it lets no cancellation through until then
     :ivar delay: seconds that it takes
     :ivar action: awaited with the connector in place of all that
-    :ivar may_fail: whether an exploration may let it fail
     :ivar reached: set when the operation has begun
     """
 
@@ -59,7 +61,6 @@ class Plan:
     deaf: bool = False
     delay: float | None = None
     action: Callable[[Any], Awaitable[None]] | None = None
-    may_fail: bool = False
     reached: Event = field(factory=Event)
     _opened: Event = field(factory=Event)
 
@@ -73,15 +74,16 @@ class Plan:
         self.release(self.error or ScriptedError(f"{self.operation}: as told"))
 
     async def play(self, connector: Any) -> None:
-        """Do it."""
+        """Carry the instructions out.
+
+        :raises BaseException: the ``error``, if there is one
+        """
         self.reached.set()
         if self.action is not None:
             await self.action(connector)
         else:
             with CancelScope(shield=self.deaf):
                 await self._pass_time()
-        if self.error is None and self.may_fail and choose(2, f"{self.operation} fails"):
-            self.error = ScriptedError(f"{self.operation}: by choice")
         if self.error is not None:
             raise self.error
 
@@ -98,7 +100,7 @@ class Plan:
 class Operation:
     """An operation that is under way.
 
-    :ivar kind: ``deploy``, ``undeploy`` or ``run``
+    :ivar kind: ``deploy``, ``undeploy``, ``run`` or ``reattach``
     :ivar instance: the number of the connector among those of its name
     """
 
@@ -112,15 +114,14 @@ class Operation:
 
 
 class Script:
-    """What a set of scripted connectors has been told to do, and what they did.
+    """Instructions for a set of scripted connectors, and the history of what they and their callers did.
 
     :ivar premises: the definitions, and the limits of the manager
-    :ivar history: what happened
+    :ivar history: the entries so far
+    :ivar holding: every ``deploy`` and ``undeploy`` that has no plan is held
     :ivar connectors: all that were constructed, by name and in their order
-    :ivar operations: what is under way
+    :ivar operations: those under way
     """
-
-    not_state: ClassVar[frozenset[str]] = frozenset({"premises"})
 
     def __init__(
         self,
@@ -130,29 +131,30 @@ class Script:
         undeploy_timeout: float | None = None,
         rules: Callable[[], Iterable[Rule]] = every_rule,
         holding: bool = False,
-        may_fail: bool = False,
     ) -> None:
-        """Definitions with scripted types, and the limits of the manager that is to be built of them.
+        """Take definitions with scripted types, and the limits of the manager that is to be built of them.
 
-        :param rules: makes what watches the history; by default every rule of :mod:`anydeploy.testing.invariants`
+        :param max_concurrent: how many ``deploy`` and ``undeploy`` calls may run at once
+        :param deploy_timeout: of a ``deploy``, in seconds
+        :param undeploy_timeout: of an ``undeploy``, in seconds
+        :param rules: makes the rules that watch the history; by default all of :mod:`anydeploy.testing.invariants`
         :param holding: hold every ``deploy`` and ``undeploy`` that has no plan
-        :param may_fail: let an exploration choose whether a ``deploy`` or ``undeploy`` fails that has no plan
         """
         self.premises = Premises({}, frozenset(), max_concurrent, deploy_timeout, undeploy_timeout)
         self._rules = rules
-        self._told = holding, may_fail
+        self._holding = holding
         self.restart()
         self.define(*configs)
 
     def restart(self) -> None:
-        """Forget what happened, and what was planned. The definitions stay, and so do the rules, which begin afresh."""
+        """Forget the history and the plans. The definitions stay, and so do the rules, which begin afresh."""
         self.history = History(self.premises, self._rules())
-        self.holding, self.may_fail = self._told
+        self.holding = self._holding
         self.connectors: dict[str, list[Any]] = {}
         self.operations: list[Operation] = []
         self._numbers: dict[Any, int] = {}
         self._plans: dict[str, deque[Plan]] = {}
-        self._constructor_errors: dict[str, deque[BaseException]] = {}
+        self._hook_errors: dict[str, deque[BaseException]] = {}
 
     def define(self, *configs: DeploymentConfig) -> None:
         """Add definitions."""
@@ -161,120 +163,162 @@ class Script:
         stubborn = (config.name for config in configs if config.type == STUBBORN)
         self.premises.uninterruptible |= frozenset(stubborn)
 
-    # -- What they are told ------------------------------------------------------------------------------------------
+    # -- Instructions ------------------------------------------------------------------------------------------------
 
-    def plan(self, operation: str, **what: Any) -> Plan:
-        """Say what the next operation (like "deploy a") does that has no plan yet; see :class:`Plan` for ``what``.
+    def plan(self, operation: str, **options: Any) -> Plan:
+        """Tell the next operation (like "deploy a") that has no plan yet what to do.
 
+        :param options: the fields of :class:`Plan`
         :raises ValueError: if that is no operation of a connector
         """
-        kind, _, name = operation.partition(" ")
-        if kind not in {"deploy", "undeploy", "run"} or not name:
-            raise ValueError(
-                f"not an operation: {operation!r} (expected something like 'deploy a', 'undeploy a', 'run a')"
-            )
-        plan = Plan(operation, **what)
+        self._check(operation, _OPERATIONS)
+        plan = Plan(operation, **options)
         self._plans.setdefault(operation, deque()).append(plan)
         return plan
 
-    def hold(self, operation: str, **what: Any) -> Plan:
-        """Let it hang until it is released."""
-        return self.plan(operation, held=True, **what)
+    def hold(self, operation: str, **options: Any) -> Plan:
+        """Let an operation hang until its plan is released."""
+        return self.plan(operation, held=True, **options)
 
-    def delay(self, operation: str, seconds: float, **what: Any) -> Plan:
-        """Let it take its time, on the clock of the event loop."""
-        return self.plan(operation, delay=seconds, **what)
+    def delay(self, operation: str, seconds: float, **options: Any) -> Plan:
+        """Let an operation take so many seconds on the clock of the event loop."""
+        return self.plan(operation, delay=seconds, **options)
 
     def fail(self, operation: str, error: BaseException | None = None) -> BaseException:
-        """Let it fail. Returns the error that it is going to raise."""
+        """Let an operation fail. Returns the error that it is going to raise."""
         error = error or ScriptedError(f"{operation}: as told")
         self.plan(operation, error=error)
         return error
 
     def fail_constructor(self, name: str, error: BaseException | None = None) -> BaseException:
         """Let the next construction of a connector fail. Returns the error that it is going to raise."""
-        error = error or ScriptedError(f"build {name}: as told")
-        self._constructor_errors.setdefault(name, deque()).append(error)
+        return self.fail_hook(f"build {name}", error)
+
+    def fail_hook(self, operation: str, error: BaseException | None = None) -> BaseException:
+        """Let a constructor or a hook (like "build a", "invalidate a", "hurry a") fail, the next time it is called.
+
+        Returns the error that it is going to raise.
+
+        :raises ValueError: if there is no such hook
+        """
+        self._check(operation, _HOOKS)
+        error = error or ScriptedError(f"{operation}: as told")
+        self._hook_errors.setdefault(operation, deque()).append(error)
+        return error
+
+    def _check(self, operation: str, known: frozenset[str]) -> None:
+        kind, _, name = operation.partition(" ")
+        if kind not in known or not name:
+            expected = ", ".join(f"'{each} a'" for each in sorted(known))
+            raise ValueError(f"not an operation: {operation!r} (expected something like {expected})")
+
+    def lose(self, name: str, error: Exception | None = None) -> Exception:
+        """Let the newest connector of a name report that its environment was lost. Returns the error that it reports.
+
+        ::
+
+            script.lose("a", ConnectionLostError("a: the line is dead"))
+
+        :param error: a :class:`~anydeploy.ConnectionLostError` says that only the way into it was lost
+        """
+        error = error or ScriptedError(f"{name} has ended")
+        self.connectors[name][-1].report_lost(error)
         return error
 
     def let_go(self) -> None:
         """Let everything go on and succeed from now on, whatever was said before."""
-        self.holding = self.may_fail = False
+        self.holding = False
         self._plans.clear()
-        self._constructor_errors.clear()
+        self._hook_errors.clear()
         for operation in list(self.operations):
             operation.plan.release()
 
-    # -- What they do ------------------------------------------------------------------------------------------------
+    # -- Operations --------------------------------------------------------------------------------------------------
 
     def built(self, connector: Any, inner: Any = None) -> None:
-        """To be called by a scripted connector at the end of its constructor, a wrapper with what it wraps."""
+        """Note that a connector was built. A scripted connector calls it at the end of its constructor.
+
+        :param inner: the connector that it wraps, if it wraps one
+        :raises BaseException: the error of :meth:`fail_constructor`, if there is one
+        """
         name = connector.deployment_name
-        errors = self._constructor_errors.get(name)
-        if errors:
-            error = errors.popleft()
-            self.history.record(What.FAILED, "build", name, error=error)
-            raise error
+        try:
+            self.called("build", name)
+        except BaseException as exc:
+            self.history.record(EntryKind.FAILED, "build", name, error=exc)
+            raise
         known = self.connectors.setdefault(name, [])
         known.append(connector)
         self._numbers[connector] = len(known)
         number = 0 if inner is None else self.number(inner)
-        self.history.record(What.BUILT, "build", name, instance=len(known), inner=number)
+        self.history.record(EntryKind.BUILT, "build", name, instance=len(known), inner=number)
+
+    def called(self, hook: str, name: str) -> None:
+        """Fail if a hook was told to. A scripted connector calls it in each of its hooks.
+
+        :raises BaseException: the error of :meth:`fail_hook`, if there is one
+        """
+        errors = self._hook_errors.get(f"{hook} {name}")
+        if errors:
+            raise errors.popleft()
+
+    def was_lost(self, connector: Any, error: BaseException) -> None:
+        """Note that a connector reports a loss. A scripted connector calls it before it does."""
+        name, instance = connector.deployment_name, self.number(connector)
+        self.history.record(EntryKind.LOST, "report_lost", name, instance=instance, error=error)
 
     async def operate(self, kind: str, connector: Any, *, external: bool = False) -> None:
-        """To be called by a scripted connector for each of its operations."""
+        """Carry out the plan of an operation. A scripted connector awaits it in each of its operations.
+
+        :param kind: ``deploy``, ``undeploy``, ``run`` or ``reattach``
+        :param external: the argument that the operation was given
+        :raises BaseException: the error of the plan, if there is one
+        """
         name, instance = connector.deployment_name, self.number(connector)
         operation = Operation(kind, name, instance, self._next_plan(kind, name))
         self.operations.append(operation)
-        self.history.record(What.BEGAN, kind, name, instance=instance, external=external)
+        self.history.record(EntryKind.BEGAN, kind, name, instance=instance, external=external)
         try:
             await operation.plan.play(connector)
         except GeneratorExit:
-            # Nobody is interested any more: the whole run was dropped.
+            # The whole run was dropped, and its history with it.
             raise
         except get_cancelled_exc_class():
-            self.history.record(What.CANCELLED, kind, name, instance=instance)
+            self.history.record(EntryKind.CANCELLED, kind, name, instance=instance)
             raise
         except BaseException as exc:
-            self.history.record(What.FAILED, kind, name, instance=instance, error=exc)
+            self.history.record(EntryKind.FAILED, kind, name, instance=instance, error=exc)
             raise
         else:
-            self.history.record(What.ENDED, kind, name, instance=instance)
+            self.history.record(EntryKind.ENDED, kind, name, instance=instance)
         finally:
             self.operations.remove(operation)
 
     def _next_plan(self, kind: str, name: str) -> Plan:
         plans = self._plans.get(f"{kind} {name}")
-        if plans:
-            return plans.popleft()
-        changes = kind != "run"
-        return Plan(f"{kind} {name}", held=self.holding and changes, may_fail=self.may_fail and changes)
+        return plans.popleft() if plans else self.unplanned(kind, name)
+
+    def unplanned(self, kind: str, name: str) -> Plan:
+        """Make the plan of an operation that nothing was said about. A subclass may choose another default."""
+        return Plan(f"{kind} {name}", held=self.holding and kind != "run")
 
     def number(self, connector: Any) -> int:
-        """The number of a connector among those of its name; 0 for None, a negative one for what is none of them."""
+        """Return the number of a connector among those of its name; 0 for None, a negative one for a stranger."""
         return 0 if connector is None else self._numbers.setdefault(connector, -1 - len(self._numbers))
-
-    # -- Under our manager -------------------------------------------------------------------------------------------
 
     @cached_property
     def types(self) -> Mapping[str, type[Connector]]:
-        """Connector classes for anydeploy: ``scripted``, ``wrapper`` and ``stubborn``."""
+        """The connector classes for anydeploy: ``scripted``, ``wrapper``, ``stubborn`` and ``headless``."""
         return {
             "scripted": _bound(_Scripted, self),
             "wrapper": _bound(_ScriptedWrapper, self),
             STUBBORN: _bound(_Stubborn, self),
+            HEADLESS: _bound(_Headless, self),
         }
-
-    def manager(self, **options: Any) -> AbstractAsyncContextManager[Recorded]:
-        """A :class:`~anydeploy.DefaultDeploymentManager` of these definitions, every call of which is written down.
-
-        :raises Violation: at the end of the block, if a rule was broken
-        """
-        return recorded(AnydeploySubject(), self, **options)
 
 
 class _Told:
-    """What scripted connectors have in common: the script knows what they do."""
+    """Base of the scripted connectors: the script carries out their operations."""
 
     script: ClassVar[Script]
 
@@ -286,6 +330,21 @@ class _Told:
 
     async def undeploy(self, external: bool) -> None:
         await self.script.operate("undeploy", self, external=external)
+
+    async def reattach(self) -> None:
+        await self.script.operate("reattach", self)
+
+    def report_lost(self: Any, error: Exception) -> None:
+        self.script.was_lost(self, error)
+        super().report_lost(error)  # type: ignore[misc]
+
+    def invalidate(self: Any, reason: str) -> None:
+        super().invalidate(reason)  # type: ignore[misc]
+        self.script.called("invalidate", self.deployment_name)
+
+    def hurry(self: Any) -> None:
+        super().hurry()  # type: ignore[misc]
+        self.script.called("hurry", self.deployment_name)
 
     async def run(self: Any, argv: Sequence[str], **_: Any) -> CompletedProcess[bytes]:
         self._check_valid()
@@ -307,8 +366,13 @@ class _Stubborn(_Scripted):
     interruptible = False
 
 
+class _Headless(_Scripted):
+    def __init__(self, **_: Any) -> None:
+        """Forget to call the constructor of the base."""
+
+
 def _bound(base: Any, script: Script) -> type[Connector]:
-    """A connector class of one script. Cheap: a script may be made anew thousands of times."""
+    """Make a connector class of one script. It is cheap: a script may be made anew thousands of times."""
 
     class Bound(base):  # type: ignore[misc]
         pass
@@ -317,11 +381,17 @@ def _bound(base: Any, script: Script) -> type[Connector]:
     return Bound
 
 
-def unit(name: str, *depends_on: str, type: str = "scripted", **what: Any) -> DeploymentConfig:  # noqa: A002
-    """A definition of a scripted deployment."""
-    return DeploymentConfig(name, type, depends_on=depends_on, **what)
+def unit(name: str, *depends_on: str, type: str = "scripted", **fields: Any) -> DeploymentConfig:  # noqa: A002
+    """Define a scripted deployment.
+
+    :param fields: further ones of the definition
+    """
+    return DeploymentConfig(name, type, depends_on=depends_on, **fields)
 
 
-def wrapper(name: str, wraps: str, *depends_on: str, **what: Any) -> DeploymentConfig:
-    """A definition of a scripted deployment that wraps another one."""
-    return DeploymentConfig(name, "wrapper", wraps=wraps, depends_on=depends_on, **what)
+def wrapper(name: str, wraps: str, *depends_on: str, **fields: Any) -> DeploymentConfig:
+    """Define a scripted deployment that wraps another one.
+
+    :param fields: further ones of the definition
+    """
+    return DeploymentConfig(name, "wrapper", wraps=wraps, depends_on=depends_on, **fields)

@@ -1,27 +1,22 @@
-"""What the kit has to know of a deployment manager to put it to the test: how to build it, and what it claims."""
+"""Subjects: how the kit builds and calls a deployment manager, and what the manager claims to have."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..exceptions import WorkflowDefinitionException, WorkflowExecutionException
 from ..manager import DefaultDeploymentManager
-from ..slots import Slots
+from .scripted import Script
 
-if TYPE_CHECKING:
-    from .scripted import Script
-
-
-#: What a manager may be tested on.
+#: The event loops that a manager may be tested on.
 BACKENDS = ("asyncio", "asyncio+uvloop", "trio")
 
 
 class Feature(StrEnum):
-    """What not every deployment manager has. The rules about it concern only those that do."""
+    """A feature that not every deployment manager has. The rules about it concern only those that do."""
 
     DEPENDS_ON = "dependencies besides wraps"
     LAZY = "lazy deployments"
@@ -32,10 +27,14 @@ class Feature(StrEnum):
     UNINTERRUPTIBLE = "connectors that must not be interrupted"
     SETTINGS = "settings that are checked beforehand"
     BLOCK = "a block that owns what runs"
+    LOSS = "connectors that report the loss of their environment"
+    RESTART = "a call that restarts a deployment"
+    RESTARTS = "lost deployments that come up again by themselves"
+    HOOKS = "connectors of anydeploy's own contract"
 
 
 class Manager(Protocol):
-    """What a subject has to give: the interface of a deployment manager, by name."""
+    """The interface of a deployment manager, by name, that the block of a subject gives."""
 
     async def deploy(self, deployment: str) -> None: ...
 
@@ -51,12 +50,11 @@ class Manager(Protocol):
 class Subject(ABC):
     """A deployment manager, as the kit builds and calls it.
 
-    :cvar name: what it is called in reports
-    :cvar backends: where it runs: ``asyncio``, ``asyncio+uvloop``, ``trio``
-    :cvar features: what it claims to have
-    :cvar definition_errors: what says that something is misspecified (rule D4)
-    :cvar execution_errors: what says that something failed (rules D5 and U6)
-    :cvar not_state: for the explorer, names of attributes by class on which nothing that the manager does depends
+    :cvar name: its name in reports
+    :cvar backends: the event loops that it runs on: ``asyncio``, ``asyncio+uvloop``, ``trio``
+    :cvar features: those that it claims to have
+    :cvar definition_errors: raised where something is misspecified (rule D4)
+    :cvar execution_errors: raised where something failed (rules D5 and U6)
     """
 
     name: ClassVar[str]
@@ -64,14 +62,15 @@ class Subject(ABC):
     features: ClassVar[frozenset[Feature]] = frozenset(Feature)
     definition_errors: ClassVar[tuple[type[Exception], ...]] = (WorkflowDefinitionException,)
     execution_errors: ClassVar[tuple[type[Exception], ...]] = (WorkflowExecutionException,)
-    not_state: ClassVar[Mapping[type, frozenset[str]]] = {}
 
     @abstractmethod
     def manager(self, script: Script, **options: Any) -> AbstractAsyncContextManager[Any]:
-        """A block with a manager of the definitions of the script, whose connectors do what the script says.
+        """Open a block with a manager of the definitions of the script, whose connectors do what the script says.
 
-        It gives a :class:`Manager`, and closes it at its end. The limits that the manager is to have are those of
-        ``script.premises``; ``options`` are the manager's own.
+        It gives a :class:`Manager`, and closes it at its end. The limits of the manager are to be those of
+        ``script.premises``.
+
+        :param options: the manager's own
         """
 
     @abstractmethod
@@ -83,8 +82,6 @@ class AnydeploySubject(Subject):
     """:class:`anydeploy.DefaultDeploymentManager`."""
 
     name = "anydeploy"
-    # The numbers of requests: what counts is their order, and whoever asks next always comes last.
-    not_state: ClassVar[Mapping[type, frozenset[str]]] = {Slots: frozenset({"_number"})}
 
     def manager(self, script: Script, **options: Any) -> DefaultDeploymentManager:
         premises = script.premises

@@ -59,16 +59,16 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """The directories that commands have where they run; none of them may be left."""
-    from anydeploy.streamflow import _remote
+    from anydeploy.streamflow.bridge import command as remote
 
     made: list[Path] = []
-    set_up = _remote.set_up
+    set_up = remote.set_up
 
     def recorded(directory: str, *args: object, **kwargs: bool) -> str:
         made.append(Path.home() / directory)
         return set_up(directory, *args, **kwargs)
 
-    monkeypatch.setattr(_remote, "set_up", recorded)
+    monkeypatch.setattr(remote, "set_up", recorded)
     yield made
     assert [path for path in made if path.exists()] == []
 

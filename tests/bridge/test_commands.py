@@ -15,7 +15,7 @@ from anyio import BrokenResourceError, ClosedResourceError
 
 from anydeploy import CommandError, Connector, DefaultDeploymentManager, DeploymentConfig, InvalidConnectorError
 from anydeploy.connectors.local import StartError
-from anydeploy.streamflow import _remote
+from anydeploy.streamflow.bridge import command as remote
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("directories")]
 
@@ -231,9 +231,23 @@ async def test_what_outlives_its_leader_is_killed_too(place: Place):
         assert [pid for pid in pids if is_running(pid)] == []
 
 
+async def test_what_a_leader_that_was_interrupted_leaves_is_terminated(place: Place, tmp_path: Path):
+    """A shell's background jobs ignore SIGINT; they are asked with SIGTERM, and have the rest of the grace period."""
+    job = f"trap 'echo all >{tmp_path}/saved; exit' TERM; echo up; while :; do sleep 0.05; done"
+    script = "trap 'exit 0' INT; sh -c \"$1\" & wait"
+    with anyio.fail_after(60):
+        async with place() as connector:
+            async with connector.start(["sh", "-c", script, "sh", job], stdin=DEVNULL, grace=1000) as process:
+                assert process.stdout is not None
+                await process.stdout.receive()
+                process.send_signal(signal.SIGINT)
+                assert await process.wait() == 0
+    assert (tmp_path / "saved").read_text() == "all\n"
+
+
 async def test_output_to_a_file_is_waited_for(place: Place, monkeypatch: pytest.MonkeyPatch):
     """However long nobody reads it."""
-    monkeypatch.setattr(_remote, "_CLOSING", 0.5)
+    monkeypatch.setattr(remote, "_CLOSING", 0.5)
     reading, writing = os.pipe()
     async with place() as connector:
         async with anyio.create_task_group() as tasks:

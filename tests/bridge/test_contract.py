@@ -8,7 +8,7 @@ from typing import ClassVar
 from streamflow.deployment.connector.local import LocalConnector
 
 from anydeploy import Connector
-from anydeploy.streamflow._bridged import bridge
+from anydeploy.streamflow.bridge.connector import bridged_type
 from anydeploy.testing.conformance import ConnectorSuite
 
 from .rooms import Room
@@ -17,10 +17,10 @@ LOOPS = ("asyncio", "asyncio+uvloop")
 
 
 class TestLocal(ConnectorSuite):
-    connector_type: ClassVar[type[Connector]] = bridge(LocalConnector)
+    connector_type: ClassVar[type[Connector]] = bridged_type(LocalConnector)
     backends: ClassVar[Sequence[str]] = LOOPS
 
 
 class TestWrapper(ConnectorSuite):
-    connector_type: ClassVar[type[Connector]] = bridge(Room)
+    connector_type: ClassVar[type[Connector]] = bridged_type(Room)
     backends: ClassVar[Sequence[str]] = LOOPS

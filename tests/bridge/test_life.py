@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from anydeploy import (
     WorkflowExecutionException,
     WrapsConfig,
 )
-from anydeploy.streamflow import _remote
+from anydeploy.connectors.termination import UnstoppableError
+from anydeploy.streamflow.bridge import command as remote
+from anydeploy.streamflow.bridge.connector import BridgedConnector
 
 from .rooms import Room
 
@@ -247,7 +250,7 @@ async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, 
         return await get_stream_reader(self, command, location)
 
     monkeypatch.setattr(Room, "get_stream_reader", stuck)
-    monkeypatch.setattr(_remote, "_CLOSING", 2.0)
+    monkeypatch.setattr(remote, "_CLOSING", 2.0)
     async with manage([room("on")], log) as manager:
         await manager.deploy("on")
         connector = manager.get_connector("on")
@@ -258,6 +261,37 @@ async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, 
             await anyio.sleep(0.3)
             tasks.cancel_scope.cancel()
     assert lines(log) == ["on deploy", "on deployed", "on undeploy"]
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_what_cannot_be_killed_is_told(log: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool):
+    """In place of a cancellation, too: it must not be forgotten."""
+    run = Room.run
+
+    async def unheard(self: Room, location: object, command: list[str], *args: object, **kwargs: object) -> object:
+        return ("", 0) if command[0] == "kill" else await run(self, location, command, *args, **kwargs)
+
+    monkeypatch.setattr(Room, "run", unheard)
+    monkeypatch.setattr(remote, "_CLOSING", 0.2)
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert isinstance(connector, BridgedConnector)
+        connector._terminator.vanishing = 0.1
+        pids = []
+        try:
+            with (
+                pytest.raises(UnstoppableError, match="`sleep 300` could not be stopped"),
+                anyio.CancelScope() as scope,
+            ):
+                async with connector.start(["sleep", "300"], grace=0.1) as process:
+                    pids.append(process.pid)
+                    if cancelled:
+                        scope.cancel()
+                        await anyio.sleep_forever()
+        finally:
+            for pid in pids:
+                os.killpg(pid, signal.SIGKILL)
 
 
 async def test_streamflow_is_quiet():

@@ -12,7 +12,7 @@ from streamflow.deployment.connector import connector_classes
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError
 from anydeploy.file import FileError, load_file
-from anydeploy.streamflow._schema import check
+from anydeploy.streamflow.bridge.settings import check
 
 FILE = """\
 version: v1.0

@@ -115,8 +115,14 @@ def test_json_lines_of_up(path: str, marker: str) -> None:
                 wait_for_marked(marker)
                 process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE) == 143
-    states = [(record["name"], record["state"]) for record in records if record["event"] == "state"]
-    assert states == [("db", state) for state in ("deploying", "live", "undeploying", "absent")]
+    events = [(record["name"], record["state"], record["step"]) for record in records if record["event"] == "state"]
+    assert events == [
+        ("db", "deploying", "demanded"),
+        ("db", "deploying", "begun"),
+        ("db", "live", "deployed"),
+        ("db", "undeploying", "released"),
+        ("db", "absent", "undeployed"),
+    ]
     assert records[-1]["event"] == "end"
     assert records[-1]["status"] == 143
 

@@ -21,6 +21,7 @@ from .terminal import COMMAND, DEADLINE, Terminal, kill_all, marked, wait_for_ma
 
 Write = Callable[[str], Path]
 Open = Callable[..., Terminal]
+Anydeploy = Callable[..., subprocess.CompletedProcess[str]]
 BACKENDS = ["asyncio", "trio"]
 
 STACK = """
@@ -62,18 +63,33 @@ def test_comes_up_and_goes_down_in_reverse(write: Write, open_terminal: Open, ma
     assert "__LOCAL__" not in terminal.text
 
 
-def test_the_live_view_shows_who_waits_for_what(write: Write, open_terminal: Open, marker: str) -> None:
+def test_the_live_view_tells_waiting_from_working(write: Write, open_terminal: Open, marker: str) -> None:
     path = write(f"""
   slow: {{type: command, config: {{deploy: [sleep, '{marker}']}}}}
   next: {{type: command, wraps: slow, config: {{}}}}
 """)
     terminal = open_terminal("up", str(path))
-    terminal.wait_for("2 deploying")
+    terminal.wait_for("1 deploying, 1 waiting")
     terminal.wait_for(re.compile(r"slow +command +deploying +[1-9][0-9]*(\.[0-9])? s *\n"))
-    terminal.wait_for(re.compile(r"next +command +deploying +[1-9][0-9]*(\.[0-9])? s +slow *\n"))
+    terminal.wait_for(re.compile(r"next +command +waiting +[1-9][0-9]*(\.[0-9])? s +for slow *\n"))
     terminal.press()
     assert terminal.end() == 130
     assert "\x1b[?25h" in terminal._raw.decode(), "the cursor is shown again"
+
+
+def test_the_live_view_shows_attempts(write: Write, open_terminal: Open, marker: str) -> None:
+    path = write(f"""
+  flaky:
+    type: command
+    retries: 2
+    config: {{deploy: [sh, -c, 'if mkdir tried; then echo no space left >&2; exit 3; fi; sleep {marker}']}}
+""")
+    terminal = open_terminal("up", str(path))
+    terminal.wait_for(re.compile(r"flaky \(command\): deploying, attempt 1 of 3 failed after \d\.\d s: .* status 3:\n"))
+    terminal.wait_for(re.compile(r"flaky +command +retrying +\d\.\d s +attempt 1 of 3; .* status 3: *\n"))
+    terminal.wait_for(re.compile(r"flaky +command +deploying +\d\.\d s +attempt 2 of 3; .* status 3: *\n"))
+    terminal.press()
+    assert terminal.end() == 130
 
 
 def test_brings_up_only_what_is_named(write: Write, open_terminal: Open, marker: str) -> None:
@@ -250,6 +266,18 @@ def test_a_failing_deployment(write: Write, open_terminal: Open, marker: str) ->
     assert "not started because of that: web" in terminal.text
 
 
+def test_a_deployment_that_fails_in_every_attempt(write: Write, anydeploy: Anydeploy) -> None:
+    path = write("  bad: {type: command, retries: 1, config: {deploy: [sh, -c, 'exit 3']}}\n")
+    result = anydeploy("up", str(path))
+    assert result.returncode == 1
+    assert re.findall(r"bad \(command\): (deploying.*?)(?: after|\n)", result.stderr) == [
+        "deploying, attempt 1 of 2",
+        "deploying, attempt 1 of 2 failed",
+        "deploying, attempt 2 of 2",
+    ]
+    assert "error: deployment 'bad' (command) failed to deploy in attempt 2 of 2 after" in result.stderr
+
+
 def test_a_deployment_that_is_lost(write: Write, open_terminal: Open, marker: str) -> None:
     path = write(f"""
   db:
@@ -262,6 +290,51 @@ def test_a_deployment_that_is_lost(write: Write, open_terminal: Open, marker: st
     assert terminal.end() == 1
     assert "error: deployment 'db' (process) was lost:" in terminal.text
     assert "last words" in terminal.text
+
+
+def test_a_deployment_that_is_restarted(write: Write, open_terminal: Open, marker: str) -> None:
+    path = write(f"""
+  db: {{type: process, restarts: 1, config: {{command: [sleep, '{marker}']}}}}
+  web: {{type: command, wraps: db, config: {{}}}}
+""")
+    terminal = open_terminal("up", str(path))
+    terminal.wait_for("ready: 2 deployments")
+    wait_for_marked(marker)
+    kill_all(marker)
+    terminal.wait_for("error: deployment 'db' (process) was lost, and is restarted:")
+    terminal.wait_for("error: deployment 'web' (command) was lost because of 'db'")
+    terminal.wait_for("web (command): live after")
+    wait_for_marked(marker)
+    kill_all(marker)
+    assert terminal.end() == 1
+    assert "error: deployment 'db' (process) was lost: " in terminal.text
+
+
+def test_a_restart_that_fails(write: Write, open_terminal: Open, marker: str) -> None:
+    command = f"if mkdir tried; then echo here; exec sleep {marker}; fi; echo no space left; exit 3"
+    path = write(f"""
+  db: {{type: process, restarts: 1, config: {{command: [sh, -c, '{command}'], ready: {{log: here}}}}}}
+""")
+    terminal = open_terminal("up", str(path))
+    terminal.wait_for("ready: 1 deployment")
+    wait_for_marked(marker)
+    kill_all(marker)
+    assert terminal.end() == 1
+    assert "error: deployment 'db' (process) failed to deploy after" in terminal.text
+    assert "no space left" in terminal.text
+
+
+def test_a_wrapper_that_cannot_be_taken_down_for_a_restart(write: Write, open_terminal: Open, marker: str) -> None:
+    path = write(f"""
+  db: {{type: process, restarts: 1, config: {{command: [sleep, '{marker}']}}}}
+  mule: {{type: command, wraps: db, config: {{undeploy: [sh, -c, 'exit 4']}}}}
+""")
+    terminal = open_terminal("up", str(path))
+    terminal.wait_for("ready: 2 deployments")
+    wait_for_marked(marker)
+    kill_all(marker)
+    assert terminal.end() == 1
+    assert "error: deployment 'mule' (command) could not be undeployed, and is not restarted:" in terminal.text
 
 
 def test_a_teardown_that_fails(write: Write, open_terminal: Open) -> None:

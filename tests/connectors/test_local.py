@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import anyio
 import pytest
 
 from anydeploy.connectors.local import LocalConnector, StartError
+from anydeploy.connectors.termination import UnstoppableError
 from anydeploy.exceptions import CommandError, InvalidConnectorError
 
 pytestmark = pytest.mark.anyio
@@ -127,7 +129,7 @@ async def test_hurry_cuts_grace_periods(local):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stop_slowly)
             await started.wait()
-            while not local._graces:
+            while not local._terminator._graces:
                 await anyio.lowlevel.checkpoint()
             local.hurry()
             local.hurry()
@@ -265,3 +267,45 @@ pathlib.Path("saved").write_text("all")
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 0
     assert (tmp_path / "saved").read_text() == "all"
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})])
+async def test_a_native_cancellation_of_the_end_kills_the_group(local):
+    """It pierces shields (rule M3): nothing is left behind, and its pipes are closed."""
+    pids = []
+    left = anyio.Event()
+
+    async def caller() -> None:
+        async with local.start(["sh", "-c", STUBBORN], grace=600) as process:
+            pids.extend(await pids_of(process))
+            left.set()
+
+    task = asyncio.get_running_loop().create_task(caller())
+    with anyio.fail_after(20):
+        await left.wait()
+        while not local._terminator._graces:
+            await anyio.lowlevel.checkpoint()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert_gone(pids)
+
+
+async def test_without_waitid_an_end_is_seen_by_the_event_loop(local, monkeypatch):
+    """As on macOS before Python 3.13."""
+    monkeypatch.delattr(os, "waitid")
+    async with local.start(["sh", "-c", STUBBORN], grace=0.1) as process:
+        pids = await pids_of(process)
+        assert not process.has_ended()
+    assert process.has_ended()
+    assert_gone(pids)
+    assert (await local.run(["true"])).returncode == 0
+
+
+async def test_a_group_that_outlives_its_leader_and_cannot_be_killed_is_told(local, monkeypatch):
+    monkeypatch.setattr("anydeploy.connectors._group._is_alive", lambda group: True)
+    local._terminator.vanishing = 0.05
+    with pytest.raises(UnstoppableError, match="`sleep 300` could not be stopped and still runs as process"):
+        async with local.start(["sleep", "300"], grace=0.05) as process:
+            pass
+    assert process.returncode is not None

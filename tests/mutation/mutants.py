@@ -16,7 +16,11 @@ from parso.python.tree import Keyword, Name
 
 PACKAGE = Path(__file__).parents[2] / "anydeploy"
 #: The core, from the bottom up.
-MODULES = ("lifecycle", "graph", "slots", "deployment", "fleet", "manager")
+MODULES = (
+    *("lifecycle", "graph", "checking", "definitions"),
+    *(f"engine/{name}" for name in ("deployment", "slots", "state", "waiting", "deploying", "losing", "undeploying")),
+    *("engine/engine", "runner", "shell", "manager"),
+)
 #: Two need arguments that say which variable; the third fails on handlers whose exception is the result of a call.
 _LEFT_OUT = ("core/VariableInserter", "core/VariableReplacer", "core/ExceptionReplacer")
 #: What is compared by identity has no order, and would be equal in the same cases; of numbers identity says nothing.
@@ -51,7 +55,7 @@ class Mutant:
 def unchanged(*, in_function: bool) -> Mutant:
     """What no test may fail for."""
     path = PACKAGE / f"{MODULES[-1]}.py"
-    return Mutant(path.name, "", "", "", path.read_text(), in_function)
+    return Mutant(f"{MODULES[-1]}.py", "", "", "", path.read_text(), in_function)
 
 
 @frozen
@@ -75,7 +79,7 @@ class Site:
         if meaning in seen:
             return None
         seen.add(meaning)
-        return Mutant(path.name, *_change(source, mutated))
+        return Mutant(f"{self.module}.py", *_change(source, mutated))
 
 
 def sites(module: str) -> Iterator[Site]:

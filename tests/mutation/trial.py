@@ -29,8 +29,10 @@ from mutation.mutants import PACKAGE, Mutant, unchanged
 
 _TESTS = PACKAGE.parent / "tests"
 _FILES = (
-    "lifecycle", "graph", "status", "deploy", "undeploy", "reading", "context", "limits", "lazy", "makespan",
-    "definitions", "manager_stateful", "cost",
+    "test_lifecycle", "test_graph", "test_status", "testing/test_conformance", "test_deploy", "test_undeploy",
+    "test_reading", "test_context", "test_limits", "test_lazy", "test_makespan", "test_duration", "test_frozen",
+    "test_typecheck", "test_config", "test_checking", "test_definitions", "test_foreign", "test_manager_stateful",
+    "test_cost",
 )  # fmt: skip
 #: The tests that take longest, in this order after the others; the very slow ones however many mutants they find.
 _SLOW = ("test_long_chain", "test_graph.py")
@@ -40,7 +42,7 @@ _TEST_TIMEOUT, _TIMEOUT = 10, 300
 _OPTIONS = (
     "-x", "-q", "-s", "--assert=plain", "-p", "no:cacheprovider", "-W", "ignore:Module already imported",
     f"--timeout={_TEST_TIMEOUT}", f"--rootdir={PACKAGE.parent}",
-    *(str(_TESTS / f"test_{name}.py") for name in _FILES),
+    *(str(_TESTS / f"{name}.py") for name in _FILES),
 )  # fmt: skip
 
 
@@ -151,7 +153,7 @@ class _Loader(SourceFileLoader):
     """Loads the mutant in place of the module."""
 
     def __init__(self, mutant: Mutant) -> None:
-        super().__init__(f"anydeploy.{mutant.file.removesuffix('.py')}", str(PACKAGE / mutant.file))
+        super().__init__(f"anydeploy.{mutant.file.removesuffix('.py').replace('/', '.')}", str(PACKAGE / mutant.file))
         self._source = mutant.source
 
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:

@@ -2,16 +2,17 @@
 
 ``1 deploy b``, ``1 asked``, ``1 returned``, ``1 raised``, ``1 gave_up``: what caller 1 does; ``1 leaves`` is asked
 and gave_up. ``a1 built``, ``a1 deploy began``, ``a1 deploy ended`` and so on: what the first connector of a does;
-``coming``, ``up``, ``down`` and ``stuck`` are several of these. ``read a 1``: what get_connector gives. ``rest`` and
-``end``: nothing can go on, and the manager is closed.
+``coming``, ``up``, ``down`` and ``stuck`` are several of these; ``a1 lost`` and ``a1 cut`` report a loss. ``read a 1``:
+a reading of get_connector. ``wait 60``: time passes. ``rest`` and ``end``: nothing can go on, and the
+manager is closed.
 """
 
 from __future__ import annotations
 
 import re
 
-from anydeploy import DeployError, DeploymentConfig, InvalidConfigError
-from anydeploy.testing import History, Premises, Rule, What
+from anydeploy import ConnectionLostError, DeployError, DeploymentConfig, InvalidConfigError
+from anydeploy.testing import EntryKind, History, Premises, Rule
 
 _SEVERAL = {
     "coming": ("built", "deploy began"),
@@ -26,7 +27,8 @@ class Storyteller:
     def __init__(self, rule: type[Rule], *configs: DeploymentConfig, **limits: int) -> None:
         stubborn = frozenset(config.name for config in configs if config.type == "stubborn")
         premises = Premises({config.name: config for config in configs}, stubborn, **limits)
-        self.history = History(premises, [rule()], clock=lambda: 0.0)
+        self.now = 0.0
+        self.history = History(premises, [rule()], clock=lambda: self.now)
         self.calls: dict[int, tuple[str, str]] = {}
         self.error: BaseException | None = None
 
@@ -41,28 +43,36 @@ class Storyteller:
             self.history.at_rest()
         elif subject == "end":
             self.history.at_end()
+        elif subject == "wait":
+            self.now += float(rest[0])
         elif subject == "read":
-            self.history.record(What.READ, "get_connector", rest[0], instance=int(rest[1]))
+            self.history.record(EntryKind.READ, "get_connector", rest[0], instance=int(rest[1]))
         elif subject.isdigit():
             self._caller(int(subject), *rest)
         else:
             self._connector(subject[:-1], int(subject[-1]), *rest)
 
-    def _caller(self, number: int, what: str, detail: str = "") -> None:
+    def _caller(self, number: int, what: str, detail: str = "", note: str = "") -> None:
         if what in _SEVERAL:
             for part in _SEVERAL[what]:
                 self._caller(number, part)
-        elif what in set(What):
+        elif what in set(EntryKind):
             operation, name = self.calls[number]
-            error = self._error(name, detail) if what == What.RAISED else None
+            error = self._error(name, detail, note) if what == EntryKind.RAISED else None
             self.history.record(
-                What(what), operation, name, caller=number, error=error, refused=isinstance(error, InvalidConfigError)
+                EntryKind(what),
+                operation,
+                name,
+                caller=number,
+                error=error,
+                refused=isinstance(error, InvalidConfigError),
+                strange=detail == "strange",
             )
         else:
             self.calls[number] = what, detail
-            self.history.record(What.CALLED, what, detail, caller=number)
+            self.history.record(EntryKind.CALLED, what, detail, caller=number)
 
-    def _error(self, name: str, kind: str) -> BaseException:
+    def _error(self, name: str, kind: str, note: str) -> BaseException:
         if kind == "same":
             assert self.error is not None
         elif kind == "refused":
@@ -70,8 +80,10 @@ class Storyteller:
         elif kind == "group":
             self.error = ExceptionGroup("all of them", [DeployError(name, "failed")])
         else:
-            self.error = DeployError("somebody" if kind == "nameless" else name, "failed")
+            failed = {"nameless": "another", "causeless": name, "strange": name}.get(kind, kind or name)
+            self.error = DeployError(failed, "failed")
             self.error.__cause__ = None if kind == "causeless" else ValueError()
+            self.error.add_note(note)
         return self.error
 
     def _connector(self, name: str, number: int, what: str, outcome: str = "", detail: str = "") -> None:
@@ -79,6 +91,9 @@ class Storyteller:
             for part in _SEVERAL[what]:
                 self._connector(name, number, *part.split())
         elif what == "built":
-            self.history.record(What.BUILT, "build", name, instance=number, inner=int(outcome or 0))
+            self.history.record(EntryKind.BUILT, "build", name, instance=number, inner=int(outcome or 0))
+        elif what in {"lost", "cut"}:
+            error = ConnectionLostError("cut") if what == "cut" else ValueError("lost")
+            self.history.record(EntryKind.LOST, "report_lost", name, instance=number, error=error)
         else:
-            self.history.record(What(outcome), what, name, instance=number, external=detail == "external")
+            self.history.record(EntryKind(outcome), what, name, instance=number, external=detail == "external")

@@ -17,7 +17,7 @@ from anydeploy import Command, CommandError, ConnectorWrapper, DeployError
 from anydeploy.testing.conformance import ConnectorSuite
 from anydeploy.testing.contract import every_clause
 
-#: What exists, by directory.
+#: The directories of the environments that exist.
 THERE: set[Path] = set()
 
 

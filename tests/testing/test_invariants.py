@@ -1,4 +1,4 @@
-"""D1-D3, D5, D6, R1-R4, U1-U8, K1, L1, E1: a monitor keeps still while its rule is kept, and tells when it is not."""
+"""D1-D3, D5-D7, R1-R4, X1-X4, U1-U8, K1, K3, L1, E1: a monitor keeps still while its rule is kept, and tells if not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from anydeploy.testing import RULES, Rule, Violation, unit, wrapper
 
 A = unit("a")
 B = unit("b", "a")
+W = wrapper("w", "a")
 
 
 @attrs.define
@@ -19,7 +20,7 @@ class Case:
     rule: str
     configs: tuple[Any, ...]
     story: str
-    #: What the violation says; empty: the rule is kept.
+    #: Part of the violation; empty: the rule is kept.
     told: str = ""
     limits: dict[str, Any] = attrs.field(factory=dict)
 
@@ -39,6 +40,13 @@ IMPATIENT = unit("a", deploy_timeout=1, undeploy_timeout=1)
 PATIENT = unit("a", retries=1)
 ALONE = unit("c")
 FAILED = "a1 coming; a1 deploy failed"
+RESTARTS = unit("a", restarts=1)
+#: Deployed, granted, and lost.
+LOST = "1 deploy a; a1 up; 1 returned; a1 lost"
+#: What depends on it is live, and it was lost.
+GAP = "1 deploy b; a1 up; b1 up; 1 returned; a1 lost"
+WRAPPED = "1 deploy w; a1 up; w1 built 1; w1 deploy began; w1 deploy ended; 1 returned"
+RESTARTED = "1 deploy b; a1 up; b1 up; 1 returned; 2 restart a"
 
 CASES = [
     keeps("D1", "1 deploy b; a1 up; b1 up; 1 returned; rest"),
@@ -49,7 +57,7 @@ CASES = [
     breaks("D1", "b#1 was built upon a#1, but a#2 is live", "a1 up; a1 down; a2 up; b1 built 1", A, wrapper("b", "a")),
     breaks("D1", "deploy(b) by caller 1 returned, but b#1 is deploying", "1 deploy b; a1 up; b1 coming; 1 returned"),
     breaks("D1", "waits for nothing: a is absent, b is absent", "1 deploy b; rest"),
-    breaks("D1", "nobody deploys c", "1 deploy d; a1 coming; rest", A, ALONE, unit("d", "a", "c")),
+    breaks("D1", "c is ready and is not deployed", "1 deploy d; a1 coming; rest", A, ALONE, unit("d", "a", "c")),
     breaks("D1", "use(a) by caller 2 returned, but a is absent", "1 deploy a; 1 returned; 2 use a; 2 returned", LAZY),
     keeps("D2", "a1 up; a1 down; a2 up"),
     breaks("D2", "a#2 was built, but a#1 is live", "a1 up; a2 built"),
@@ -69,7 +77,16 @@ CASES = [
     breaks("D5", "that another caller got before", f"1 deploy a; 2 deploy a; {FAILED}; 1 raised; 2 raised same"),
     breaks("D5", "does not name b", f"1 deploy b; {FAILED}; 1 raised nameless"),
     breaks("D5", "without its cause", f"1 deploy a; {FAILED}; 1 raised causeless"),
-    breaks("D5", "a#1 may be half made, and nobody cleans it away", f"1 deploy a; {FAILED}; rest"),
+    keeps("D5", f"{GAP}; 2 deploy b; a1 down; a2 coming; a2 deploy failed; 2 raised"),
+    keeps("D5", "1 deploy d; a1 up; c1 coming; a1 lost; 1 raised", A, ALONE, unit("d", "a", "c")),
+    breaks(
+        "D5",
+        "although what it waited for had failed",
+        "1 deploy w; a1 up; w1 built 1; w1 deploy began; a1 lost; w1 deploy ended; w1 down; 1 returned",
+        A,
+        W,
+    ),
+    breaks("D5", "a#1 may be half made, and is not cleaned away", f"1 deploy a; {FAILED}; rest"),
     keeps("D6", "1 deploy a; a1 coming; 1 leaves; a1 deploy cancelled; rest"),
     keeps("D6", "1 deploy a; a1 coming; a1 deploy cancelled", IMPATIENT),
     keeps("D6", "1 deploy a; a1 coming; 1 leaves; rest; a1 deploy ended", STUBBORN),
@@ -81,12 +98,16 @@ CASES = [
     keeps("D6", "1 deploy a; a1 coming; 1 asked; a1 deploy cancelled; 1 gave_up"),
     breaks("D6", "which must not be interrupted", "1 deploy a; a1 coming; 1 leaves; a1 deploy cancelled", STUBBORN),
     breaks("D6", "deploy(a) by caller 1 was cancelled, and still waits", "1 deploy a; 1 asked; rest"),
-    breaks("D6", "nobody wants a#1 any more, and its deploy goes on", "1 deploy a; a1 coming; 1 leaves; rest"),
+    breaks("D6", "a#1 has lost its last demand, and its deploy goes on", "1 deploy a; a1 coming; 1 leaves; rest"),
     breaks(
         "D6",
-        "which nobody had wanted any more before",
+        "which had lost its last demand before",
         "1 deploy a; a1 coming; 1 leaves; 2 deploy a; a1 deploy ended; 2 returned",
     ),
+    keeps("D7", "1 deploy a; 1 raised; 2 use a; 2 raised strange"),
+    breaks("D7", "which is none of the errors of a manager", "1 deploy a; 1 raised strange"),
+    keeps("R1", f"{LOST}; read a 0"),
+    breaks("R1", "gave a#1, but a#1 is lost", f"{LOST}; read a 1"),
     keeps(
         "R1",
         "read a 0; 1 deploy a; a1 up; rest; read a 1; 1 returned; read a 1; 2 undeploy a; read a 0; a1 down; read a 0",
@@ -110,9 +131,92 @@ CASES = [
     keeps("R3", "a1 up; b1 up; b1 down; a1 down"),
     breaks("R3", "b#1 is live, but a#1 is stuck", "a1 up; b1 coming; a1 stuck; b1 deploy ended"),
     breaks("R3", "undeploy of a#1 began under b#1, which is live", "a1 up; b1 up; a1 undeploy began"),
+    keeps("R3", f"{GAP}; 2 deploy b; a1 down; a2 up; 2 returned"),
+    keeps("R3", "1 deploy b; a1 up; b1 coming; a1 lost; b1 deploy ended"),
+    breaks(
+        "R3", "undeploy of a#2 began under b#1", f"{GAP}; 2 deploy b; a1 down; a2 up; 2 returned; a2 undeploy began"
+    ),
+    breaks("R3", "undeploy of a#1 began under b#1", f"{RESTARTED}; a1 lost; a1 undeploy began"),
+    breaks("R4", "run of a#1 began, when it was lost", f"{LOST}; a1 run began"),
+    breaks("R4", "run of w#1 began, when it was lost", f"{WRAPPED}; a1 lost; w1 run began", A, W),
     keeps("R4", "a1 up; a1 run began; a1 run ended; a1 undeploy began; a1 run failed"),
     breaks("R4", "run of a#1 began, when it was undeploying", "a1 up; a1 undeploy began; a1 run began"),
     breaks("R4", "run of a#1 began, when it was gone", "a1 up; a1 down; a1 run began"),
+    keeps("X1", f"{LOST}; rest; 2 undeploy a; a1 down; 2 returned"),
+    keeps("X1", f"{LOST}; 2 deploy a; a1 undeploy began"),
+    keeps("X1", f"{GAP}; 2 deploy b; a1 undeploy began"),
+    keeps("X1", f"{LOST}; 2 restart a; a1 undeploy began"),
+    keeps("X1", f"{LOST}; wait 1; a1 undeploy began", RESTARTS),
+    keeps("X1", f"{WRAPPED}; a1 lost; 2 deploy a; w1 undeploy began", A, W),
+    breaks("X1", "though nothing has asked for it", f"{LOST}; a1 undeploy began"),
+    breaks("X1", "though nothing has asked for it", f"{WRAPPED}; w1 lost; 2 deploy a; w1 undeploy began", A, W),
+    breaks(
+        "X1",
+        "though nothing has asked for it",
+        f"{LOST}; wait 1; a1 down; a2 up; a2 lost; wait 9; a2 undeploy began",
+        RESTARTS,
+    ),
+    breaks(
+        "X1",
+        "w#1 has lost its environment, and its deploy goes on",
+        "1 deploy w; a1 up; w1 built 1; w1 deploy began; a1 lost; rest",
+        A,
+        W,
+    ),
+    keeps("X2", f"{GAP}; 2 deploy b; a1 down; a2 up; 2 returned; rest"),
+    keeps("X2", f"{GAP}; 2 deploy b; a1 undeploy began; rest"),
+    keeps("X2", "1 deploy b; a1 up; b1 up; a1 lost; 1 returned"),
+    breaks("X2", "returned, but a#1 is lost, b#1 is live", f"{GAP}; 2 deploy b; 2 returned"),
+    breaks("X2", "returned, but a is absent, b#1 is live", f"{GAP}; 2 deploy b; a1 down; 2 returned"),
+    breaks("X2", "a#1 was lost and has been asked for since, and is not renewed", f"{GAP}; 2 deploy b; rest"),
+    breaks("X2", "w#1 was lost and has been asked for", f"{WRAPPED}; a1 lost; 2 deploy a; rest", A, W),
+    keeps(
+        "X3",
+        f"{WRAPPED}; a1 cut; 2 undeploy w; a1 reattach began; rest; a1 reattach failed; w1 undeploy began",
+        A,
+        W,
+    ),
+    keeps("X3", f"{WRAPPED}; a1 lost; 2 undeploy w; w1 undeploy began", A, W),
+    breaks(
+        "X3",
+        "but a#1, whose connection was lost, was not asked to reattach",
+        f"{WRAPPED}; a1 cut; 2 undeploy w; w1 undeploy began",
+        A,
+        W,
+    ),
+    breaks("X3", "although its connection was not lost", f"{WRAPPED}; a1 lost; a1 reattach began", A, W),
+    breaks("X3", "although nothing is there that is reached through it", f"{GAP}; a1 cut; a1 reattach began"),
+    keeps("X4", f"{RESTARTED}; b1 undeploy began; rest; b1 undeploy ended; a1 down; a2 up; b2 up; 2 returned; rest"),
+    keeps("X4", "1 restart a; 1 returned"),
+    keeps("X4", f"{RESTARTED}; b1 stuck; 2 raised"),
+    keeps("X4", f"{RESTARTED}; 3 undeploy b; 2 raised"),
+    keeps("X4", f"{LOST}; wait 1; a1 undeploy began", RESTARTS),
+    keeps("X4", f"{LOST}; 2 deploy a; a1 undeploy began", RESTARTS),
+    keeps("X4", f"{LOST}; wait 100; read a 0; rest"),
+    breaks("X4", "returned, but a#1, which was to go, is live", f"{RESTARTED}; b1 down; b2 up; 2 returned"),
+    breaks(
+        "X4", "restart(a) by caller 2 returned, but b is absent", f"{RESTARTED}; b1 down; a1 down; a2 up; 2 returned"
+    ),
+    breaks("X4", "although nothing had failed", f"{RESTARTED}; 2 raised"),
+    breaks("X4", "restart(a) by caller 2 waits for nothing", f"{RESTARTED}; rest"),
+    breaks("X4", "b#1 is to be restarted, and stays live", f"{RESTARTED}; 2 leaves; rest"),
+    breaks("X4", "by itself, without a pause", f"{LOST}; a1 undeploy began", RESTARTS),
+    breaks("X4", "a#1 was lost long ago, and has not come up by itself", f"{LOST}; wait 32; read a 0; rest", RESTARTS),
+    keeps("U1", f"{GAP}; 2 deploy a; a1 down; rest"),
+    keeps("U1", f"{RESTARTED}; b1 down; a1 down; a2 coming; rest"),
+    breaks("U1", "undeploy of a#1 began under b#1, which is live", f"{RESTARTED}; a1 undeploy began"),
+    breaks("U1", "a#1 is lost, but nothing demands it", "1 deploy a; a1 up; 1 returned; a1 lost; 2 undeploy a; rest"),
+    breaks(
+        "U1",
+        "was granted and not taken back, but b is absent",
+        f"{RESTARTED}; b1 down; 2 leaves; rest",
+    ),
+    keeps("U1", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; 3 deploy a; 2 returned"),
+    breaks(
+        "U1",
+        "undeploy(b) by caller 2 returned, but a#1 is live",
+        "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; 2 returned",
+    ),
     keeps("U1", "1 deploy b; a1 up; b1 up; 1 returned; rest; 2 undeploy b; b1 down; a1 down; 2 returned; rest"),
     keeps("U1", "1 deploy a; a1 up; 1 returned; 2 undeploy a; a1 stuck; 2 raised; rest"),
     keeps("U1", "1 deploy a; a1 up; a1 undeploy began", IMPATIENT),
@@ -133,7 +237,9 @@ CASES = [
         "was granted and not taken back, but a#1 is undeploying",
         "1 deploy a; a1 up; 1 returned; a1 undeploy began; rest",
     ),
-    breaks("U1", "a#1 is live for nobody", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; rest"),
+    breaks(
+        "U1", "a#1 is live, but nothing demands it", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; rest"
+    ),
     breaks(
         "U1",
         "undeploy(a) by caller 2 waits for nothing that it has to wait for: a#1 is live",
@@ -178,6 +284,25 @@ CASES = [
     breaks("U6", "without its cause", "a1 up; 2 undeploy a; a1 stuck; 2 raised causeless"),
     breaks("U6", "without another try", "a1 up; a1 stuck; 2 undeploy a; 2 raised"),
     breaks("U6", "although no teardown had failed", "a1 up; 2 undeploy a; a1 down; 2 raised"),
+    keeps("U6", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; a1 stuck; 2 raised a"),
+    breaks(
+        "U6", "does not name a", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 down; a1 stuck; 2 raised b"
+    ),
+    keeps(
+        "U6",
+        "1 deploy d; a1 up; c1 up; d1 up; 1 returned; 2 undeploy d; d1 down; c1 stuck; a1 stuck; 2 raised c a",
+        A,
+        ALONE,
+        unit("d", "a", "c"),
+    ),
+    breaks(
+        "U6",
+        "whose notes do not name a, which failed too",
+        "1 deploy d; a1 up; c1 up; d1 up; 1 returned; 2 undeploy d; d1 down; c1 stuck; a1 stuck; 2 raised c",
+        A,
+        ALONE,
+        unit("d", "a", "c"),
+    ),
     keeps("U7", "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy_all; b1 down; a1 down; 2 returned; rest"),
     keeps("U7", "a1 up; b1 up; 2 undeploy_all; b1 stuck; 2 raised group"),
     keeps("U7", "2 undeploy_all; 2 returned"),
@@ -207,11 +332,13 @@ CASES = [
         ALONE,
         max_concurrent=1,
     ),
+    keeps("K3", f"1 deploy a; {FAILED}; a1 down; a2 coming", PATIENT),
+    breaks("K3", "deploy of a#2 began, but nothing demands it", f"1 deploy a; {FAILED}; a1 down; a2 coming"),
     keeps(
         "L1", "1 deploy a; 1 returned; read a -1; 2 use a; a1 up; 2 returned; read a -1; 3 undeploy a; read a 0", LAZY
     ),
     keeps("L1", "1 deploy b; a1 up", LAZY, B),
-    breaks("L1", "deploy of a#1 began, but nobody has used it", "1 deploy a; 1 returned; a1 coming", LAZY),
+    breaks("L1", "deploy of a#1 began, but it was not used", "1 deploy a; 1 returned; a1 coming", LAZY),
     breaks("L1", "gave None, but a was deployed, and a is absent", "1 deploy a; 1 returned; read a 0", LAZY),
     breaks("L1", "gave a stand-in, but a is not deployed, and a is absent", "read a -1", LAZY),
     keeps("E1", "a1 built; a1 deploy began external; a1 deploy ended; a1 undeploy began external", EXTERNAL),
@@ -239,6 +366,6 @@ def test_what_a_rule_finds(case: Case):
 
 def test_every_rule_is_kept_once_and_broken_once():
     numbers = [rule.number for rule in RULES]
-    assert len(set(numbers)) == len(numbers) == 20
+    assert len(set(numbers)) == len(numbers) == 26
     for told in (True, False):
         assert {case.rule for case in CASES if bool(case.told) is told} == set(numbers)

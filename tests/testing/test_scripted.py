@@ -10,16 +10,29 @@ import anyio
 import pytest
 
 from anydeploy import DeployError, InvalidConnectorError
-from anydeploy.testing import Script, ScriptedError, Violation, What, choices, unit, wrapper
-from anydeploy.testing.rest import settle
-from anydeploy.testing.virtual import BACKENDS, run_virtual
+from anydeploy.testing import (
+    EntryKind,
+    Script,
+    Violation,
+    recorded,
+    run_virtual,
+    settle,
+    unit,
+    wrapper,
+)
+from anydeploy.testing.virtual import BACKENDS
 
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def script(anydeploy_script: Script) -> Script:
+    return anydeploy_script
+
+
 async def test_what_is_not_said_succeeds_and_is_written_down(script: Script):
     script.define(unit("a"), wrapper("b", "a"))
-    async with script.manager() as manager:
+    async with recorded(script) as manager:
         await manager.deploy("b")
         assert list(manager.read()) == ["a", "b"]
     assert [str(entry) for entry in script.history.entries] == [
@@ -47,7 +60,7 @@ async def test_an_operation_that_is_to_fail_fails_once(script: Script):
     script.define(unit("a"))
     error = script.fail("deploy a")
     other = script.fail_constructor("a")
-    async with script.manager() as manager:
+    async with recorded(script) as manager:
         for expected in (other, error):
             with pytest.raises(DeployError) as caught:
                 await manager.deploy("a")
@@ -60,13 +73,13 @@ async def test_an_operation_that_is_to_fail_fails_once(script: Script):
 async def test_an_operation_that_is_held_goes_on_when_it_is_released(script: Script):
     """D6: it can be cancelled meanwhile, unless it is deaf."""
     script.define(unit("a"))
-    async with script.manager() as manager, anyio.create_task_group() as tasks:
+    async with recorded(script) as manager, anyio.create_task_group() as tasks:
         plan = script.hold("deploy a")
         caller = manager.start(tasks, "deploy", "a")
         await plan.reached.wait()
         assert [str(operation) for operation in script.operations] == ["deploy of a#1"]
         caller.cancel()
-        assert await caller.wait() is What.GAVE_UP
+        assert await caller.wait() is EntryKind.GAVE_UP
         await settle()
         assert script.history.count("deploy of a#1 was cancelled") == 1
         deaf = script.hold("deploy a", deaf=True)
@@ -87,7 +100,7 @@ async def test_an_operation_can_do_anything(script: Script):
     seen: list[object] = []
     script.define(unit("a"))
     script.plan("deploy a", action=action)
-    async with script.manager() as manager:
+    async with recorded(script) as manager:
         await manager.deploy("a")
     assert seen == script.connectors["a"]
 
@@ -99,7 +112,7 @@ def test_an_operation_takes_its_time_on_the_clock_of_the_event_loop(backend: str
     async def main() -> list[float]:
         script = Script(unit("a"))
         script.delay("deploy a", 1000)
-        async with script.manager() as manager:
+        async with recorded(script) as manager:
             await manager.deploy("a")
         times = {str(entry): entry.when for entry in script.history.entries}
         return [times[f"deploy of a#1 {what}"] - times["a#1 was built"] for what in ("began", "ended")]
@@ -110,7 +123,7 @@ def test_an_operation_takes_its_time_on_the_clock_of_the_event_loop(backend: str
 async def test_a_connector_that_goes_down_cannot_be_used(script: Script):
     """R4: the use is a call as others are."""
     script.define(unit("a"))
-    async with script.manager() as manager:
+    async with recorded(script) as manager:
         await manager.deploy("a")
         connector = manager.get_connector("a")
         assert await manager.use("a") is None
@@ -123,7 +136,7 @@ async def test_a_connector_that_goes_down_cannot_be_used(script: Script):
 async def test_leaving_the_block_raises_what_was_broken():
     script = Script(unit("a"))
     with pytest.raises(Violation, match="K1: deploy of a#1 began beside"):
-        async with script.manager():
+        async with recorded(script):
             script.history.violations.append(Violation("K1", "deploy of a#1 began beside b#1"))
 
 
@@ -131,7 +144,7 @@ async def test_an_exception_in_the_block_comes_out():
     """M2: and not what it has broken."""
     script = Script(unit("a"))
     with pytest.raises(ZeroDivisionError):
-        async with script.manager() as manager:
+        async with recorded(script) as manager:
             await manager.deploy("a")
             raise ZeroDivisionError
     assert script.history.count("undeploy of a#1 ended") == 1
@@ -142,72 +155,20 @@ async def test_what_is_misspelt_is_refused():
     for operation in ("a", "explode a", "deploy ", "deploya"):
         with pytest.raises(ValueError, match="not an operation"):
             script.hold(operation)
-    async with script.manager() as manager:
+    async with recorded(script) as manager:
         with pytest.raises(ValueError, match="unknown operation 'delpoy'"):
             manager.caller("delpoy", "a")
 
 
-class Player:
-    """An exploration in which the second way is taken, and nobody is cancelled."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.offered: list[str] = []
-        self.violations: list[Exception] = []
-
-    def choose(self, ways: int, what: str) -> int:
-        self.asked.append(what)
-        return ways - 1
-
-    def cancellable(self, what: str, cancel: object) -> object:
-        self.offered.append(what)
-        return lambda: self.offered.append(f"{what}, no longer")
-
-    def violated(self, violation: Exception) -> None:
-        self.violations.append(violation)
-
-    def now(self) -> float:
-        return 42.0
-
-
-@pytest.fixture
-def player():
-    player = Player()
-    choices.play(player)  # type: ignore[arg-type]
-    yield player
-    choices.play(None)
-
-
-async def test_an_exploration_chooses_what_fails_and_who_is_cancelled(player: Player):
-    script = Script(unit("a"), may_fail=True)
-    async with script.manager() as manager, anyio.create_task_group() as tasks:
-        caller = manager.start(tasks, "deploy", "a")
-        await caller.wait()
-        assert isinstance(caller.error, DeployError)
-        assert isinstance(caller.error.__cause__, ScriptedError)
-        script.let_go()
-    assert player.asked == ["deploy a fails", "undeploy a fails"]
-    assert player.offered == ["deploy(a) by caller 1", "deploy(a) by caller 1, no longer"]
-    assert {entry.when for entry in script.history.entries} == {42.0}
-
-
-async def test_an_exploration_is_told_what_is_broken(player: Player):
-    script = Script(unit("a"))
-    script.history.record(What.READ, "get_connector", "a", instance=1)
-    assert [str(violation).partition("\n")[0] for violation in player.violations] == [
-        "R1: get_connector(a) gave a#1, but a is absent"
-    ]
-
-
 TESTS = """
-from anydeploy.testing import What
+from anydeploy.testing import EntryKind
 
-def test_that_keeps_the_rules(script):
+def test_that_keeps_the_rules(anydeploy_script):
     pass
 
-def test_that_breaks_a_rule(script):
-    script.history._clock = lambda: 0.0
-    script.history.record(What.READ, "get_connector", "a", instance=1)
+def test_that_breaks_a_rule(anydeploy_script):
+    anydeploy_script.history._clock = lambda: 0.0
+    anydeploy_script.history.record(EntryKind.READ, "get_connector", "a", instance=1)
 """
 
 

@@ -13,12 +13,13 @@ from streamflow.core.deployment import DeploymentManager
 
 from anydeploy.lazy import FutureConnector
 from anydeploy.streamflow import AnydeployDeploymentManager
-from anydeploy.streamflow.adapter import StreamFlowSubject
-from anydeploy.streamflow.handle import Handle
+from anydeploy.streamflow.plugin.proxy import ConnectorProxy
 from anydeploy.testing.conformance import ManagerSuite
 from anydeploy.testing.machine import ManagerMachine, check_manager
 from anydeploy.testing.scripted import Script
 from anydeploy.testing.subject import Feature
+
+from .subjects import StreamFlowSubject
 
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
@@ -30,10 +31,12 @@ class PluginSubject(StreamFlowSubject):
     """What is given out for an eager deployment is shown as the connector that it stands for."""
 
     name = "AnydeployDeploymentManager"
-    features = frozenset(Feature) - {Feature.BLOCK, Feature.UNINTERRUPTIBLE}
+    features = frozenset(Feature) - {
+        *(Feature.BLOCK, Feature.UNINTERRUPTIBLE, Feature.LOSS, Feature.RESTART, Feature.RESTARTS, Feature.HOOKS)
+    }
 
     def __init__(self) -> None:
-        self.handles: dict[Any, Handle] = {}
+        self.proxies: dict[Any, ConnectorProxy] = {}
 
     def build(self, context: StreamFlowContext, script: Script) -> DeploymentManager:
         premises = script.premises
@@ -49,24 +52,24 @@ class PluginSubject(StreamFlowSubject):
 
     @asynccontextmanager
     async def manager(self, script: Script, **options: Any) -> AsyncGenerator[Any, None]:
-        self.handles.clear()
+        self.proxies.clear()
         async with super().manager(script, **options) as manager:
             hidden = manager.get_connector
             manager.get_connector = lambda name: self._show(hidden(name))
             yield manager
 
     async def use(self, connector: Any) -> None:
-        await super().use(self.handles.get(connector, connector))
+        await super().use(self.proxies.get(connector, connector))
 
-    def _show(self, handle: Any) -> Any:
-        if handle is None or isinstance(handle._source, FutureConnector):
-            return handle
-        real = handle._connector
-        assert self.handles.setdefault(real, handle) is handle, "R2: another object for the same connector"
+    def _show(self, proxy: Any) -> Any:
+        if proxy is None or isinstance(proxy._source, FutureConnector):
+            return proxy
+        real = proxy._connector
+        assert self.proxies.setdefault(real, proxy) is proxy, "R2: another object for the same connector"
         return real
 
 
-_FINISHES = "a deploy of StreamFlow's is not cancelled: it has half of the time for the teardown to finish"
+_FINISHES = "a deploy of StreamFlow's is not cancelled: it is allowed to finish"
 
 
 class TestPlugin(ManagerSuite):
@@ -91,7 +94,7 @@ class PluginMachine(ManagerMachine):
 
     @property
     def _old(self) -> list[Any]:
-        return [connector for connector in super()._old if connector in self.subject.handles]
+        return [connector for connector in super()._old if connector in self.subject.proxies]
 
 
 @pytest.mark.timeout(0)

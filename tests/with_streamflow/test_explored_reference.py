@@ -9,9 +9,13 @@ import pytest
 
 pytest.importorskip("streamflow")
 
-from anydeploy.streamflow.adapter import ReferenceSubject
-from anydeploy.testing import Exploration, Rule, Violation, every_rule, every_scope, explore
-from anydeploy.testing.survey import FAULTS
+from explorer import Exploration
+from proofs.scopes import every_scope
+from proofs.survey import FAULTS
+
+from anydeploy.testing import Rule, Violation, every_rule
+
+from .subjects import ReferenceSubject
 
 SUBJECT = ReferenceSubject()
 SCOPES = sorted(every_scope(SUBJECT), key=lambda scope: (len(scope.calls), len(scope.dependencies)))
@@ -44,8 +48,8 @@ def search(number: str, says: str, fault: str) -> Exploration:
     """The first exploration, of the smallest scope, that finds it."""
     cancellations, failures = FAULTS[fault]
     for scope in SCOPES:
-        scenario = scope.scenario(SUBJECT, rules=Saying(number, says))
-        found = explore(scenario, cancellations=cancellations, failures=failures, bound=2, merge=False, most=300)
+        limits = {"cancellations": cancellations, "failures": failures, "bound": 2, "most": 300}
+        found = scope.explore(SUBJECT, Saying(number, says), **limits)
         if found.failure is not None and isinstance(found.failure.error, Violation):
             return found
     raise AssertionError("not found")
@@ -63,7 +67,7 @@ def search(number: str, says: str, fault: str) -> Exploration:
     ],
 )
 def test_a_known_defect_is_found(number: str, says: str, fault: str) -> None:
-    """D1, D3, D5, D6, R1, R3: whoever looks through all small scopes comes upon it."""
+    """D1, D3, D5, D6, R1, R3: the smallest scope that shows it is among all small scopes."""
     logging.disable()
     try:
         found = search(number, says, fault)

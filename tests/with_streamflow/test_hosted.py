@@ -1,8 +1,9 @@
-"""How a StreamFlow connector is built, deployed and undeployed, whoever the manager is."""
+"""How a StreamFlow connector is constructed, deployed and undeployed, under either manager."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,24 @@ from streamflow.core.exception import WorkflowExecutionException
 from streamflow.deployment.connector import connector_classes
 from streamflow.deployment.connector.container import DockerConnector, SingularityConnector
 
-from anydeploy import DefaultDeploymentManager, DeployError, DeploymentConfig, InvalidConfigError
+from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError, UndeployError
 from anydeploy.checking import can_wrap, check_settings, show_keys
-from anydeploy.streamflow.hosted import Hosted, host, plain
+from anydeploy.streamflow.hosting import HostedConnector, hosted_type
 
-from .recorded import Plain, Wrapper, built, scripts, stay
+from .recorded import Plain, Wrapper, built, scripts, settled, stay
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("happened")]
 
 
-def hosted(**settings: Any) -> Hosted:
-    return host(Plain)(deployment_name="a", config_dir=Path("/x"), **settings)
+def hosted(**settings: Any) -> HostedConnector:
+    return hosted_type(Plain)(deployment_name="a", config_dir=Path("/x"), **settings)
 
 
 @pytest.mark.parametrize("type_", sorted(connector_classes))
 def test_every_class_of_streamflow_can_be_hosted(type_: str):
     """D4: its signature says what its settings are, and whether it wraps is said by its class."""
-    class_ = host(connector_classes[type_])
-    assert host(connector_classes[type_]) is class_
+    class_ = hosted_type(connector_classes[type_])
+    assert hosted_type(connector_classes[type_]) is class_
     problems = {show_keys(keys): problem for keys, problem in check_settings(class_, {"no such setting": 1})}
     assert "unknown setting" in problems.pop("no such setting")
     assert set(problems.values()) <= {"this setting is required"}
@@ -42,32 +43,18 @@ def test_a_class_that_needs_a_buffer_size_gets_streamflow_s():
         def __init__(self, deployment_name: str, config_dir: str, transferBufferSize: int) -> None:  # noqa: N803
             super().__init__(deployment_name, config_dir, transferBufferSize)
 
-    class_ = host(Needy)
+    class_ = hosted_type(Needy)
     assert list(check_settings(class_, {})) == []
     given = {"deployment_name": "a", "config_dir": Path("/x")}
-    assert class_(**given).real.transferBufferSize == 2**16
-    assert class_(**given, transferBufferSize=3).real.transferBufferSize == 3
-
-
-def test_settings_are_copied():
-    settings = {"list": [{"a": (1, 2)}], "text": "x"}
-    copy: Any = plain(settings)
-    assert copy == settings
-    assert copy is not settings and copy["list"] is not settings["list"] and copy["list"][0] is not settings["list"][0]
-
-
-def test_what_a_connector_does_to_its_settings_is_its_own_affair():
-    """K3: the next attempt has the same settings."""
-    settings = {"list": [1]}
-    hosted(**settings).real.settings["list"].append(2)
-    assert settings == {"list": [1]}
+    assert class_(**given).hosted.transferBufferSize == 2**16
+    assert class_(**given, transferBufferSize=3).hosted.transferBufferSize == 3
 
 
 async def test_its_life(happened: list[str]):
     connector = hosted(b=1)
-    assert (connector.real.config_dir, connector.real.settings) == ("/x", {"b": 1})
+    assert (connector.hosted.config_dir, connector.hosted.settings) == ("/x", {"b": 1})
     await connector.deploy(True)
-    assert connector.real.external is True
+    assert connector.hosted.external is True
     await connector.undeploy(True)
     assert happened == ["deploy a", "deployed a", "undeploy a", "undeployed a"]
 
@@ -77,8 +64,31 @@ async def test_an_undeploy_without_a_deploy_does_nothing(happened: list[str]):
     assert happened == []
 
 
-async def test_an_interrupted_deploy_is_let_finish(happened: list[str]):
-    """D6, K2: whoever cancels it goes at once."""
+@pytest.mark.parametrize("limit", [None, 60])
+async def test_only_a_time_limit_needs_a_task_of_its_own(limit: float | None):
+    """D6, K2"""
+    tasks: list[Any] = []
+    scripts["a"] = lambda: tasks.append(asyncio.current_task())
+    with anyio.CancelScope(deadline=math.inf if limit is None else anyio.current_time() + limit):
+        await hosted().deploy(False)
+    assert (tasks == [asyncio.current_task()]) is (limit is None)
+
+
+async def test_without_a_time_limit_a_cancellation_reaches_the_deploy(happened: list[str]):
+    """As at the end of an event loop. What it may have made is undeployed."""
+    scripts["a"] = stay
+    connector = hosted()
+    deploying = asyncio.create_task(connector.deploy(False))
+    await settled()
+    deploying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deploying
+    await connector.undeploy(False)
+    assert happened == ["deploy a", "undeploy a", "undeployed a"]
+
+
+async def test_a_deploy_beyond_its_time_is_allowed_to_finish(happened: list[str]):
+    """K2: the cancellation is let through at once."""
     gate = asyncio.Event()
     scripts["a"] = gate.wait
     connector = hosted()
@@ -91,7 +101,7 @@ async def test_an_interrupted_deploy_is_let_finish(happened: list[str]):
     assert happened == ["deploy a", "deployed a", "undeploy a", "undeployed a"]
 
 
-async def test_a_deploy_that_does_not_finish_is_cancelled(happened: list[str]):
+async def test_a_deploy_beyond_its_time_that_does_not_finish_is_cancelled(happened: list[str]):
     """U8: half-way to the end of the time for the teardown; what it may have made is undeployed."""
     scripts["a"] = stay
     connector = hosted()
@@ -150,25 +160,66 @@ async def test_a_container_that_has_not_been_made_is_not_stopped(
 
     monkeypatch.setattr(real_type, "deploy", deploy)
     monkeypatch.setattr(real_type, "undeploy", undeploy)
-    connector = host(real_type)(deployment_name="a", config_dir=Path("/x"), connector=hosted(), **settings)
-    connector.real._inner_location = "somewhere"
+    connector = hosted_type(real_type)(deployment_name="a", config_dir=Path("/x"), connector=hosted(), **settings)
+    connector.hosted._inner_location = "somewhere"
     for made in (None, "c0ffee"):
-        setattr(connector.real, name, made)
+        setattr(connector.hosted, name, made)
         with pytest.raises(WorkflowExecutionException, match="no such image"):
             await connector.deploy(False)
         await connector.undeploy(False)
     assert stopped == ["c0ffee"]
 
 
+@pytest.mark.parametrize("limit", [math.inf, 60])
+async def test_what_was_deployed_is_undeployed_even_if_it_has_no_name(monkeypatch: pytest.MonkeyPatch, limit: float):
+    """That is then what its undeploy makes of it."""
+    undeployed: list[bool] = []
+
+    async def deploy(self: Any, external: bool) -> None:
+        pass
+
+    async def undeploy(self: Any, external: bool) -> None:
+        undeployed.append(external)
+
+    monkeypatch.setattr(DockerConnector, "deploy", deploy)
+    monkeypatch.setattr(DockerConnector, "undeploy", undeploy)
+    given = {"deployment_name": "a", "config_dir": Path("/x"), "connector": hosted(), "image": "x"}
+    connector = hosted_type(DockerConnector)(**given)
+    assert connector.hosted.containerId is None
+    with anyio.CancelScope(deadline=anyio.current_time() + limit):
+        await connector.deploy(False)
+    await connector.undeploy(False)
+    assert undeployed == [False]
+
+
 async def test_in_anydeploy_s_own_manager(happened: list[str]):
     """D1, D4, D5"""
-    types = {"plain": host(Plain), "wrapper": host(Wrapper), "local": host(connector_classes["local"])}
+    types = {
+        "plain": hosted_type(Plain),
+        "wrapper": hosted_type(Wrapper),
+        "local": hosted_type(connector_classes["local"]),
+    }
     configs = [DeploymentConfig("a", "plain"), DeploymentConfig("b", "wrapper", {"size": 1}, wraps="a")]
     async with DefaultDeploymentManager(configs, connector_types=types) as manager:
         await manager.deploy("b")
         assert built["b"][0].connector is built["a"][0]
         with pytest.raises(InvalidConfigError, match="setting 'siz': unknown setting; did you mean 'size'"):
             await manager.deploy(DeploymentConfig("c", "wrapper", {"siz": 1}))
-        with pytest.raises(DeployError, match="'d' failed to deploy: TypeError"):
+        with pytest.raises(InvalidConfigError, match="setting 'deployment_name': unknown setting"):
             await manager.deploy(DeploymentConfig("d", "plain", {"deployment_name": "x"}))
     assert happened[4:] == ["undeploy b", "undeployed b", "undeploy a", "undeployed a"]
+
+
+async def test_the_shutdown_timeout_cancels_a_deploy(happened: list[str]):
+    """U8, M1: there is no time left to undeploy what it may have made, which is told."""
+    scripts.update({"a": stay, "undeploy a": stay})
+    manager = DefaultDeploymentManager(
+        [DeploymentConfig("a", "plain")], connector_types={"plain": hosted_type(Plain)}, shutdown_timeout=0.05
+    )
+    with pytest.raises(ExceptionGroup) as left:
+        async with manager, anyio.create_task_group() as tasks:
+            tasks.start_soon(manager.deploy, "a")
+            await settled()
+            tasks.cancel_scope.cancel()
+    assert left.group_contains(UndeployError, match="'a' could not be undeployed and may still exist")
+    assert happened == ["deploy a", "undeploy a", "undeploy a"]

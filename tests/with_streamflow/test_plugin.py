@@ -51,7 +51,7 @@ def test_it_is_found_by_its_entry_point():
 
 
 @needs_streamflow
-@pytest.mark.parametrize("broken", ["anydeploy.streamflow.manager", "anydeploy.manager", "cattrs"])
+@pytest.mark.parametrize("broken", ["anydeploy.streamflow.plugin.manager", "anydeploy.manager", "anydeploy.file"])
 def test_a_broken_installation_does_not_break_streamflow(broken: str):
     program = f"""
 import sys
@@ -140,4 +140,4 @@ class TestSchema:
 def test_the_schema_is_part_of_the_package():
     import anydeploy.streamflow
 
-    assert (Path(anydeploy.streamflow.__file__).parent / "schema.json").exists()
+    assert (Path(anydeploy.streamflow.__file__).parent / "plugin" / "schema.json").exists()

@@ -1,7 +1,8 @@
-"""D1-D6, R1-R4, U1-U8, M3, L1, L2, E1: which of the rules StreamFlow's own deployment manager keeps."""
+"""D1-D7, R1-R4, U1-U8, M3, L1, L2, E1: which of the rules StreamFlow's own deployment manager keeps."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -10,12 +11,9 @@ import pytest
 
 pytest.importorskip("streamflow")
 
-from anydeploy.streamflow.adapter import ReferenceSubject
-from anydeploy.testing.__main__ import main
 from anydeploy.testing.conformance import ManagerSuite
 
-ROOT = Path(__file__).parents[2]
-REPORT = "docs/reference-report.md"
+from .subjects import ReferenceSubject
 
 
 class TestReference(ManagerSuite):
@@ -23,7 +21,7 @@ class TestReference(ManagerSuite):
     known_failures: ClassVar[Mapping[str, str]] = {
         "D1-a_wrapper_waits_for_what_another_caller_brings_up": "the wrapper is deployed upon what is still coming up",
         "D3-a_new_deploy_waits_for_the_teardown": "the new one comes up beside the old one that goes down",
-        "D4-a_circle_is_refused": "the caller waits for ever",
+        "D4-a_cycle_is_refused": "the caller waits for ever",
         "D4-a_deployment_that_wraps_itself_is_refused": "the caller waits for ever",
         "D4-an_unknown_dependency_is_refused": "it is refused once, and then the callers wait for ever",
         "D4-an_unknown_type_is_refused": "it raises a KeyError",
@@ -40,11 +38,13 @@ class TestReference(ManagerSuite):
         "D6-a_newcomer_does_not_join_what_is_given_up": "what a cancelled deploy has half made stays",
         "D6-a_cancelled_caller_leaves_nothing_below": "what came up for it stays",
         "D6-a_name_can_be_deployed_after_a_cancellation": "the next caller waits for ever",
+        "D7-a_constructor_may_raise_anything": "a SystemExit ends the event loop",
+        "D7-a_deploy_may_raise_anything": "a SystemExit ends the event loop",
+        "D7-a_teardown_may_raise_anything": "a SystemExit ends the event loop",
         "R1-a_connector_is_there_while_it_is_live": "the connector is shown before it is up",
         "R1-what_is_withdrawn_is_not_shown": "the connector is shown after undeploy",
         "R3-nothing_goes_from_under_a_stack": "the bottom of a stack of three is torn down",
         "R4-what_goes_down_cannot_be_used": "the connector works on",
-        "U1-a_stack_goes_down_from_above": "undeploy waits for what goes down after it",
         "U3-concurrent_undeploys_take_it_down_once": "the later callers return before it is down",
         "U4-undeploying_what_comes_up_tells_those_who_wait": "undeploy waits until it is up",
         "U4-undeploying_what_comes_up_for_another_one_does_not": "undeploy waits until it is up",
@@ -68,9 +68,8 @@ class TestReference(ManagerSuite):
     }
 
 
-def test_the_report_is_that_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`python -m anydeploy.testing report ... --output FILE` writes the page that is checked in."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "docs").mkdir()
-    assert main(["report", "anydeploy.streamflow.adapter:ReferenceSubject", "--output", REPORT]) == 0
-    assert (tmp_path / REPORT).read_text() == (ROOT / REPORT).read_text()
+def test_the_documentation_names_scenarios_that_fail():
+    page = Path(__file__).parents[2] / "docs" / "streamflow.md"
+    named = re.findall(r"`([A-Z]\d-\w+)`", page.read_text())
+    assert named
+    assert set(named) <= set(TestReference.known_failures)

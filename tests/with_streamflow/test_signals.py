@@ -12,7 +12,7 @@ from signal import Signals
 
 import pytest
 
-from anydeploy.streamflow.signals import hold
+from anydeploy.streamflow.plugin.signals import acquire
 
 from .recorded import config, manager
 
@@ -92,7 +92,7 @@ async def test_the_handlers_stay_until_the_last_manager_is_closed():
 @pytest.mark.anyio
 async def test_handlers_of_others_are_left_alone():
     signal.signal(Signals.SIGTERM, signal.SIG_IGN)
-    held = hold()
+    held = acquire()
     assert signal.getsignal(Signals.SIGTERM) is signal.SIG_IGN
     theirs = signal.default_int_handler
     signal.signal(Signals.SIGHUP, theirs)
@@ -104,7 +104,7 @@ async def test_handlers_of_others_are_left_alone():
 async def test_other_threads_have_no_signals():
     def elsewhere() -> None:
         async def held() -> None:
-            hold().release()
+            acquire().release()
 
         asyncio.run(held())
 
@@ -116,14 +116,14 @@ async def test_other_threads_have_no_signals():
 
 def test_a_loop_that_was_closed_is_guarded_no_more():
     async def held() -> None:
-        hold()
+        acquire()
 
     asyncio.run(held())
     left = handlers()
     assert signal.SIG_DFL not in left
 
     async def held_again() -> None:
-        ours = hold()
+        ours = acquire()
         assert handlers() != left
         ours.release()
 

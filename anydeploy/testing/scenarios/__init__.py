@@ -1,4 +1,4 @@
-"""Concrete scenarios, at least one for every rule: what the conformance suite of managers consists of."""
+"""Concrete scenarios, at least one for every rule, as the conformance suite of managers plays them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from .stage import Scenario, Stage, play, scenario
 
 __all__ = ["Scenario", "Stage", "every_scenario", "play", "scenario"]
 
-_MODULES = ("deploying", "failing", "reading", "undeploying", "stuck", "closing", "limits", "lazy")
+_MODULES = (
+    *("deploying", "failing", "foreign", "reading", "losing", "restarting"),
+    *("undeploying", "stuck", "closing", "lazy", "limits"),
+)
 
 
 def every_scenario() -> Sequence[Scenario]:
-    """All of them, in the order of the rules."""
+    """Return all scenarios, in the order of the rules."""
     found = [value for name in _MODULES for value in vars(import_module(f".{name}", __name__)).values()]
     return [value for value in found if isinstance(value, Scenario)]

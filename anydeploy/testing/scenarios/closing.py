@@ -26,7 +26,7 @@ async def closing_takes_everything_down(stage: Stage) -> None:
 
 @scenario("U8", A)
 async def closing_gives_up_what_comes_up(stage: Stage) -> None:
-    """`close` cancels what is coming up, cleans it away, and tells those who wait."""
+    """`close` cancels a deploy in flight, cleans it away, and tells the callers that wait."""
     stage.script.hold("deploy a")
     waiting = await stage.start("deploy", "a")
     await stage.done("close")
@@ -60,7 +60,7 @@ async def closing_tries_a_last_time(stage: Stage) -> None:
 
 @scenario("M1", A, needs=[Feature.BLOCK])
 async def leaving_the_block_is_closing(stage: Stage) -> None:
-    """Leaving the block of a manager takes everything down, though whoever leaves it is cancelled."""
+    """Leaving the block of a manager takes everything down, though its body is cancelled."""
     with CancelScope() as scope:
         async with stage.subject.manager(stage.script) as manager:
             await manager.deploy("a")
@@ -88,7 +88,7 @@ async def an_exception_in_the_block_comes_out_as_itself(stage: Stage) -> None:
         async with stage.subject.manager(stage.script) as manager:
             await manager.deploy("a")
             raise error  # noqa: TRY301 - this is what it is about
-    except Exception as exc:  # noqa: BLE001 - whatever comes out in its place is the finding
+    except Exception as exc:  # noqa: BLE001 - another exception in its place is the finding
         stage.expect(exc is error, f"{exc!r} came out")
     stage.happened("undeploy of a#1 ended")
 

@@ -1,9 +1,9 @@
-"""D1 to D4: in order, once, one after the other, and not at all what cannot work."""
+"""D1 to D4: in order, once, one after the other, and not at all where it cannot work."""
 
 from __future__ import annotations
 
 from ...config import DeploymentConfig
-from ..history import What
+from ..entries import EntryKind
 from ..scripted import unit, wrapper
 from ..subject import Feature
 from .stage import Stage, scenario
@@ -28,7 +28,7 @@ async def a_stack_comes_up_from_below(stage: Stage) -> None:
 
 @scenario("D1", A, B)
 async def a_wrapper_waits_for_what_another_caller_brings_up(stage: Stage) -> None:
-    """A wrapper is not deployed before the deployment that it wraps, though that is on its way for somebody else."""
+    """A wrapper is not deployed before the deployment that it wraps, though that is on its way for another caller."""
     plan = stage.script.hold("deploy a")
     first = await stage.start("deploy", "a")
     second = await stage.start("deploy", "b")
@@ -39,7 +39,7 @@ async def a_wrapper_waits_for_what_another_caller_brings_up(stage: Stage) -> Non
 
 @scenario("D1", unit("a"), unit("b"), unit("c", "a", "b"))
 async def independent_ones_come_up_together(stage: Stage) -> None:
-    """What does not depend on each other comes up at the same time."""
+    """Independent deployments come up at the same time."""
     plans = [stage.script.hold("deploy a"), stage.script.hold("deploy b")]
     caller = await stage.start("deploy", "c")
     stage.stands(a="deploying", b="deploying", c="absent")
@@ -72,7 +72,7 @@ async def many_callers_bring_it_up_once(stage: Stage) -> None:
 
 @scenario("D2", A, wrapper("b", "a"), wrapper("c", "a"))
 async def two_wrappers_share_what_they_wrap(stage: Stage) -> None:
-    """What two wrappers stand on is brought up once for both."""
+    """The deployment that two wrappers stand on is brought up once for both."""
     plan = stage.script.hold("deploy a")
     callers = [await stage.start("deploy", "b"), await stage.start("deploy", "c")]
     await stage.release(plan)
@@ -97,8 +97,8 @@ async def a_new_deploy_waits_for_the_teardown(stage: Stage) -> None:
 
 
 @scenario("D4", wrapper("a", "b"), wrapper("b", "a"))
-async def a_circle_is_refused(stage: Stage) -> None:
-    """Dependencies in a circle are refused, again and again, with an error that shows the way round."""
+async def a_cycle_is_refused(stage: Stage) -> None:
+    """A cycle of dependencies is refused, again and again, with an error that shows the way round."""
     for _ in range(2):
         stage.says_misspecified(await stage.refused("deploy", "a"), "a -> b -> a")
     _nothing_was_touched(stage)
@@ -122,7 +122,7 @@ async def an_unknown_dependency_is_refused(stage: Stage) -> None:
 
 @scenario("D4", unit("a", type="nothing"))
 async def an_unknown_type_is_refused(stage: Stage) -> None:
-    """A type that nobody knows is refused, again and again, with an error that names it."""
+    """An unknown type is refused, again and again, with an error that names it."""
     for _ in range(2):
         stage.says_misspecified(await stage.refused("deploy", "a"), "nothing")
 
@@ -151,5 +151,5 @@ async def wrong_settings_are_refused(stage: Stage) -> None:
 
 
 def _nothing_was_touched(stage: Stage) -> None:
-    touched = [entry for entry in stage.script.history.entries if entry.what in {What.BUILT, What.BEGAN}]
+    touched = [entry for entry in stage.script.history.entries if entry.kind in {EntryKind.BUILT, EntryKind.BEGAN}]
     stage.expect(not touched, f"{', '.join(map(str, touched))}, although it was refused")

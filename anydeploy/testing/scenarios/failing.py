@@ -1,4 +1,4 @@
-"""D5 and D6: what fails, and who is cancelled."""
+"""D5 and D6: failures and cancellations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ A, B, C = unit("a"), wrapper("b", "a"), wrapper("c", "b")
 
 @scenario("D5", A)
 async def every_waiting_caller_is_told(stage: Stage) -> None:
-    """When a deploy fails everybody who waits for it gets an error of their own, with the original as its cause."""
+    """When a deploy fails each waiting caller gets an error of its own, with the original as its cause."""
     plan = stage.script.hold("deploy a")
     callers = [await stage.start("deploy", "a") for _ in range(3)]
     failure = RuntimeError("no luck")
@@ -23,7 +23,7 @@ async def every_waiting_caller_is_told(stage: Stage) -> None:
 
 @scenario("D5", A)
 async def what_failed_is_cleaned_away(stage: Stage) -> None:
-    """What a failed deploy may have half made is given to the connector's `undeploy`, once."""
+    """After a failed deploy the connector's `undeploy` is called, once."""
     stage.script.fail("deploy a")
     await stage.refused("deploy", "a")
     stage.stands(a="absent")
@@ -42,7 +42,7 @@ async def what_failed_can_be_deployed_again(stage: Stage) -> None:
 
 @scenario("D5", A, B)
 async def what_wraps_it_fails_with_it(stage: Stage) -> None:
-    """What waits for a deployment that fails, fails the same way, and can be deployed again."""
+    """A wrapper that waits for a deployment that fails, fails the same way, and can be deployed again."""
     failure = stage.script.fail("deploy a")
     error = await stage.refused("deploy", "b")
     stage.tells_of(error, "b", failure)
@@ -53,7 +53,7 @@ async def what_wraps_it_fails_with_it(stage: Stage) -> None:
 
 @scenario("D5", A, B)
 async def what_came_up_for_it_goes_down_again(stage: Stage) -> None:
-    """What came up only for a deployment that failed goes down again."""
+    """A dependency that came up only for a deployment that failed goes down again."""
     stage.script.fail("deploy b")
     await stage.refused("deploy", "b")
     stage.stands(a="absent", b="absent")
@@ -83,7 +83,7 @@ async def others_do_not_notice_a_cancelled_caller(stage: Stage) -> None:
 
 @scenario("D6", A, B)
 async def others_keep_what_a_cancelled_caller_shared(stage: Stage) -> None:
-    """When a caller is cancelled, what others wait for as well still comes up."""
+    """When a caller is cancelled, a deployment that others wait for as well still comes up."""
     plan = stage.script.hold("deploy a")
     stage.script.hold("deploy b")
     below, above = await stage.start("deploy", "a"), await stage.start("deploy", "b")
@@ -106,7 +106,7 @@ async def what_nobody_wants_is_given_up(stage: Stage) -> None:
 
 @scenario("D6", A)
 async def a_newcomer_does_not_join_what_is_given_up(stage: Stage) -> None:
-    """Who comes while a deploy that was given up is cleaned away waits for that, and then gets a fresh one."""
+    """A caller that comes while a cancelled deploy is cleaned away waits for that, and then gets a fresh one."""
     stage.script.hold("deploy a")
     plan = stage.script.hold("undeploy a")
     await stage.cancel(await stage.start("deploy", "a"))
@@ -120,7 +120,7 @@ async def a_newcomer_does_not_join_what_is_given_up(stage: Stage) -> None:
 
 @scenario("D6", A, B)
 async def a_cancelled_caller_leaves_nothing_below(stage: Stage) -> None:
-    """When the only caller is cancelled, what had come up for it goes down again."""
+    """When the only caller is cancelled, the dependency that had come up for it goes down again."""
     stage.script.hold("deploy b")
     await stage.cancel(await stage.start("deploy", "b"))
     stage.stands(a="absent", b="absent")

@@ -20,7 +20,7 @@ async def what_is_never_used_is_never_deployed(stage: Stage) -> None:
 
 @scenario("L1", LAZY, wrapper("b", "a", lazy=True))
 async def the_first_use_brings_it_up(stage: Stage) -> None:
-    """The first use brings it up with everything that it stands on, once for all who use it meanwhile."""
+    """The first use brings it up with everything that it stands on, once for all users meanwhile."""
     await stage.done("deploy", "b")
     plan = stage.script.hold("deploy a")
     users = [await stage.start("use", "b") for _ in range(3)]
@@ -34,7 +34,7 @@ async def the_first_use_brings_it_up(stage: Stage) -> None:
 
 @scenario("L1", LAZY)
 async def a_failed_use_is_told(stage: Stage) -> None:
-    """When it fails to come up all who wait for it get an error that names it."""
+    """When it fails to come up all waiting users get an error that names it."""
     await stage.done("deploy", "a")
     plan = stage.script.hold("deploy a")
     users = [await stage.start("use", "a") for _ in range(2)]
@@ -66,7 +66,7 @@ async def others_do_not_notice_a_cancelled_use(stage: Stage) -> None:
 
 @scenario("L1", LAZY)
 async def what_was_used_goes_down_as_others_do(stage: Stage) -> None:
-    """What was brought up by its use is taken down by `undeploy`."""
+    """A deployment that was brought up by its use is taken down by `undeploy`."""
     await stage.done("deploy", "a")
     await stage.done("use", "a")
     await stage.done("undeploy", "a")

@@ -1,4 +1,4 @@
-"""K1 to K3 and E1: limits, and what the connector is told."""
+"""K1 to K3 and E1: limits, and external environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R1 to R4: what `get_connector` gives, and for how long it is good."""
+"""R1 to R4: the connectors that `get_connector` gives, and the time for which they are good."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def there_is_no_connector_after_a_failure(stage: Stage) -> None:
 
 @scenario("R1", A)
 async def an_unknown_name_has_no_connector(stage: Stage) -> None:
-    """`get_connector` gives None for a name that nobody knows."""
+    """`get_connector` gives None for an unknown name."""
     stage.shows("nobody", connector=False)
 
 
@@ -58,6 +58,9 @@ async def it_is_the_same_connector_all_the_time(stage: Stage) -> None:
     first = stage.shows("a", connector=True)
     await stage.done("deploy", "b")
     stage.expect(stage.shows("a", connector=True) is first, "get_connector(a) gave another object")
+    await stage.done("undeploy", "a")
+    await stage.done("deploy", "a")
+    stage.expect(stage.shows("a", connector=True) is first, "get_connector(a) gave another object when shown again")
     await stage.done("undeploy", "b")
     stage.expect(stage.shows("a", connector=True) is first, "get_connector(a) gave another object")
     await stage.done("undeploy", "a")

@@ -1,4 +1,4 @@
-"""What a scenario is, and the stage that it is played on."""
+"""Scenarios, and the stage that they are played on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from anyio.abc import TaskGroup
 from attrs import field, frozen
 
 from ...config import DeploymentConfig
+from ...exceptions import ConnectionLostError
 from ..callers import Caller, Recorded
-from ..history import Rule, Violation, What
+from ..entries import EntryKind
+from ..history import Rule, Violation
 from ..invariants import RULES
 from ..rest import settle
 from ..scripted import Script
@@ -28,9 +30,9 @@ class Scenario:
     """A short play that shows whether a manager keeps a rule.
 
     :ivar rule: the number of the rule
-    :ivar act: what happens; it raises an AssertionError where the manager does not do what it should
+    :ivar act: plays it; raises an AssertionError where the manager breaks the rule
     :ivar configs: the definitions that the manager knows
-    :ivar needs: what a manager must claim to have, for the scenario to concern it
+    :ivar needs: features that a manager must claim to have, for the scenario to concern it
     :ivar limits: of the manager, as :class:`~anydeploy.testing.Script` takes them
     """
 
@@ -46,25 +48,25 @@ class Scenario:
 
     @property
     def title(self) -> str:
-        """What should be so, in one sentence."""
+        """The rule that it shows, in one sentence."""
         return (inspect.getdoc(self.act) or "").partition("\n")[0]
 
     @property
     def takes_time(self) -> bool:
         """Whether it waits for the clock, which had better be a virtual one."""
-        return bool(self.needs & {Feature.TIMEOUTS, Feature.RETRIES})
+        return bool(self.needs & {Feature.TIMEOUTS, Feature.RETRIES, Feature.RESTARTS})
 
     def lacking(self, subject: Subject) -> list[Feature]:
-        """What the scenario needs and the subject does not claim to have."""
+        """Return the features that the scenario needs and the subject does not claim to have."""
         return sorted(self.needs - subject.features)
 
 
 def scenario(
     rule: str, *configs: DeploymentConfig, **limits: Any
 ) -> Callable[[Callable[[Stage], Awaitable[None]]], Scenario]:
-    """Make a scenario of a coroutine function, the docstring of which says what should be so.
+    """Make a scenario of a coroutine function, the docstring of which tells the rule in one sentence.
 
-    What it needs is derived from its definitions and limits; more can be given as ``needs``.
+    The features that it needs are derived from its definitions and limits; more can be given as ``needs``.
     """
     needs = frozenset(limits.pop("needs", ())) | frozenset(_needs(configs, limits))
     return lambda act: Scenario(rule, act, configs, needs, limits)
@@ -79,6 +81,8 @@ def _needs(configs: tuple[DeploymentConfig, ...], limits: dict[str, Any]) -> Ite
         yield Feature.EXTERNAL
     if any(config.retries for config in configs):
         yield Feature.RETRIES
+    if any(config.restarts for config in configs):
+        yield Feature.RESTARTS
     if any(config.type == "stubborn" for config in configs):
         yield Feature.UNINTERRUPTIBLE
     if "max_concurrent" in limits:
@@ -90,8 +94,8 @@ def _needs(configs: tuple[DeploymentConfig, ...], limits: dict[str, Any]) -> Ite
 async def play(scenario: Scenario, subject: Subject) -> None:
     """Play a scenario with a manager.
 
-    The rule that it is about is watched all the time; what else may be wrong is left to other scenarios, and so is
-    the end, where everything is let go on.
+    The rule that it is about is watched all the time; other rules are left to other scenarios, and so is the end, where
+    every operation is released.
 
     :raises AssertionError: if the rule is not kept
     """
@@ -107,7 +111,7 @@ async def play(scenario: Scenario, subject: Subject) -> None:
             stage = Stage(scenario.rule, subject, script, Recorded(subject, manager, script), tasks)
             try:
                 await scenario.act(stage)
-            except Exception as exc:  # noqa: BLE001 - it is the verdict, whatever happens on the way out
+            except Exception as exc:  # noqa: BLE001 - it is the verdict, not an exception on the way out
                 found = exc
             verdict = _verdict(scenario, found, script)
             script.let_go()
@@ -118,7 +122,7 @@ async def play(scenario: Scenario, subject: Subject) -> None:
 
 
 def _verdict(scenario: Scenario, found: Exception | None, script: Script) -> Violation | None:
-    """What the scenario found, and then what was found by who watches the rule."""
+    """Return the finding of the scenario, followed by those of the monitor of its rule."""
     stories = [violation.story for violation in script.history.violations]
     if found is not None:
         stories.insert(0, found.story if isinstance(found, Violation) else f"{found!r} came out")
@@ -169,12 +173,16 @@ class Stage:
         """Cancel a caller, which has to go at once."""
         caller.cancel(how)
         await self.rest()
-        self._ended(caller, What.GAVE_UP)
+        self._ended(caller, EntryKind.GAVE_UP)
 
     async def release(self, plan: Any, error: BaseException | None = None) -> None:
         """Let a connector go on that is held, and everything else that can."""
         plan.release(error)
         await self.rest()
+
+    def cut_off(self, name: str) -> None:
+        """Let the connector of a name lose the way into its environment."""
+        self.script.lose(name, ConnectionLostError(f"the way into {name} is gone"))
 
     async def rest(self) -> None:
         """Let everything go on that can."""
@@ -182,7 +190,7 @@ class Stage:
         self.script.history.at_rest()
 
     def cancel_all(self) -> None:
-        """Nobody waits any more."""
+        """Cancel every caller."""
         for caller in self._callers:
             caller.scope.cancel()
 
@@ -190,10 +198,10 @@ class Stage:
 
     def returned(self, *callers: Caller) -> None:
         for caller in callers:
-            self._ended(caller, What.RETURNED)
+            self._ended(caller, EntryKind.RETURNED)
 
     def raised(self, caller: Caller) -> BaseException:
-        self._ended(caller, What.RAISED)
+        self._ended(caller, EntryKind.RAISED)
         assert caller.error is not None  # noqa: S101 - for the type checker
         return caller.error
 
@@ -201,7 +209,7 @@ class Stage:
         for caller in callers:
             self.expect(caller.outcome is None, f"{caller} has to wait, but {caller.outcome}")
 
-    def _ended(self, caller: Caller, outcome: What) -> None:
+    def _ended(self, caller: Caller, outcome: EntryKind) -> None:
         became = "still waits" if caller.outcome is None else caller.outcome.replace("_", " ")
         if caller.error is not None:
             became += f" {caller.error!r}"

@@ -22,7 +22,7 @@ async def a_failed_teardown_is_tried_again(stage: Stage) -> None:
 
 @scenario("U6", A)
 async def a_failed_teardown_is_told_to_everybody(stage: Stage) -> None:
-    """When a teardown fails everybody who waits for it gets an error of their own."""
+    """When a teardown fails each waiting caller gets an error of its own."""
     await stage.done("deploy", "a")
     plan = stage.script.hold("undeploy a")
     callers = [await stage.start("undeploy", "a") for _ in range(2)]
@@ -51,7 +51,7 @@ async def deploying_what_is_stuck_tears_it_down_first(stage: Stage) -> None:
 
 @scenario("U6", A, B)
 async def what_is_stuck_keeps_what_it_stands_on(stage: Stage) -> None:
-    """What a stuck deployment stands on stays up, so that the next try can work, and then follows."""
+    """The dependencies of a stuck deployment stay up, so that the next try can work, and then follow."""
     await stage.done("deploy", "b")
     stage.script.fail("undeploy b")
     await stage.refused("undeploy", "b")
@@ -111,7 +111,7 @@ async def all_errors_come_out_together(stage: Stage) -> None:
 
 @scenario("U7", A, B)
 async def undeploying_everything_gives_up_what_comes_up(stage: Stage) -> None:
-    """`undeploy_all` while something is coming up ends that, and tells those who wait."""
+    """`undeploy_all` while something is coming up ends that, and tells the callers that wait."""
     stage.script.hold("deploy b")
     waiting = await stage.start("deploy", "b")
     await stage.done("undeploy_all")

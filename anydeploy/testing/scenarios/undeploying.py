@@ -1,4 +1,4 @@
-"""U1 to U5: what goes down when, and who waits for it."""
+"""U1 to U5: the order in which deployments go down, and the callers that wait for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ A, B, C = unit("a"), wrapper("b", "a"), wrapper("c", "b")
 
 @scenario("U1", A)
 async def undeploy_returns_when_it_is_gone(stage: Stage) -> None:
-    """`undeploy` takes down what nothing needs, and returns when it is gone."""
+    """`undeploy` takes down a deployment without demand, and returns when it is gone."""
     await stage.done("deploy", "a")
     plan = stage.script.hold("undeploy a")
     caller = await stage.start("undeploy", "a")
@@ -23,7 +23,7 @@ async def undeploy_returns_when_it_is_gone(stage: Stage) -> None:
 
 @scenario("U1", A, B, C)
 async def a_stack_goes_down_from_above(stage: Stage) -> None:
-    """What was up for the sake of a deployment follows it down, one after the other."""
+    """The dependencies that were up for a deployment follow it down, one after the other."""
     await stage.done("deploy", "c")
     plans = {name: stage.script.hold(f"undeploy {name}") for name in "abc"}
     await stage.start("undeploy", "c")
@@ -38,7 +38,7 @@ async def a_stack_goes_down_from_above(stage: Stage) -> None:
 
 @scenario("U1", A, B)
 async def what_was_deployed_for_itself_stays(stage: Stage) -> None:
-    """What has a `deploy` of its own stays when what stands on it goes."""
+    """A dependency with a `deploy` of its own stays when its dependent goes."""
     await stage.done("deploy", "a")
     await stage.done("deploy", "b")
     await stage.done("undeploy", "b")
@@ -55,7 +55,7 @@ async def undeploying_what_is_not_there_does_nothing(stage: Stage) -> None:
 
 @scenario("U2", A, B)
 async def undeploying_what_is_needed_returns_at_once(stage: Stage) -> None:
-    """`undeploy` of what others stand on returns at once; it goes down with the last of them."""
+    """`undeploy` of a deployment with dependents returns at once; it goes down with the last of them."""
     await stage.done("deploy", "a")
     await stage.done("deploy", "b")
     await stage.done("undeploy", "a")
@@ -78,7 +78,7 @@ async def concurrent_undeploys_take_it_down_once(stage: Stage) -> None:
 
 @scenario("U4", A)
 async def undeploying_what_comes_up_tells_those_who_wait(stage: Stage) -> None:
-    """`undeploy` of what is coming up ends that: those who wait for it get an error that says so."""
+    """`undeploy` of a deployment that is coming up ends that: the waiting callers get an error that says so."""
     stage.script.hold("deploy a")
     waiting = await stage.start("deploy", "a")
     await stage.done("undeploy", "a")
@@ -89,7 +89,7 @@ async def undeploying_what_comes_up_tells_those_who_wait(stage: Stage) -> None:
 
 @scenario("U4", A, B)
 async def undeploying_what_comes_up_for_another_one_does_not(stage: Stage) -> None:
-    """`undeploy` of what is coming up leaves it alone as long as something that stands on it is wanted."""
+    """`undeploy` of a deployment that is coming up leaves it alone while a dependent of it is demanded."""
     plan = stage.script.hold("deploy a")
     waiting = await stage.start("deploy", "b")
     await stage.done("undeploy", "a")
@@ -100,7 +100,7 @@ async def undeploying_what_comes_up_for_another_one_does_not(stage: Stage) -> No
 
 @scenario("U5", A)
 async def a_teardown_goes_on_when_its_caller_is_cancelled(stage: Stage) -> None:
-    """A teardown that has begun goes on although its caller is cancelled, who returns at once."""
+    """A teardown that has begun goes on although its caller is cancelled, which returns at once."""
     await stage.done("deploy", "a")
     plan = stage.script.hold("undeploy a")
     await stage.cancel(await stage.start("undeploy", "a"))
@@ -111,7 +111,7 @@ async def a_teardown_goes_on_when_its_caller_is_cancelled(stage: Stage) -> None:
 
 @scenario("U5", A)
 async def the_others_wait_for_a_teardown_on(stage: Stage) -> None:
-    """Who waits for a teardown does not notice that the caller who began it was cancelled."""
+    """A caller that waits for a teardown does not notice that the caller that began it was cancelled."""
     await stage.done("deploy", "a")
     plan = stage.script.hold("undeploy a")
     first = await stage.start("undeploy", "a")
