@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anydeploy.engine.deployment import Claim, Deployment
 from anydeploy.engine.state import Do, Effect
@@ -82,6 +82,23 @@ def targets_of(claim: Claim) -> list[int]:
     return [number_of(target) for target in claim.targets]
 
 
+def present(facts: Facts, numbers: Iterable[int]) -> list[int]:
+    """Return some deployments, and in place of each that is absent what it has stood on and nothing demands."""
+    found: list[int] = []
+    stack = list(numbers)
+    while stack:
+        number = stack.pop()
+        if facts.phases[number] is not Phase.ABSENT:
+            found.append(number)
+        else:
+            stack += [below for below in facts.world.graph.below[number] if not facts.demanded[below]]
+    return found
+
+
+def bits(numbers: Iterable[int]) -> int:
+    return sum(1 << number for number in set(numbers))
+
+
 def follow_down(facts: Facts, effects: Sequence[Effect]) -> None:
     """Keep account for each call of `undeploy` of what goes down with what it undeploys (rule U1).
 
@@ -101,7 +118,6 @@ def follow_down(facts: Facts, effects: Sequence[Effect]) -> None:
             if subject.step is Step.UNDEPLOY_FAILED:
                 told = any(name == subject.name for name, _ in wait.failures)
                 require(told, "U1", "an undeploy does not learn what got stuck")
-                continue
-            for below in facts.world.graph.below[number]:
-                if facts.phases[below] is not Phase.ABSENT and not facts.demanded[below]:
-                    waits[wait] |= 1 << below
+            else:
+                below = [each for each in facts.world.graph.below[number] if not facts.demanded[each]]
+                waits[wait] |= bits(present(facts, below))

@@ -83,7 +83,7 @@ class Freezer:
                 blamed = None if record.blamed is None else number_of(record.blamed)
             elif record.failure is not None:
                 failure = SOMETHING
-            dependents = [ord(each.definition.name) - 97 for each in record.dependents or ()]
+            dependents = [ord(each.name) - 97 for each in record.dependents or ()]
             known = [claims[claim] for claim in record.claims or ()]
             disappointed = [claims[claim] for claim in record.disappointed or () if claim in claims]
             following = [waits[wait] for wait in record.waits or () if wait in waits]
@@ -119,6 +119,7 @@ class Freezer:
                 None if record.shared is None else claims[record.shared],
                 tuple(disappointed),
                 tuple(following),
+                waits.get(record.teardown) if record.teardown in (record.waits or ()) else None,
             )
             number = numbers.get(value)
             state.append(self._records.number(value) if number is None else number)
@@ -201,6 +202,7 @@ class Freezer:
                 shared,
                 disappointed,
                 following,
+                teardown,
             ) = value
             record.phase = phase
             record.due = 1.0 if due else None
@@ -213,6 +215,7 @@ class Freezer:
             record.shared = None if shared is None else claims[shared]
             record.disappointed = [claims[each] for each in disappointed]
             record.waits = [waits[each] for each in following]
+            record.teardown = None if teardown is None else waits[teardown]
             records[number] = record
             name = record.definition.name
             deployments[name] = record
@@ -328,8 +331,8 @@ def _claim(world: World, claim: Claim) -> tuple[object, ...]:
         claim.waiters,
         claim.failure is not None,
         world.restarts.get(claim, -1),
-        tuple([ord(each.definition.name) - 97 for each in claim.targets]),
-        tuple([ord(each.definition.name) - 97 for each in claim.awaited]),
+        tuple([ord(each.name) - 97 for each in claim.targets]),
+        tuple([ord(each.name) - 97 for each in claim.awaited]),
     )
 
 

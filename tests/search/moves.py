@@ -12,6 +12,7 @@ from anydeploy.engine.losing import LONG_LIFE
 from anydeploy.engine.state import Do, Effect
 from anydeploy.lifecycle import Phase
 
+from .facts import Facts, bits, present
 from .graphs import NAMES
 from .violation import require
 from .world import (
@@ -212,9 +213,11 @@ def _deploy(world: World, number: int) -> None:
 
 
 def _undeploy(world: World, number: int) -> None:
+    goes_down = bits(present(Facts(world), [number]))
     wait = world.engine.withdraw(0.0, NAMES[number])
     if wait is not None:
-        world.waits[wait] = 1 << number
+        # Where others wait for the same already, it is theirs.
+        world.waits.setdefault(wait, goes_down)
 
 
 def _restart(world: World, number: int) -> None:
@@ -225,12 +228,13 @@ def _restart(world: World, number: int) -> None:
 
 
 def _undeploy_all(world: World, number: int) -> None:
-    wait = world.engine.withdraw_all(0.0)
-    world.waits[wait] = sum(
-        1 << each
+    phases = Facts(world).phases
+    top = [
+        each
         for each, above in enumerate(world.graph.above)
-        if world.records[each] is not None and all(world.records[other] is None for other in above)
-    )
+        if phases[each] is not Phase.ABSENT and all(phases[other] is Phase.ABSENT for other in above)
+    ]
+    world.waits[world.engine.withdraw_all(0.0)] = bits(top)
 
 
 def _close(world: World, number: int) -> None:

@@ -65,7 +65,7 @@ class World:
         #: A record of each deployment, to be used where a state has one.
         self.pool: list[Deployment] = []
         for node, below, depth in zip(graph.nodes, graph.below, graph.depths, strict=True):
-            self.pool.append(Deployment(node, tuple(self.pool[each] for each in below), depth, 0))
+            self.pool.append(Deployment(node.name, node, tuple(self.pool[each] for each in below), depth, 0))
         self.records: list[Deployment | None] = [None] * len(graph)
         self.tasks = [IDLE] * len(graph)
         self.exists = [False] * len(graph)
@@ -78,7 +78,7 @@ class World:
 
 def number_of(deployment: Deployment) -> int:
     """Return the number of a deployment in its graph."""
-    return ord(deployment.definition.name) - 97
+    return ord(deployment.name) - 97
 
 
 def numbered(name: str) -> int:
@@ -88,4 +88,4 @@ def numbered(name: str) -> int:
 #: What a claim has failed with whose caller is not told yet: by what was checked when it failed.
 TOLD_BEFORE = Failure((), "was checked before")
 #: A record that has not asked for a slot, in place of one that has not since.
-OUTDATED = [Deployment(Node(name, (), False, True, 0, 0), (), 1, 0) for name in NAMES]
+OUTDATED = [Deployment(name, Node(name, (), False, True, 0, 0), (), 1, 0) for name in NAMES]
