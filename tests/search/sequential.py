@@ -1,0 +1,334 @@
+"""A sequential model: the states of rest that one call at a time may lead to, written from DESIGN alone.
+
+It knows no records, claims, counters or tasks: it has a status for each deployment, recomputes everything at each step,
+and where DESIGN leaves room, it allows everything. Between two calls it is at rest.
+
+**Demand.** A deployment is demanded while it is explicit, while the caller asks for it, or while a dependent is not
+absent. A live or lost one that nothing demands goes down when no dependent exists; one that is restarted, too; one that
+is renewed, when no wrapper exists. When it is down it waits to come up again if it is demanded, unless it has failed.
+
+**Steps.** What waits, with all its dependencies live, begins. What has begun becomes live, fails, or loses its
+environment. What goes down is gone, or gets stuck. What is live is lost, with all its live wrappers, and wrappers that
+have begun fail. What is lost and may renew itself, does. The caller of ``deploy`` has what is not live in its closure
+brought up, whenever that may be, and is granted when all of it is live; the caller may also give up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .graphs import Graph
+from .moves import Kind
+
+ABSENT, WAITING, BEGUN, LIVE, LOST, GOING, STUCK = range(7)
+EXISTS = frozenset({BEGUN, LIVE, LOST, GOING, STUCK})
+
+
+class Rest(NamedTuple):
+    """A state in which nothing happens by itself.
+
+    :ivar used: how often each deployment has renewed itself since it was last live for long
+    """
+
+    status: tuple[int, ...]
+    explicit: frozenset[int]
+    used: tuple[int, ...]
+    closing: bool = False
+
+    def without_history(self) -> Rest:
+        """Return the same state without what was before something became absent."""
+        used = tuple(0 if status == ABSENT else used for status, used in zip(self.status, self.used, strict=True))
+        return self._replace(used=used)
+
+
+class Situation(NamedTuple):
+    """A state between two states of rest.
+
+    :ivar faults: how many may still happen
+    :ivar asked: what the caller waits for, as long as it does
+    :ivar grants: whether what the caller waits for is explicit from then on
+    :ivar renewed: what goes down to come up again, when no wrapper exists any more
+    :ivar restarted: the same, when no dependent exists
+    :ivar failed: what goes down, and does not come up again by itself
+    :ivar doomed: what has begun, and has failed
+    :ivar due: what is lost, and renews itself
+    :ivar attempts: how many each has made
+    :ivar anew: what comes up again after it was lost: it may use up `restarts` for its attempts, too
+    """
+
+    status: tuple[int, ...]
+    explicit: frozenset[int]
+    used: tuple[int, ...]
+    faults: int
+    asked: frozenset[int] = frozenset()
+    grants: bool = True
+    renewed: frozenset[int] = frozenset()
+    restarted: frozenset[int] = frozenset()
+    failed: frozenset[int] = frozenset()
+    doomed: frozenset[int] = frozenset()
+    due: frozenset[int] = frozenset()
+    attempts: tuple[int, ...] = ()
+    anew: frozenset[int] = frozenset()
+
+
+class Model:
+    """The model of one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.numbers = range(len(graph))
+
+    def start(self) -> Rest:
+        none = (0,) * len(self.graph)
+        return Rest(none, frozenset(), none)
+
+    def outcomes(self, rest: Rest, kind: Kind, number: int, faults: int) -> set[tuple[Rest, int]]:
+        """Return the states of rest that a call may lead to, each with the number of faults that are left."""
+        if kind is Kind.CLOSE:
+            return set(self._closed(rest, faults))
+        found: set[tuple[Rest, int]] = set()
+        seen: set[Situation] = set()
+        stack = [self._settled(self._called(rest, kind, number, faults))]
+        while stack:
+            situation = stack.pop()
+            if situation in seen:
+                continue
+            seen.add(situation)
+            if self._is_at_rest(situation):
+                rest = Rest(situation.status, situation.explicit, situation.used).without_history()
+                found.add((rest, situation.faults))
+            stack += [self._settled(after) for after in self._steps(situation)]
+        return found
+
+    # -- Calls ---------------------------------------------------------------------------------------------------------
+
+    def _closed(self, rest: Rest, faults: int) -> Iterator[tuple[Rest, int]]:
+        """Yield all that may be left: nothing if nothing goes wrong, and otherwise whatever existed."""
+        existing = [number for number in self.numbers if rest.status[number] in EXISTS]
+        for chosen in range(1 << len(existing)):
+            left = {number for place, number in enumerate(existing) if chosen >> place & 1}
+            status = tuple(STUCK if number in left else ABSENT for number in self.numbers)
+            for spent in range(1 if left else 0, faults + 1):
+                yield Rest(status, frozenset(), (0,) * len(status), closing=True), faults - spent
+
+    def _called(self, rest: Rest, kind: Kind, number: int, faults: int) -> Situation:
+        situation = Situation(
+            rest.status, rest.explicit, rest.used, faults, attempts=(0,) * len(rest.status)
+        )
+        if kind is Kind.DEPLOY:
+            return situation._replace(asked=frozenset([number]))
+        if kind is Kind.UNDEPLOY:
+            situation = situation._replace(explicit=rest.explicit - {number})
+            return self._tried_again(situation, [number])
+        if kind is Kind.UNDEPLOY_ALL:
+            return self._tried_again(situation._replace(explicit=frozenset()), self.numbers)
+        assert kind is Kind.RESTART
+        above = [each for each in self.graph.upwards[number] if rest.status[each] != ABSENT or self._holds(rest, each)]
+        targets = frozenset(each for each in above if self._is_demanded(situation, each))
+        situation = self._tried_again(situation, above, always=True)
+        restarted = frozenset(each for each in above if rest.status[each] in (LIVE, LOST))
+        return situation._replace(restarted=restarted, asked=targets, grants=False)
+
+    def _holds(self, rest: Rest, number: int) -> bool:
+        return any(rest.status[above] != ABSENT for above in self.graph.upwards[number])
+
+    def _tried_again(self, situation: Situation, numbers: object, *, always: bool = False) -> Situation:
+        """Let the teardown of what is stuck be tried again, if it is not demanded."""
+        status = list(situation.status)
+        for number in self.numbers:
+            wanted = always or not self._is_demanded(situation, number)
+            if status[number] == STUCK and number in numbers and wanted:  # type: ignore[operator]
+                status[number] = GOING
+        return situation._replace(status=tuple(status))
+
+    # -- Demand --------------------------------------------------------------------------------------------------------
+
+    def _is_demanded(self, situation: Situation, number: int) -> bool:
+        return (
+            number in situation.explicit
+            or number in situation.asked
+            or any(situation.status[above] != ABSENT for above in self.graph.above[number])
+        )
+
+    def _settled(self, situation: Situation) -> Situation:
+        """Let everything go where demand wants it that needs no step for that."""
+        while True:
+            after = self._settled_once(situation)
+            if after == situation:
+                return situation
+            situation = after
+
+    def _settled_once(self, situation: Situation) -> Situation:
+        status = list(situation.status)
+        for number in reversed(self.numbers):
+            now = status[number]
+            demanded = self._is_demanded(situation._replace(status=tuple(status)), number)
+            above = self.graph.above[number]
+            wrappers = [each for each in above if self.graph.inner[each] == number]
+            if now == WAITING and not demanded:
+                status[number] = ABSENT
+            elif now == BEGUN and not demanded:
+                status[number] = GOING
+            elif now == LIVE or now == LOST:
+                restarted = number in situation.restarted and not any(status[each] in EXISTS for each in above)
+                renewed = number in situation.renewed and not any(status[each] in EXISTS for each in wrappers)
+                if not demanded or restarted or renewed:
+                    status[number] = GOING
+            elif now == ABSENT or now == STUCK:
+                if any(status[each] == WAITING for each in above) or number in situation.asked:
+                    status[number] = WAITING if now == ABSENT else GOING
+        renewed = {
+            number for number in situation.renewed | self._needed(situation, status) if status[number] == LOST
+        }
+        for number in self.numbers:
+            if self.graph.inner[number] in renewed and status[number] == LOST:
+                renewed.add(number)
+            elif self.graph.inner[number] in renewed and status[number] == STUCK:
+                status[number] = GOING
+        return situation._replace(
+            status=tuple(status),
+            renewed=frozenset(renewed),
+            restarted=frozenset(each for each in situation.restarted if status[each] in (LIVE, LOST)),
+            due=frozenset(each for each in situation.due if status[each] == LOST and each not in renewed),
+            doomed=frozenset(each for each in situation.doomed if status[each] == BEGUN),
+        )
+
+    def _needed(self, situation: Situation, status: list[int]) -> set[int]:
+        """Return what is lost below something that waits, or was asked for itself."""
+        return {
+            number
+            for number in self.numbers
+            if number not in situation.restarted
+            and (number in situation.asked or any(status[above] == WAITING for above in self.graph.above[number]))
+        }
+
+    def _is_at_rest(self, situation: Situation) -> bool:
+        moving = any(each in (WAITING, BEGUN, GOING) for each in situation.status)
+        return not (moving or situation.asked or situation.due or situation.renewed or situation.restarted)
+
+    # -- Steps ---------------------------------------------------------------------------------------------------------
+
+    def _steps(self, situation: Situation) -> Iterator[Situation]:
+        for number in self.numbers:
+            now = situation.status[number]
+            if now == WAITING and all(situation.status[below] == LIVE for below in self.graph.below[number]):
+                attempts = situation.attempts[number] % (self.graph.options[number].retries + 1) + 1
+                yield self._put(situation, number, BEGUN)._replace(attempts=_at(situation.attempts, number, attempts))
+            elif now == BEGUN:
+                yield from self._end_of_attempt(situation, number)
+            elif now == GOING:
+                yield from self._end_of_teardown(situation, number)
+            elif now == LIVE and situation.faults:
+                yield from self._lost(situation._replace(faults=situation.faults - 1), number)
+            elif now == LOST and number in situation.due:
+                yield situation._replace(due=situation.due - {number}, renewed=situation.renewed | {number})
+        if situation.asked:
+            yield from self._steps_of_caller(situation)
+
+    def _steps_of_caller(self, situation: Situation) -> Iterator[Situation]:
+        # It may be cancelled; a restart goes on.
+        yield situation._replace(asked=frozenset())
+        closures = [each for target in situation.asked for each in self.graph.closure[target]]
+        missing = [each for each in closures if situation.status[each] != LIVE]
+        if not missing and not situation.restarted:
+            granted = situation.asked if situation.grants else frozenset()
+            yield situation._replace(asked=frozenset(), explicit=situation.explicit | granted)
+        for number in missing:
+            if situation.status[number] in (ABSENT, STUCK):
+                yield self._put(situation, number, WAITING if situation.status[number] == ABSENT else GOING)
+            elif situation.status[number] == LOST and number not in situation.renewed:
+                yield situation._replace(renewed=situation.renewed | {number})
+
+    def _end_of_attempt(self, situation: Situation, number: int) -> Iterator[Situation]:
+        if number in situation.doomed:
+            yield self._failed(self._put(situation, number, GOING), number)
+            return
+        yield self._put(situation, number, LIVE)._replace(anew=situation.anew - {number})
+        if not situation.faults:
+            return
+        fault = situation._replace(faults=situation.faults - 1)
+        option = self.graph.options[number]
+        if situation.attempts[number] <= option.retries:
+            yield self._put(fault, number, GOING)
+        elif number in situation.anew and situation.used[number] < option.restarts:
+            used = _at(situation.used, number, situation.used[number] + 1)
+            yield self._put(fault, number, GOING)._replace(used=used)
+        else:
+            yield self._failed(self._put(fault, number, GOING), number)
+
+    def _end_of_teardown(self, situation: Situation, number: int) -> Iterator[Situation]:
+        comes_again = self._is_demanded(situation, number) and number not in situation.failed
+        after = situation._replace(failed=situation.failed - {number})
+        yield self._put(after, number, WAITING if comes_again else ABSENT)
+        if situation.faults:
+            stuck = self._put(after, number, STUCK)._replace(faults=situation.faults - 1)
+            kept = set(self.graph.closure[number]) - {number}
+            # What stands under it stays, and who waits for it to be renewed or restarted is told.
+            told = bool(kept & (stuck.renewed | stuck.restarted) & set(self.graph.closure[number]))
+            stuck = stuck._replace(renewed=stuck.renewed - kept, restarted=stuck.restarted - kept)
+            stuck = self._failed(stuck, number)
+            yield stuck._replace(failed=stuck.failed - {number})
+            if told:
+                yield stuck._replace(failed=stuck.failed - {number}, asked=frozenset())
+
+    def _failed(self, situation: Situation, number: int) -> Situation:
+        """Fail for good: demand ends, for dependents that wait, too; so does a caller who waits for one of those."""
+        reached = [number]
+        status = list(situation.status)
+        for each in reached:
+            for above in self.graph.above[each]:
+                if status[above] == WAITING:
+                    status[above] = ABSENT
+                    reached.append(above)
+        asked = frozenset() if situation.asked & set(reached) else situation.asked
+        return situation._replace(
+            status=tuple(status),
+            explicit=situation.explicit - set(reached),
+            asked=asked,
+            failed=situation.failed | {number},
+        )
+
+    def _lost(self, situation: Situation, culprit: int) -> Iterator[Situation]:
+        """Lose a live environment, with its live wrappers; what has begun on one of them will fail."""
+        inner = self.graph.inner
+        lost = [culprit]
+        for each in lost:
+            lost += [above for above in self.graph.above[each] if inner[above] == each and situation.status[above] == LIVE]
+        begun = {each for each in self.numbers if inner[each] in lost and situation.status[each] == BEGUN}
+        for each in lost:
+            situation = self._put(situation, each, LOST)
+        situation = situation._replace(doomed=situation.doomed | begun, anew=situation.anew | set(lost))
+        # The last life of the culprit may have been a long one, and those of its wrappers, too.
+        forgotten = tuple(0 if each in lost else used for each, used in enumerate(situation.used))
+        for used in {situation.used, forgotten}:
+            yield from self._scheduled(situation._replace(used=used), culprit, lost)
+
+    def _scheduled(self, situation: Situation, culprit: int, lost: list[int]) -> Iterator[Situation]:
+        if culprit in situation.restarted:
+            yield situation
+            return
+        left = [each for each in lost if situation.used[each] < self.graph.options[each].restarts]
+        chosen = [culprit] if culprit in left else left
+        for each in chosen:
+            used = _at(situation.used, each, situation.used[each] + 1)
+            situation = situation._replace(used=used, due=situation.due | {each})
+        if chosen:
+            yield situation
+        if culprit not in left:
+            # Who waits for what does not renew itself is told so; it is left open who waits for it.
+            for each in lost:
+                if each not in chosen:
+                    explicit = situation.explicit
+                    situation = self._failed(situation, each)
+                    kept = explicit - (explicit - situation.explicit - set(lost))
+                    situation = situation._replace(failed=situation.failed - {each}, explicit=kept)
+            yield situation
+            yield situation._replace(asked=frozenset())
+
+    def _put(self, situation: Situation, number: int, status: int) -> Situation:
+        return situation._replace(status=_at(situation.status, number, status))
+
+
+def _at(values: tuple[int, ...], number: int, value: int) -> tuple[int, ...]:
+    return (*values[:number], value, *values[number + 1 :])
