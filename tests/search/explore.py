@@ -6,7 +6,7 @@ import gc
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from attrs import define, field, frozen
@@ -17,7 +17,7 @@ from .facts import Facts, follow_down
 from .freezing import Freezer, State
 from .graphs import Graph
 from .invariants import check_state
-from .moves import Kind, Move, make, moves, show
+from .moves import Kind, Move, Next, make, moves, show
 from .passage import Passage
 from .rules import check_passage
 from .violation import Violation
@@ -65,18 +65,25 @@ class Search:
 
     A state does not know how many calls and faults have led to it. One that can be reached with several budgets left is
     searched with the largest ones: what can follow on a smaller one can follow on them.
+
+    :ivar transitions: how many moves were made and checked
+    :ivar states: all that were found, the first one first
     """
 
-    def __init__(self, graph: Graph, calls: int = CALLS, faults: int = FAULTS, *, ordered: bool | None = None) -> None:
+    def __init__(
+        self, graph: Graph, calls: int = CALLS, faults: int = FAULTS, *, cancellations_are_faults: bool = False
+    ) -> None:
         self.graph = graph
         self.transitions = 0
+        self.states: list[State] = []
         self._calls = calls
         self._faults = faults
-        self._freezer = Freezer(graph, ordered=ordered)
+        self._cancellation = int(cancellations_are_faults)
+        self._freezer = Freezer(graph)
         self._before = World(graph)
         self._world = World(graph)
         self._numbers: dict[State, int] = {}
-        self.states: list[State] = []
+        #: For each state the one from which it was found, and how.
         self._parents = array("l")
         self._moves: list[Move] = []
         #: For each state the budgets, as bits, with which it has been searched, or with more.
@@ -98,11 +105,10 @@ class Search:
         return Result(self.graph, len(self.states), self.transitions, seconds, frozenset(rows))
 
     def _search(self) -> None:
+        start = self._number(self._freezer.freeze(self._world), -1, (Kind.LAST, 0))
         # By how much has been spent: the largest budgets come first.
         queues: list[deque[tuple[int, int, int]]] = [deque() for _ in range(self._calls + self._faults + 1)]
-        queues[0].append(
-            (self._number(self._freezer.freeze(self._world), -1, (Kind.LAST, 0)), self._calls, self._faults)
-        )
+        queues[0].append((start, self._calls, self._faults))
         for spent, queue in enumerate(queues):
             while queue:
                 number, calls, faults = queue.popleft()
@@ -113,20 +119,26 @@ class Search:
                 self._freezer.thaw(self.states[number], self._before)
                 before = Facts(self._before)
                 following = moves(self._before)
-                for move in following.progress:
-                    reached = self._pass(number, before, move)
-                    queue.append((reached, calls, faults))
-                    if is_new:
-                        self._froms.append(number)
-                        self._tos.append(reached)
-                for move in following.leisure:
-                    queue.append((self._pass(number, before, move), calls, faults))
-                if calls:
-                    for move in following.calls:
-                        queues[spent + 1].append((self._pass(number, before, move), calls - 1, faults))
-                if faults:
-                    for move in following.faults:
-                        queues[spent + 1].append((self._pass(number, before, move), calls, faults - 1))
+                for made, of_calls, of_faults in self._prices(following):
+                    if of_calls > calls or of_faults > faults:
+                        continue
+                    later = queues[spent + of_calls + of_faults]
+                    for move in made:
+                        reached = self._pass(number, before, move)
+                        later.append((reached, calls - of_calls, faults - of_faults))
+                        if is_new and made is following.progress:
+                            self._froms.append(number)
+                            self._tos.append(reached)
+
+    def _prices(self, following: Next) -> Iterable[tuple[list[Move], int, int]]:
+        """Return moves with the number of calls and of faults that each of them is."""
+        return (
+            (following.progress, 0, 0),
+            (following.leisure, 0, 0),
+            (following.cancellations, 0, self._cancellation),
+            (following.calls, 1, 0),
+            (following.faults, 0, 1),
+        )
 
     def _pass(self, number: int, before: Facts, move: Move) -> int:
         """Make a move from a state, check it, and return the number of the state that it leads to."""
@@ -144,7 +156,8 @@ class Search:
             if reached is None:
                 check_state(after)
                 reached = self._number(state, number, move)
-        except Exception as problem:  # noqa: BLE001 - whatever the engine raises is a defect
+        except Exception as problem:
+            # Whatever the engine raises is a defect.
             raise Found(self.graph, problem, self._trace(number, move)) from problem
         return reached
 
@@ -250,6 +263,12 @@ class Total:
         self.states += result.states
         self.transitions += result.transitions
         self.rows |= result.rows
+
+    def include(self, other: Total) -> None:
+        self.searches += other.searches
+        self.states += other.states
+        self.transitions += other.transitions
+        self.rows |= other.rows
 
     def rows_not_taken(self) -> list[str]:
         """Return the rows of the table that nothing has led to, as text."""

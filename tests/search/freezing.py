@@ -55,8 +55,9 @@ class Table:
 class Freezer:
     """Freezes the worlds of one graph, and thaws them."""
 
-    def __init__(self, graph: Graph, *, ordered: bool | None = None) -> None:
-        self._ordered = graph.limit is not None if ordered is None else ordered
+    def __init__(self, graph: Graph) -> None:
+        # The order of records decides who gets a slot; without a limit nothing depends on it.
+        self._ordered = graph.limit is not None
         self._heads = Table()
         self._records = Table()
         self._claims = Table()

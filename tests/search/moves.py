@@ -87,13 +87,15 @@ class Next:
     """All that can happen next.
 
     :ivar progress: what happens by itself, if all goes well; all callers have to return by this alone
-    :ivar leisure: callers that are cancelled, and deployments that stay live for long
+    :ivar leisure: deployments that stay live for long
+    :ivar cancellations: callers that are cancelled
     :ivar calls: callers who come
     :ivar faults: what goes wrong
     """
 
     progress: list[Move] = field(factory=list[Move])
     leisure: list[Move] = field(factory=list[Move])
+    cancellations: list[Move] = field(factory=list[Move])
     calls: list[Move] = field(factory=list[Move])
     faults: list[Move] = field(factory=list[Move])
 
@@ -118,12 +120,12 @@ def moves(world: World) -> Next:
         _of_environment(world, number, record, found)
     for number, claim in enumerate(world.claims):
         if claim.waiters:
-            found.leisure.append((Kind.CANCEL, number))
+            found.cancellations.append((Kind.CANCEL, number))
             if claim.settled:
                 found.progress.append((Kind.LEAVE, number))
-    found.leisure += [(Kind.CANCEL_WAIT, number) for number in range(len(world.waits))]
+    found.cancellations += [(Kind.CANCEL_WAIT, number) for number in range(len(world.waits))]
     if world.closers:
-        found.leisure.append((Kind.CANCEL_CLOSE, 0))
+        found.cancellations.append((Kind.CANCEL_CLOSE, 0))
     if engine.deployments:
         found.calls.append((Kind.UNDEPLOY_ALL, 0))
     if not engine.drained.settled:

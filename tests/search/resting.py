@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from attrs import frozen
+
 from anydeploy.lifecycle import Phase
 
 from .explore import Found
@@ -29,42 +31,46 @@ def resting(world: World) -> Rest:
         status[numbered(name)] = STUCK
     explicit = frozenset(number for number, each in enumerate(facts.explicit) if each)
     used = tuple(0 if record is None else record.restarts for record in world.records)
-    return Rest(tuple(status), explicit, used, world.engine.closing).without_history()
+    return Rest(tuple(status), explicit, used, world.engine.closing).without_history(world.graph)
+
+
+@frozen
+class Compared:
+    """What a comparison has visited: how many states of rest, and how many calls that are made in one."""
+
+    rests: int
+    calls: int
 
 
 class Comparison:
-    """A search of the states of rest that calls lead to when each is made at rest.
-
-    :ivar calls: how many calls, from different states, were compared
-    """
+    """A search of the states of rest that calls lead to when each is made at rest."""
 
     def __init__(self, graph: Graph, faults: int) -> None:
         self.graph = graph
-        self.calls = 0
-        self.rests: set[tuple[State, int]] = set()
         self._faults = faults
         self._freezer = Freezer(graph)
         self._model = Model(graph)
         self._world = World(graph)
         self._outcomes: dict[tuple[Rest, Move, int], set[tuple[Rest, int]]] = {}
 
-    def run(self) -> None:
+    def run(self) -> Compared:
         """Compare until there is no other state of rest.
 
         :raises Found: if a call leads to what the model does not know
         """
+        calls = 0
+        rests: set[tuple[State, int]] = set()
         queue = deque([(self._freezer.freeze(self._world), self._faults)])
         while queue:
             start = queue.popleft()
-            if start in self.rests:
+            if start in rests:
                 continue
-            self.rests.add(start)
+            rests.add(start)
             state, faults = start
             self._freezer.thaw(state, self._world)
             rest = resting(self._world)
-            calls = [] if rest.closing else moves(self._world).calls
-            for call in calls:
-                self.calls += 1
+            for call in [] if rest.closing else moves(self._world).calls:
+                calls += 1
                 allowed = self._allowed(rest, call, faults)
                 for reached, left, after in self._reached(state, call, faults):
                     # A fault may have had no consequence.
@@ -72,6 +78,7 @@ class Comparison:
                         problem = f"{rest} leads to {after}, with {left} of {faults} faults left"
                         raise Found(self.graph, Violation("model", problem), (show(call),))
                     queue.append((reached, left))
+        return Compared(len(rests), calls)
 
     def _allowed(self, rest: Rest, call: Move, faults: int) -> set[tuple[Rest, int]]:
         key = rest, call, faults
@@ -93,7 +100,7 @@ class Comparison:
             following = moves(self._world)
             if is_at_rest(Facts(self._world)):
                 found.add((state, left, resting(self._world)))
-            for move in (*following.progress, *following.leisure):
+            for move in (*following.progress, *following.leisure, *following.cancellations):
                 if move[0] not in LEFT_OUT:
                     stack.append((self._after(state, move), left))
             for move in following.faults if left else ():

@@ -15,7 +15,7 @@ brought up, whenever that may be, and is granted when all of it is live; the cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from .graphs import Graph
@@ -36,10 +36,10 @@ class Rest(NamedTuple):
     used: tuple[int, ...]
     closing: bool = False
 
-    def without_history(self) -> Rest:
-        """Return the same state without what was before something became absent."""
-        used = tuple(0 if status == ABSENT else used for status, used in zip(self.status, self.used, strict=True))
-        return self._replace(used=used)
+    def without_history(self, graph: Graph) -> Rest:
+        """Return the same state without what was before something, and all that stands on it, became absent."""
+        known = [any(self.status[above] != ABSENT for above in each) for each in graph.upwards]
+        return self._replace(used=tuple(used if is_known else 0 for used, is_known in zip(self.used, known, strict=True)))
 
 
 class Situation(NamedTuple):
@@ -96,9 +96,10 @@ class Model:
                 continue
             seen.add(situation)
             if self._is_at_rest(situation):
-                rest = Rest(situation.status, situation.explicit, situation.used).without_history()
+                rest = Rest(situation.status, situation.explicit, situation.used).without_history(self.graph)
                 found.add((rest, situation.faults))
-            stack += [self._settled(after) for after in self._steps(situation)]
+            for after in self._steps(situation):
+                stack += self._followed(situation, self._settled(after))
         return found
 
     # -- Calls ---------------------------------------------------------------------------------------------------------
@@ -133,14 +134,36 @@ class Model:
     def _holds(self, rest: Rest, number: int) -> bool:
         return any(rest.status[above] != ABSENT for above in self.graph.upwards[number])
 
-    def _tried_again(self, situation: Situation, numbers: object, *, always: bool = False) -> Situation:
+    def _tried_again(self, situation: Situation, numbers: Iterable[int], *, always: bool = False) -> Situation:
         """Let the teardown of what is stuck be tried again, if it is not demanded."""
-        status = list(situation.status)
-        for number in self.numbers:
+        for number in numbers:
             wanted = always or not self._is_demanded(situation, number)
-            if status[number] == STUCK and number in numbers and wanted:  # type: ignore[operator]
-                status[number] = GOING
-        return situation._replace(status=tuple(status))
+            if situation.status[number] == STUCK and wanted:
+                situation = self._retried(situation, number)
+        return situation
+
+    def _retried(self, situation: Situation, number: int) -> Situation:
+        """Let what is stuck go down once more; after that it comes up only for a call, or a dependent that waits."""
+        return self._put(situation, number, GOING)._replace(failed=situation.failed | {number})
+
+    def _followed(self, before: Situation, after: Situation) -> Iterator[Situation]:
+        """Let what is stuck, and nothing demands any more, follow what has stood on it.
+
+        It may do so across something that was absent already.
+        """
+        gone = [each for each in self.numbers if before.status[each] != ABSENT == after.status[each]]
+        near: set[int] = set()
+        far: set[int] = set()
+        for number in self.numbers:
+            was_stuck = before.status[number] == STUCK == after.status[number]
+            if was_stuck and not self._is_demanded(after, number):
+                near.update(number for each in gone if number in self.graph.below[each])
+                far.update(number for each in gone if number in self.graph.closure[each])
+        for retried in (near, far) if near != far else (near,):
+            following = after
+            for number in retried:
+                following = self._retried(following, number)
+            yield following
 
     # -- Demand --------------------------------------------------------------------------------------------------------
 
@@ -186,8 +209,10 @@ class Model:
                 renewed.add(number)
             elif self.graph.inner[number] in renewed and status[number] == STUCK:
                 status[number] = GOING
+        retried = {each for each in self.numbers if (situation.status[each], status[each]) == (STUCK, GOING)}
         return situation._replace(
             status=tuple(status),
+            failed=situation.failed | retried,
             renewed=frozenset(renewed),
             restarted=frozenset(each for each in situation.restarted if status[each] in (LIVE, LOST)),
             due=frozenset(each for each in situation.due if status[each] == LOST and each not in renewed),
@@ -235,8 +260,10 @@ class Model:
             granted = situation.asked if situation.grants else frozenset()
             yield situation._replace(asked=frozenset(), explicit=situation.explicit | granted)
         for number in missing:
-            if situation.status[number] in (ABSENT, STUCK):
-                yield self._put(situation, number, WAITING if situation.status[number] == ABSENT else GOING)
+            if situation.status[number] == ABSENT:
+                yield self._put(situation, number, WAITING)
+            elif situation.status[number] == STUCK:
+                yield self._retried(situation, number)
             elif situation.status[number] == LOST and number not in situation.renewed:
                 yield situation._replace(renewed=situation.renewed | {number})
 
