@@ -1,4 +1,4 @@
-"""Searches all small graphs, and some that are larger, and writes a page about it: ``python -m search --output PAGE``."""
+"""``python -m search --output PAGE``: searches all small graphs, and some larger ones, and writes a page about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import frozen
 
 from .explore import CALLS, FAULTS, Found, Result, Search, Total
 from .graphs import Graph, graphs
-from .resting import Comparison, Compared
+from .resting import Compared, Comparison
 
 #: All graphs up to this size are searched completely; of the next size there is a sample.
 LARGEST = 3
@@ -42,9 +42,7 @@ class Job:
 
 def search(job: Job) -> Result | Found:
     try:
-        return Search(
-            job.graph, job.calls, job.faults, cancellations_are_faults=job.cancellations_are_faults
-        ).run()
+        return Search(job.graph, job.calls, job.faults, cancellations_are_faults=job.cancellations_are_faults).run()
     except Found as found:
         return found
 
@@ -99,7 +97,7 @@ class Report:
 
 def write_page(report: Report, sample: int) -> None:
     write = report.write
-    write("Every state of the engine that calls and faults can lead to is visited, and every move out of it is checked.")
+    write("Every state of the engine that calls and faults can lead to is visited; every move out of it is checked.")
     write("Each graph is searched plain, with each option in each place, and with a limit of one.")
     write()
     write(f"All with {CALLS} calls:")

@@ -205,7 +205,12 @@ class Search:
                 if not waiting[reached]:
                     ready.append(reached)
         if ended < len(self.states):
-            number = next(number for number, count in enumerate(waiting) if count)
+            # Each of those that are left follows on another one of them: back long enough, there is a cycle.
+            edges = zip(self._froms, self._tos, strict=True)
+            came_from = {reached: number for number, reached in edges if waiting[number]}
+            number = next(iter(came_from))
+            for _ in self.states:
+                number = came_from[number]
             trace = self._trace(self._parents[number], self._moves[number])
             raise Found(self.graph, Violation("liveness", "something goes on for ever"), trace)
 

@@ -2,14 +2,14 @@
 
 Left out is what nothing depends on:
 
-* The time. A due is pending or not, and a life is long or not; which time comes first is searched in every order, the
-  impossible ones included.
+* The time. A due is pending or not, and a life is long or not; which of them comes first is searched in every order,
+  the impossible ones included.
 * What is for the status alone, the lengths of pauses, and the epochs, which the engine only counts.
 * Waiters without a caller: of waits for teardowns, and of claims that no record knows, the engine asks only whether
   anybody has to be woken. So a caller that has failed, or whose teardown has ended, is gone at once: it changes nothing
   when it leaves.
-* Errors, but for those that somebody may still be told (:func:`_told`); and what :func:`_attempt`, and the conditions in
-  :meth:`Freezer.freeze`, call meaningless.
+* Errors, but for those that somebody may still be told (:func:`_told`); and what the conditions of :meth:`Freezer.freeze`
+  call meaningless.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Freezer:
             elif record.failure is not None:
                 failure = SOMETHING
             dependents = [ord(each.name) - 97 for each in record.dependents or ()]
-            known = [claims[claim] for claim in record.claims or ()]
+            known = [claims.get(claim, -1) for claim in record.claims or ()]
             disappointed = [claims[claim] for claim in record.disappointed or () if claim in claims]
             following = [waits[wait] for wait in record.waits or () if wait in waits]
             if not ordered:
@@ -117,7 +117,7 @@ class Freezer:
                 blamed,
                 tuple(dependents),
                 tuple(known),
-                None if record.shared is None else claims[record.shared],
+                None if record.shared is None else claims.get(record.shared, -1),
                 tuple(disappointed),
                 tuple(following),
                 waits.get(record.teardown) if record.teardown in (record.waits or ()) else None,
@@ -305,7 +305,7 @@ def _attempt(record: Deployment, phase: Phase) -> int:
 
 
 def _same(error: BaseException | None) -> BaseException | None:
-    """Return the error that stands for all like it: those that the engine makes of failed teardowns are new each time."""
+    """Return the error that stands for all like it: the engine makes new ones of failed teardowns."""
     return error if error is None or error in FAULTS or error is SOMETHING else STUCK_ERRORS[error.__cause__]  # type: ignore[index]
 
 

@@ -173,9 +173,9 @@ def waits_follow_something(facts: Facts) -> None:
 
 def slots_are_used(facts: Facts) -> None:
     """K1: no more is at work than the limit allows, and nothing waits for a slot that is free."""
-    slots: Any = facts.world.slots
+    limit = facts.world.graph.limit
     waiting = any([phase in WITHOUT_SLOT for phase in facts.phases])
-    if slots is None:
+    if limit is None:
         require(not waiting, "K1", "something waits for a slot where there is no limit")
         return
     for number, record in enumerate(facts.records):
@@ -183,8 +183,9 @@ def slots_are_used(facts: Facts) -> None:
         works = TASKS[facts.phases[number]] != IDLE
         require(holds is works, "K1", "a slot is held by what does not work, or not by what does")
     held = sum([record is not None and record.has_slot for record in facts.records])
-    require(slots._taken == held <= slots._limit, "K1", "more is at work than the limit allows")
-    require(not waiting or held == slots._limit, "K1", "something waits for a slot that is free")
+    slots: Any = facts.world.slots
+    require(slots._taken == held <= limit, "K1", "more is at work than the limit allows")
+    require(not waiting or held == limit, "K1", "something waits for a slot that is free")
 
 
 def what_is_granted_is_live(facts: Facts) -> None:

@@ -106,8 +106,7 @@ def moves(world: World) -> Next:
     When the shutdown deadline has passed, no attempt or teardown returns any more: all of them fail by themselves.
     """
     found = Next()
-    engine = world.engine
-    closing = engine.closing
+    closing = world.engine.closing
     for number, record in enumerate(world.records):
         if not closing:
             found.calls.append((Kind.DEPLOY, number))
@@ -118,6 +117,24 @@ def moves(world: World) -> Next:
             found.calls.append((Kind.RESTART, number))
         _of_task(world, number, found)
         _of_environment(world, number, record, found)
+    _of_manager(world, found)
+    _of_callers(world, found)
+    return found
+
+
+def _of_manager(world: World, found: Next) -> None:
+    engine = world.engine
+    if engine.deployments:
+        found.calls.append((Kind.UNDEPLOY_ALL, 0))
+    if engine.drained.settled:
+        return
+    if not world.closers:
+        found.calls.append((Kind.CLOSE, 0))
+    if engine.closing and not world.expired:
+        found.faults.append((Kind.EXPIRE, 0))
+
+
+def _of_callers(world: World, found: Next) -> None:
     for number, claim in enumerate(world.claims):
         if claim.waiters:
             found.cancellations.append((Kind.CANCEL, number))
@@ -126,21 +143,13 @@ def moves(world: World) -> Next:
     found.cancellations += [(Kind.CANCEL_WAIT, number) for number in range(len(world.waits))]
     if world.closers:
         found.cancellations.append((Kind.CANCEL_CLOSE, 0))
-    if engine.deployments:
-        found.calls.append((Kind.UNDEPLOY_ALL, 0))
-    if not engine.drained.settled:
-        if not world.closers:
-            found.calls.append((Kind.CLOSE, 0))
-        if closing and not world.expired:
-            found.faults.append((Kind.EXPIRE, 0))
-    return found
 
 
 def _of_task(world: World, number: int, found: Next) -> None:
     task = world.tasks[number]
     if task == TOLD:
         found.progress.append((Kind.BEGIN, number))
-    elif task == ATTEMPTING or task == CANCELLED:
+    elif task in (ATTEMPTING, CANCELLED):
         if not world.expired:
             found.progress.append((Kind.RETURN, number))
         if task == CANCELLED or world.expired:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -42,6 +43,14 @@ class Compared:
     calls: int
 
 
+class Stepped(NamedTuple):
+    """What may follow on a state if nobody calls: by itself, and when something goes wrong."""
+
+    rest: Rest | None
+    after: tuple[State, ...]
+    after_faults: tuple[State, ...]
+
+
 class Comparison:
     """A search of the states of rest that calls lead to when each is made at rest."""
 
@@ -51,6 +60,7 @@ class Comparison:
         self._freezer = Freezer(graph)
         self._model = Model(graph)
         self._world = World(graph)
+        self._steps: dict[State, Stepped] = {}
         self._outcomes: dict[tuple[Rest, Move, int], set[tuple[Rest, int]]] = {}
 
     def run(self) -> Compared:
@@ -87,6 +97,7 @@ class Comparison:
         return self._outcomes[key]
 
     def _reached(self, state: State, call: Move, faults: int) -> set[tuple[State, int, Rest]]:
+        """Return the states of rest that a call leads to, each with the faults that are left."""
         found: set[tuple[State, int, Rest]] = set()
         seen: set[tuple[State, int]] = set()
         stack = [(self._after(state, call), faults)]
@@ -96,17 +107,29 @@ class Comparison:
                 continue
             seen.add(each)
             state, left = each
-            self._freezer.thaw(state, self._world)
-            following = moves(self._world)
-            if is_at_rest(Facts(self._world)):
-                found.add((state, left, resting(self._world)))
-            for move in (*following.progress, *following.leisure, *following.cancellations):
-                if move[0] not in LEFT_OUT:
-                    stack.append((self._after(state, move), left))
-            for move in following.faults if left else ():
-                if move[0] not in LEFT_OUT:
-                    stack.append((self._after(state, move), left - 1))
+            step = self._step(state)
+            if step.rest is not None:
+                found.add((state, left, step.rest))
+            stack.extend((after, left) for after in step.after)
+            if left:
+                stack.extend((after, left - 1) for after in step.after_faults)
         return found
+
+    def _step(self, state: State) -> Stepped:
+        """Return all that may follow on a state if nobody calls."""
+        known = self._steps.get(state)
+        if known is not None:
+            return known
+        self._freezer.thaw(state, self._world)
+        following = moves(self._world)
+        rest = resting(self._world) if is_at_rest(Facts(self._world)) else None
+        by_itself = (*following.progress, *following.leisure, *following.cancellations)
+        step = self._steps[state] = Stepped(
+            rest,
+            tuple([self._after(state, move) for move in by_itself if move[0] not in LEFT_OUT]),
+            tuple([self._after(state, move) for move in following.faults if move[0] not in LEFT_OUT]),
+        )
+        return step
 
     def _after(self, state: State, move: Move) -> State:
         self._freezer.thaw(state, self._world)

@@ -23,6 +23,7 @@ from .moves import Kind
 
 ABSENT, WAITING, BEGUN, LIVE, LOST, GOING, STUCK = range(7)
 EXISTS = frozenset({BEGUN, LIVE, LOST, GOING, STUCK})
+NONE: frozenset[int] = frozenset()
 
 
 class Rest(NamedTuple):
@@ -38,8 +39,8 @@ class Rest(NamedTuple):
 
     def without_history(self, graph: Graph) -> Rest:
         """Return the same state without what was before something, and all that stands on it, became absent."""
-        known = [any(self.status[above] != ABSENT for above in each) for each in graph.upwards]
-        return self._replace(used=tuple(used if is_known else 0 for used, is_known in zip(self.used, known, strict=True)))
+        known = [any(self.status[above] != ABSENT for above in upwards) for upwards in graph.upwards]
+        return self._replace(used=tuple(used * is_known for used, is_known in zip(self.used, known, strict=True)))
 
 
 class Situation(NamedTuple):
@@ -61,15 +62,15 @@ class Situation(NamedTuple):
     explicit: frozenset[int]
     used: tuple[int, ...]
     faults: int
-    asked: frozenset[int] = frozenset()
+    asked: frozenset[int] = NONE
     grants: bool = True
-    renewed: frozenset[int] = frozenset()
-    restarted: frozenset[int] = frozenset()
-    failed: frozenset[int] = frozenset()
-    doomed: frozenset[int] = frozenset()
-    due: frozenset[int] = frozenset()
+    renewed: frozenset[int] = NONE
+    restarted: frozenset[int] = NONE
+    failed: frozenset[int] = NONE
+    doomed: frozenset[int] = NONE
+    due: frozenset[int] = NONE
     attempts: tuple[int, ...] = ()
-    anew: frozenset[int] = frozenset()
+    anew: frozenset[int] = NONE
 
 
 class Model:
@@ -81,7 +82,7 @@ class Model:
 
     def start(self) -> Rest:
         none = (0,) * len(self.graph)
-        return Rest(none, frozenset(), none)
+        return Rest(none, NONE, none)
 
     def outcomes(self, rest: Rest, kind: Kind, number: int, faults: int) -> set[tuple[Rest, int]]:
         """Return the states of rest that a call may lead to, each with the number of faults that are left."""
@@ -111,19 +112,17 @@ class Model:
             left = {number for place, number in enumerate(existing) if chosen >> place & 1}
             status = tuple(STUCK if number in left else ABSENT for number in self.numbers)
             for spent in range(1 if left else 0, faults + 1):
-                yield Rest(status, frozenset(), (0,) * len(status), closing=True), faults - spent
+                yield Rest(status, NONE, (0,) * len(status), closing=True), faults - spent
 
     def _called(self, rest: Rest, kind: Kind, number: int, faults: int) -> Situation:
-        situation = Situation(
-            rest.status, rest.explicit, rest.used, faults, attempts=(0,) * len(rest.status)
-        )
+        situation = Situation(rest.status, rest.explicit, rest.used, faults, attempts=(0,) * len(rest.status))
         if kind is Kind.DEPLOY:
             return situation._replace(asked=frozenset([number]))
         if kind is Kind.UNDEPLOY:
             situation = situation._replace(explicit=rest.explicit - {number})
             return self._tried_again(situation, [number])
         if kind is Kind.UNDEPLOY_ALL:
-            return self._tried_again(situation._replace(explicit=frozenset()), self.numbers)
+            return self._tried_again(situation._replace(explicit=NONE), self.numbers)
         assert kind is Kind.RESTART
         above = [each for each in self.graph.upwards[number] if rest.status[each] != ABSENT or self._holds(rest, each)]
         targets = frozenset(each for each in above if self._is_demanded(situation, each))
@@ -185,25 +184,8 @@ class Model:
     def _settled_once(self, situation: Situation) -> Situation:
         status = list(situation.status)
         for number in reversed(self.numbers):
-            now = status[number]
-            demanded = self._is_demanded(situation._replace(status=tuple(status)), number)
-            above = self.graph.above[number]
-            wrappers = [each for each in above if self.graph.inner[each] == number]
-            if now == WAITING and not demanded:
-                status[number] = ABSENT
-            elif now == BEGUN and not demanded:
-                status[number] = GOING
-            elif now == LIVE or now == LOST:
-                restarted = number in situation.restarted and not any(status[each] in EXISTS for each in above)
-                renewed = number in situation.renewed and not any(status[each] in EXISTS for each in wrappers)
-                if not demanded or restarted or renewed:
-                    status[number] = GOING
-            elif now == ABSENT or now == STUCK:
-                if any(status[each] == WAITING for each in above) or number in situation.asked:
-                    status[number] = WAITING if now == ABSENT else GOING
-        renewed = {
-            number for number in situation.renewed | self._needed(situation, status) if status[number] == LOST
-        }
+            status[number] = self._where_demand_wants(situation._replace(status=tuple(status)), number)
+        renewed = {number for number in situation.renewed | self._needed(situation, status) if status[number] == LOST}
         for number in self.numbers:
             if self.graph.inner[number] in renewed and status[number] == LOST:
                 renewed.add(number)
@@ -218,6 +200,25 @@ class Model:
             due=frozenset(each for each in situation.due if status[each] == LOST and each not in renewed),
             doomed=frozenset(each for each in situation.doomed if status[each] == BEGUN),
         )
+
+    def _where_demand_wants(self, situation: Situation, number: int) -> int:
+        status = situation.status
+        now = status[number]
+        demanded = self._is_demanded(situation, number)
+        above = self.graph.above[number]
+        if now == WAITING and not demanded:
+            return ABSENT
+        if now == BEGUN and not demanded:
+            return GOING
+        if now in (LIVE, LOST):
+            wrappers = [each for each in above if self.graph.inner[each] == number]
+            restarted = number in situation.restarted and not any(status[each] in EXISTS for each in above)
+            renewed = number in situation.renewed and not any(status[each] in EXISTS for each in wrappers)
+            return GOING if not demanded or restarted or renewed else now
+        asked = number in situation.asked or any(status[each] == WAITING for each in above)
+        if now in (ABSENT, STUCK) and asked:
+            return WAITING if now == ABSENT else GOING
+        return now
 
     def _needed(self, situation: Situation, status: list[int]) -> set[int]:
         """Return what is lost below something that waits, or was asked for itself."""
@@ -253,12 +254,12 @@ class Model:
 
     def _steps_of_caller(self, situation: Situation) -> Iterator[Situation]:
         # It may be cancelled; a restart goes on.
-        yield situation._replace(asked=frozenset())
+        yield situation._replace(asked=NONE)
         closures = [each for target in situation.asked for each in self.graph.closure[target]]
         missing = [each for each in closures if situation.status[each] != LIVE]
         if not missing and not situation.restarted:
-            granted = situation.asked if situation.grants else frozenset()
-            yield situation._replace(asked=frozenset(), explicit=situation.explicit | granted)
+            granted = situation.asked if situation.grants else NONE
+            yield situation._replace(asked=NONE, explicit=situation.explicit | granted)
         for number in missing:
             if situation.status[number] == ABSENT:
                 yield self._put(situation, number, WAITING)
@@ -289,15 +290,43 @@ class Model:
         after = situation._replace(failed=situation.failed - {number})
         yield self._put(after, number, WAITING if comes_again else ABSENT)
         if situation.faults:
-            stuck = self._put(after, number, STUCK)._replace(faults=situation.faults - 1)
-            kept = set(self.graph.closure[number]) - {number}
-            # What stands under it stays, and who waits for it to be renewed or restarted is told.
-            told = bool(kept & (stuck.renewed | stuck.restarted) & set(self.graph.closure[number]))
-            stuck = stuck._replace(renewed=stuck.renewed - kept, restarted=stuck.restarted - kept)
-            stuck = self._failed(stuck, number)
-            yield stuck._replace(failed=stuck.failed - {number})
-            if told:
-                yield stuck._replace(failed=stuck.failed - {number}, asked=frozenset())
+            yield from self._stuck(self._put(after, number, STUCK)._replace(faults=situation.faults - 1), number)
+
+    def _stuck(self, situation: Situation, stuck: int) -> Iterator[Situation]:
+        """Keep what was to be restarted or renewed below something stuck; the caller may be told so."""
+        situation = self._failed(situation, stuck)._replace(failed=situation.failed)
+        kept = [stuck]
+        for above in kept:
+            for below in self.graph.below[above]:
+                renewed = below in situation.renewed and self.graph.inner[above] == below
+                if below not in kept and (renewed or below in situation.restarted):
+                    kept.append(below)
+        del kept[0]
+        situation = situation._replace(renewed=situation.renewed - set(kept), restarted=situation.restarted - set(kept))
+        lost = [number for number in kept if situation.status[number] == LOST]
+        for after in self._called_off(situation, lost):
+            yield after
+            if kept:
+                yield after._replace(asked=NONE)
+
+    def _called_off(self, situation: Situation, lost: list[int]) -> Iterator[Situation]:
+        """Let each of what stays lost renew itself later, if it may, and else disappoint those that wait for it."""
+        if not lost:
+            yield situation
+            return
+        number = lost[0]
+        # Its last life may have been a long one.
+        for used in {situation.used[number], 0}:
+            if used < self.graph.options[number].restarts:
+                after = situation._replace(used=_at(situation.used, number, used + 1), due=situation.due | {number})
+            else:
+                after = self._disappointed(situation._replace(used=_at(situation.used, number, used)), number)
+            yield from self._called_off(after, lost[1:])
+
+    def _disappointed(self, situation: Situation, number: int) -> Situation:
+        """Fail those that wait for something that stays as it is."""
+        after = self._failed(situation, number)
+        return after._replace(failed=situation.failed, explicit=after.explicit | (situation.explicit & {number}))
 
     def _failed(self, situation: Situation, number: int) -> Situation:
         """Fail for good: demand ends, for dependents that wait, too; so does a caller who waits for one of those."""
@@ -308,7 +337,7 @@ class Model:
                 if status[above] == WAITING:
                     status[above] = ABSENT
                     reached.append(above)
-        asked = frozenset() if situation.asked & set(reached) else situation.asked
+        asked = NONE if situation.asked & set(reached) else situation.asked
         return situation._replace(
             status=tuple(status),
             explicit=situation.explicit - set(reached),
@@ -321,7 +350,8 @@ class Model:
         inner = self.graph.inner
         lost = [culprit]
         for each in lost:
-            lost += [above for above in self.graph.above[each] if inner[above] == each and situation.status[above] == LIVE]
+            wrappers = [above for above in self.graph.above[each] if inner[above] == each]
+            lost += [wrapper for wrapper in wrappers if situation.status[wrapper] == LIVE]
         begun = {each for each in self.numbers if inner[each] in lost and situation.status[each] == BEGUN}
         for each in lost:
             situation = self._put(situation, each, LOST)
@@ -343,15 +373,12 @@ class Model:
         if chosen:
             yield situation
         if culprit not in left:
-            # Who waits for what does not renew itself is told so; it is left open who waits for it.
+            # It is left open which callers wait for what does not renew itself, and are told so.
             for each in lost:
                 if each not in chosen:
-                    explicit = situation.explicit
-                    situation = self._failed(situation, each)
-                    kept = explicit - (explicit - situation.explicit - set(lost))
-                    situation = situation._replace(failed=situation.failed - {each}, explicit=kept)
+                    situation = self._disappointed(situation, each)
             yield situation
-            yield situation._replace(asked=frozenset())
+            yield situation._replace(asked=NONE)
 
     def _put(self, situation: Situation, number: int, status: int) -> Situation:
         return situation._replace(status=_at(situation.status, number, status))
