@@ -6,7 +6,7 @@ import gc
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 from attrs import define, field, frozen
@@ -216,7 +216,7 @@ class Search:
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
+def without_collection() -> Generator[None]:
     """Run without the collection of garbage in circles, of which a search leaves none that counts."""
     enabled = gc.isenabled()
     gc.disable()
@@ -228,7 +228,7 @@ def without_collection() -> Iterator[None]:
 
 
 @contextmanager
-def recorded_rows() -> Iterator[set[Row]]:
+def recorded_rows() -> Generator[set[Row]]:
     """Record which rows of the table of transitions are taken."""
     rows: set[Row] = set()
     for phase in Phase:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from anydeploy.engine.deployment import Claim, Deployment, Failure, TeardownWait, undeploy_error
 from anydeploy.engine.engine import Engine
 from anydeploy.engine.slots import Slots
@@ -61,7 +63,8 @@ class World:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.engine = Engine(graph.limit)
-        self.slots: Slots | None = self.engine._slots
+        internals: Any = self.engine
+        self.slots: Slots | None = internals._slots
         #: A record of each deployment, to be used where a state has one.
         self.pool: list[Deployment] = []
         for node, below, depth in zip(graph.nodes, graph.below, graph.depths, strict=True):
