@@ -92,6 +92,7 @@ class Report:
                 self.found.append(answer)
                 print(answer, file=sys.stderr, flush=True)
             else:
+                print(answer, file=sys.stderr, flush=True)
                 yield answer
 
 

@@ -59,6 +59,9 @@ class Result:
     seconds: float
     rows: frozenset[Row]
 
+    def __str__(self) -> str:
+        return f"{self.graph}: {self.states:,} states, {self.transitions:,} transitions, {self.seconds:.0f} s"
+
 
 class Search:
     """A breadth-first search.

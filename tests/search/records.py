@@ -118,11 +118,12 @@ def thaw_record(frozen: Record, world: World, claims: list[Claim], waits: list[T
     record.connector = record.definition if record.phase.stands else None
     record.failure, record.error, blamed = frozen.errors
     record.blamed = None if blamed is None else pool[blamed]
-    record.dependents = {pool[each]: None for each in frozen.dependents}
-    record.claims = {claims[each]: None for each in frozen.claims}
+    # Most are empty, and each of these lines is run for millions of records.
+    record.dependents = {pool[each]: None for each in frozen.dependents} if frozen.dependents else None
+    record.claims = {claims[each]: None for each in frozen.claims} if frozen.claims else None
     record.shared = None if frozen.shared is None else claims[frozen.shared]
-    record.disappointed = [claims[each] for each in frozen.disappointed]
-    record.waits = [waits[each] for each in frozen.waits]
+    record.disappointed = [claims[each] for each in frozen.disappointed] if frozen.disappointed else None
+    record.waits = [waits[each] for each in frozen.waits] if frozen.waits else None
     record.teardown = None if frozen.teardown is None else waits[frozen.teardown]
     return record
 
