@@ -123,11 +123,12 @@ class Comparison:
         self._freezer.thaw(state, self._world)
         following = moves(self._world)
         rest = resting(self._world) if is_at_rest(Facts(self._world)) else None
-        by_itself = (*following.progress, *following.leisure, *following.cancellations)
+        by_itself = (*following.progress, *following.leisure)
+        faults = (*following.cancellations, *following.faults)
         step = self._steps[state] = Stepped(
             rest,
             tuple([self._after(state, move) for move in by_itself if move[0] not in LEFT_OUT]),
-            tuple([self._after(state, move) for move in following.faults if move[0] not in LEFT_OUT]),
+            tuple([self._after(state, move) for move in faults if move[0] not in LEFT_OUT]),
         )
         return step
 

@@ -10,7 +10,7 @@ is renewed, when no wrapper exists. When it is down it waits to come up again if
 **Steps.** What waits, with all its dependencies live, begins. What has begun becomes live, fails, or loses its
 environment. What goes down is gone, or gets stuck. What is live is lost, with all its live wrappers, and wrappers that
 have begun fail. What is lost and may renew itself, does. The caller of ``deploy`` has what is not live in its closure
-brought up, whenever that may be, and is granted when all of it is live; the caller may also give up.
+brought up, whenever that may be, and is granted when all of it is live. A cancelled caller counts as a fault.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Situation(NamedTuple):
 
     :ivar faults: how many may still happen
     :ivar asked: what the caller waits for, as long as it does
+    :ivar told: whether something has failed that the caller may wait for
     :ivar grants: whether what the caller waits for is explicit from then on
     :ivar renewed: what goes down to come up again, when no wrapper exists any more
     :ivar restarted: the same, when no dependent exists
@@ -63,6 +64,7 @@ class Situation(NamedTuple):
     used: tuple[int, ...]
     faults: int
     asked: frozenset[int] = NONE
+    told: bool = False
     grants: bool = True
     renewed: frozenset[int] = NONE
     restarted: frozenset[int] = NONE
@@ -90,7 +92,7 @@ class Model:
             return set(self._closed(rest, faults))
         found: set[tuple[Rest, int]] = set()
         seen: set[Situation] = set()
-        stack = [self._settled(self._called(rest, kind, number, faults))]
+        stack = [self._settled(called) for called in self._called(rest, kind, number, faults)]
         while stack:
             situation = stack.pop()
             if situation in seen:
@@ -114,24 +116,28 @@ class Model:
             for spent in range(1 if left else 0, faults + 1):
                 yield Rest(status, NONE, (0,) * len(status), closing=True), faults - spent
 
-    def _called(self, rest: Rest, kind: Kind, number: int, faults: int) -> Situation:
+    def _called(self, rest: Rest, kind: Kind, number: int, faults: int) -> Iterator[Situation]:
         situation = Situation(rest.status, rest.explicit, rest.used, faults, attempts=(0,) * len(rest.status))
         if kind is Kind.DEPLOY:
-            return situation._replace(asked=frozenset([number]))
-        if kind is Kind.UNDEPLOY:
+            yield situation._replace(asked=frozenset([number]))
+        elif kind is Kind.UNDEPLOY:
             situation = situation._replace(explicit=rest.explicit - {number})
-            return self._tried_again(situation, [number])
-        if kind is Kind.UNDEPLOY_ALL:
-            return self._tried_again(situation._replace(explicit=NONE), self.numbers)
-        assert kind is Kind.RESTART
-        above = [each for each in self.graph.upwards[number] if rest.status[each] != ABSENT or self._holds(rest, each)]
+            yield self._tried_again(situation, [number])
+            if rest.status[number] == ABSENT:
+                # It is left open whether that is about what has stood below it, too.
+                yield self._tried_again(situation, self.graph.closure[number])
+        elif kind is Kind.UNDEPLOY_ALL:
+            yield self._tried_again(situation._replace(explicit=NONE), self.numbers)
+        else:
+            assert kind is Kind.RESTART
+            yield self._restarted(situation, number)
+
+    def _restarted(self, situation: Situation, number: int) -> Situation:
+        above = self.graph.upwards[number]
         targets = frozenset(each for each in above if self._is_demanded(situation, each))
         situation = self._tried_again(situation, above, always=True)
-        restarted = frozenset(each for each in above if rest.status[each] in (LIVE, LOST))
+        restarted = frozenset(each for each in above if situation.status[each] in (LIVE, LOST))
         return situation._replace(restarted=restarted, asked=targets, grants=False)
-
-    def _holds(self, rest: Rest, number: int) -> bool:
-        return any(rest.status[above] != ABSENT for above in self.graph.upwards[number])
 
     def _tried_again(self, situation: Situation, numbers: Iterable[int], *, always: bool = False) -> Situation:
         """Let the teardown of what is stuck be tried again, if it is not demanded."""
@@ -253,13 +259,16 @@ class Model:
             yield from self._steps_of_caller(situation)
 
     def _steps_of_caller(self, situation: Situation) -> Iterator[Situation]:
-        # It may be cancelled; a restart goes on.
-        yield situation._replace(asked=NONE)
+        # It may be told of a failure, or cancelled; a restart goes on.
+        if situation.told:
+            yield situation._replace(asked=NONE, told=False)
+        elif situation.faults:
+            yield situation._replace(asked=NONE, faults=situation.faults - 1)
         closures = [each for target in situation.asked for each in self.graph.closure[target]]
         missing = [each for each in closures if situation.status[each] != LIVE]
         if not missing and not situation.restarted:
             granted = situation.asked if situation.grants else NONE
-            yield situation._replace(asked=NONE, explicit=situation.explicit | granted)
+            yield situation._replace(asked=NONE, told=False, explicit=situation.explicit | granted)
         for number in missing:
             if situation.status[number] == ABSENT:
                 yield self._put(situation, number, WAITING)
@@ -304,10 +313,8 @@ class Model:
         del kept[0]
         situation = situation._replace(renewed=situation.renewed - set(kept), restarted=situation.restarted - set(kept))
         lost = [number for number in kept if situation.status[number] == LOST]
-        for after in self._called_off(situation, lost):
-            yield after
-            if kept:
-                yield after._replace(asked=NONE)
+        situation = situation._replace(told=situation.told or (bool(kept) and bool(situation.asked)))
+        yield from self._called_off(situation, lost)
 
     def _called_off(self, situation: Situation, lost: list[int]) -> Iterator[Situation]:
         """Let each of what stays lost renew itself later, if it may, and else disappoint those that wait for it."""
@@ -338,10 +345,13 @@ class Model:
                     status[above] = ABSENT
                     reached.append(above)
         asked = NONE if situation.asked & set(reached) else situation.asked
+        # It is left open whether the caller waits for what is not live below something live.
+        below = {each for target in asked for each in self.graph.closure[target]}
         return situation._replace(
             status=tuple(status),
             explicit=situation.explicit - set(reached),
             asked=asked,
+            told=bool(asked) and (situation.told or number in below),
             failed=situation.failed | {number},
         )
 
@@ -378,7 +388,6 @@ class Model:
                 if each not in chosen:
                     situation = self._disappointed(situation, each)
             yield situation
-            yield situation._replace(asked=NONE)
 
     def _put(self, situation: Situation, number: int, status: int) -> Situation:
         return situation._replace(status=_at(situation.status, number, status))
