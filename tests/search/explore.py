@@ -47,7 +47,7 @@ class Found(Exception):
 
 @frozen
 class Result:
-    """What a search has visited.
+    """The outcome of a search.
 
     :ivar transitions: how many moves were made and checked
     :ivar rows: the rows of the table of transitions that were taken
@@ -244,7 +244,7 @@ def recorded_rows() -> Generator[set[Row]]:
 
 
 class Recorded(dict[Step, Phase]):
-    """What a phase leads to, for one phase."""
+    """One row of the table of transitions, which notes the steps that are looked up."""
 
     def __init__(self, phase: Phase, rows: set[Row], then: Mapping[Step, Phase]) -> None:
         super().__init__(then)

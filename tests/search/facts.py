@@ -21,12 +21,12 @@ GOING = frozenset({Phase.LEAVING, Phase.UNDEPLOYING})
 ATTEMPTED = frozenset({Phase.ATTEMPTING, Phase.ABORTING, Phase.CLEANING})
 ANY = frozenset(Phase)
 
-#: What ends the life of a deployment.
+#: Steps that end the life of a deployment.
 ENDS = frozenset({Step.UNDEPLOYED, Step.UNDEPLOY_FAILED, Step.DROPPED, Step.FAILED_BELOW})
 
 
 class Facts:
-    """What is true of a world.
+    """The facts about a world.
 
     :ivar records: by number; None where there is none
     :ivar phases: by number; absent where there is no record, or one that was left behind

@@ -46,7 +46,7 @@ class Table(Generic[_Value]):
 
 
 class Head(NamedTuple):
-    """What is true of the whole world."""
+    """The facts about the manager, and by deployment those about tasks and environments."""
 
     tasks: tuple[int, ...]
     exists: tuple[bool, ...]

@@ -15,7 +15,7 @@ Edges = tuple[tuple[tuple[int, bool], ...], ...]
 
 @frozen
 class Option:
-    """What may be said of one deployment."""
+    """The options of one deployment."""
 
     retries: int = 0
     restarts: int = 0

@@ -1,4 +1,4 @@
-"""What must be true at any moment: the rules that say so, and what the engine promises itself."""
+"""Invariants: the rules that speak about every moment, and promises of the engine to itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .graphs import NAMES
 from .violation import Violation, require
 from .world import ATTEMPTING, CANCELLED, IDLE, TOLD, UNDEPLOYING, numbered
 
-#: What the task of a deployment does, by phase; where the attempt has been cancelled, if it may be.
+#: The activity of a task, by the phase of its deployment; cancelled only where the attempt may be.
 TASKS = dict.fromkeys(Phase, IDLE) | {
     Phase.STARTING: TOLD,
     Phase.ATTEMPTING: ATTEMPTING,

@@ -10,7 +10,7 @@ from .moves import Kind
 from .passage import Passage
 from .violation import Violation, require
 
-#: What is in one of these is on its way down, or will be when its dependents are.
+#: On the way down, now or when the dependents are.
 LEAVING_SOON = GOING | {Phase.RETIRING, Phase.RETIRING_LOST, Phase.GIVING_UP, Phase.CLEANING}
 
 

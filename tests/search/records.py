@@ -24,7 +24,7 @@ _plain = attrgetter(
 
 
 class Record(NamedTuple):
-    """A record. What it is linked to is there by number.
+    """A record, with the numbers of whatever it is linked to.
 
     :ivar plain: the fields that count as they are
     :ivar special: those that count only in part
@@ -77,7 +77,7 @@ def freeze_record(record: Deployment, numbers: Numbers, *, visible: bool, told: 
         ),
         _errors(record, told=told),
         numbers.of_links([number_of(each) for each in record.dependents]) if record.dependents else (),
-        # What nobody knows is found by the invariants.
+        # A claim without callers is found by the invariants.
         numbers.of_links([claims.get(each, -1) for each in record.claims]) if record.claims else (),
         None if record.shared is None else claims.get(record.shared, -1),
         numbers.of_links([claims[each] for each in record.disappointed if each in claims])

@@ -20,7 +20,7 @@ from .violation import Violation
 from .world import World, numbered
 
 STATUS = {Phase.ABSENT: ABSENT, Phase.LIVE: LIVE, Phase.LOST: LOST, Phase.STUCK: STUCK}
-#: What the model does not tell from something else.
+#: Moves that the model does not tell from others, or from none.
 LEFT_OUT = frozenset({Kind.CUT, Kind.CANCEL_WAIT, Kind.CANCEL_CLOSE})
 
 
@@ -37,14 +37,14 @@ def resting(world: World) -> Rest:
 
 @frozen
 class Compared:
-    """What a comparison has visited: how many states of rest, and how many calls that are made in one."""
+    """The outcome of a comparison: how many states of rest there are, and how many calls were made in them."""
 
     rests: int
     calls: int
 
 
 class Stepped(NamedTuple):
-    """What may follow on a state if nobody calls: by itself, and when something goes wrong."""
+    """The states that may follow on one without a call: by itself, and when something goes wrong."""
 
     rest: Rest | None
     after: tuple[State, ...]

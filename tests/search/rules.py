@@ -1,4 +1,4 @@
-"""Which rule speaks about which move. What must be true at any moment is among the invariants."""
+"""The rules about moves, and the moves that each is about. Those about states are among the invariants."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ and where DESIGN leaves room, it allows everything. Between two calls it is at r
 absent. A live or lost one that nothing demands goes down when no dependent exists; one that is restarted, too; one that
 is renewed, when no wrapper exists. When it is down it waits to come up again if it is demanded, unless it has failed.
 
-**Steps.** What waits, with all its dependencies live, begins. What has begun becomes live, fails, or loses its
-environment. What goes down is gone, or gets stuck. What is live is lost, with all its live wrappers, and wrappers that
-have begun fail. What is lost and may renew itself, does. The caller of ``deploy`` has what is not live in its closure
-brought up, whenever that may be, and is granted when all of it is live. A cancelled caller counts as a fault.
+**Steps.** A waiting deployment begins when all its dependencies are live. One that has begun becomes live, fails, or
+loses its environment. One that goes down is gone, or gets stuck. A live one is lost, with all its live wrappers, and
+wrappers that have begun fail. A lost one renews itself if it may. The caller of ``deploy`` has brought up everything in
+its closure that is not live, at any time, and is granted its demand when all of it is live. A cancelled caller counts
+as a fault.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is raised where the engine does what it must not."""
+"""The exception for an engine that breaks a rule."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from anydeploy.engine.slots import Slots
 
 from .graphs import NAMES, Graph, Node
 
-#: What the task of a deployment does.
+#: The activities of a task.
 IDLE, TOLD, ATTEMPTING, CANCELLED, UNDEPLOYING = range(5)
 
 
 class Fault(Exception):
-    """What a connector's operation fails with, or its environment is lost by: one of each kind for each deployment."""
+    """The failure of a connector's operation, or the loss of its environment: one of each for each deployment."""
 
 
 DEPLOY_FAULTS = [Fault(f"deploy of {name}") for name in NAMES]
@@ -28,7 +28,7 @@ FAULTS = {
     for faults in (DEPLOY_FAULTS, UNDEPLOY_FAULTS, LOSSES, CUTS, CANCELLATIONS)
     for number, fault in enumerate(faults)
 }
-#: What the engine makes of the failure of a teardown.
+#: The errors that the engine makes of failed teardowns.
 STUCK_ERRORS = {fault: undeploy_error(name, fault) for name, fault in zip(NAMES, UNDEPLOY_FAULTS, strict=True)}
 
 
@@ -88,7 +88,7 @@ def numbered(name: str) -> int:
     return ord(name) - 97
 
 
-#: What a claim has failed with whose caller is not told yet: by what was checked when it failed.
+#: In place of the failure of a claim whose caller is not told yet: that was checked when it failed.
 TOLD_BEFORE = Failure((), "was checked before")
 #: A record that has not asked for a slot, in place of one that has not since.
 OUTDATED = [Deployment(name, Node(name, (), False, True, 0, 0), (), 1, 0) for name in NAMES]
