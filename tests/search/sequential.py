@@ -194,7 +194,7 @@ class Model:
             status[number] = self._where_demand_wants(situation._replace(status=tuple(status)), number)
         renewed = {number for number in situation.renewed | self._needed(situation, status) if status[number] == LOST}
         for number in self.numbers:
-            if self.graph.inner[number] in renewed and status[number] == LOST:
+            if self.graph.inner[number] in renewed and status[number] == LOST and number not in situation.restarted:
                 renewed.add(number)
             elif self.graph.inner[number] in renewed and status[number] == STUCK:
                 status[number] = GOING

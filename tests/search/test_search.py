@@ -11,6 +11,9 @@ from .explore import Search
 from .graphs import Graph, graphs
 from .resting import Comparison
 
+# Seconds of a core are minutes where many share it.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.mark.parametrize("graph", graphs(2), ids=str)
 def test_every_state_keeps_the_rules(graph: Graph) -> None:
