@@ -138,8 +138,8 @@ def search(session: nox.Session) -> None:
     """Every state of the engine, for all graphs of up to three deployments: a quarter of an hour on two cores.
 
     Three calls and two faults are searched completely and compared with a sequential model; of the graphs of four
-    deployments there is a sample (``-- --sample 40``). It fails if a rule is broken, or a row of the table of
-    transitions is never taken.
+    deployments there is a sample, with ``-- --sample 40`` one of forty graphs. The session fails if a rule is broken,
+    or a row of the table of transitions is never taken.
     """
     session.install("-e", ".[testing]")
     REPORTS.mkdir(exist_ok=True)

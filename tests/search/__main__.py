@@ -135,7 +135,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="search", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="where to write the page")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes search")
-    parser.add_argument("--sample", type=int, default=40, help="how many graphs of the size that is not complete")
+    parser.add_argument("--sample", type=int, default=20, help="how many graphs of the size that is not complete")
     arguments = parser.parse_args()
     with Pool(arguments.jobs) as pool:
         report = Report(pool)
