@@ -74,9 +74,10 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(name="property")
 def property_(session: nox.Session) -> None:
-    """The property tests with many more examples.
+    """The property tests with many more examples, drawn anew each time.
 
-    ``HYPOTHESIS_PROFILE`` chooses the number, and ``ANYDEPLOY_STATEFUL_EXAMPLES`` that of the state machines.
+    ``HYPOTHESIS_PROFILE=ci`` takes fewer, and the same each time; ``ANYDEPLOY_STATEFUL_EXAMPLES`` is the number for the
+    state machines.
     """
     session.install("-e", ".[test]")
     profile = os.environ.get("HYPOTHESIS_PROFILE", "property")

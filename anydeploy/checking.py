@@ -199,6 +199,31 @@ def _convert_and_validate(blank: SimpleNamespace, attribute: Any, value: object)
         attribute.validator(blank, attribute, value)
 
 
+# -- Names -------------------------------------------------------------------------------------------------------------
+
+
+def check_name(value: object) -> None:
+    """Check what was given as the name of a deployment.
+
+    :raises WorkflowDefinitionException: if it is not a string
+    """
+    if not isinstance(value, str):
+        raise WorkflowDefinitionException(expected("the name of a deployment", value))
+
+
+def check_names(value: object) -> list[str]:
+    """Return what was given as the names of deployments in a list.
+
+    :raises WorkflowDefinitionException: if it holds anything but strings, or is one
+    """
+    if isinstance(value, str) or not is_iterable(value):
+        raise WorkflowDefinitionException(expected("the names of deployments, in a list for example", value))
+    names = list(value)
+    for name in names:
+        check_name(name)
+    return names
+
+
 # -- Parameters of a manager -------------------------------------------------------------------------------------------
 
 

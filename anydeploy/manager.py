@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from anyio import CancelScope, create_task_group, get_cancelled_exc_class
+from anyio import create_task_group, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from .checking import check_parameters
+from .checking import check_name, check_names, check_parameters
 from .config import DeploymentConfig
 from .connector import Connector
 from .definitions import Definitions, ResolvedDefinition
@@ -23,8 +23,8 @@ from .engine.engine import Engine
 from .exceptions import DeployError, ManagerClosedError, UndeployError, WorkflowExecutionException
 from .lazy import FutureConnector, LazyConnectors
 from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus, Phase
-from .reporting import Reporter, logger
-from .runner import OVERRUN, Runner, worker
+from .reporting import Reporter
+from .runner import Runner, worker
 from .shell import Shell
 
 DEFAULT_UNDEPLOY_TIMEOUT = 300.0
@@ -184,17 +184,22 @@ class DefaultDeploymentManager(DeploymentManager):
     async def deploy_all(self, names: Iterable[str] | None = None) -> None:
         """:meth:`deploy` several names at once, by default all that are known: all of them come up, or none.
 
+        :raises WorkflowDefinitionException: for a misspecification, before anything is deployed
         :raises DeployError: for the first that does not come up; the demand for the others is then withdrawn
         """
         self._check_open()
-        await self._deploy(list(self._definitions.names if names is None else names))
+        await self._deploy(self._definitions.names if names is None else check_names(names))
 
     def get_connector(self, deployment_name: str) -> Connector | None:
         """Return the connector of a deployment that is live and not withdrawn by ``undeploy``; else None (rule R1).
 
         For a lazy deployment it is a :class:`FutureConnector`, from its ``deploy`` on.
         """
-        connector = self._engine.visible.get(deployment_name)
+        try:
+            connector = self._engine.visible.get(deployment_name)
+        except TypeError:
+            check_name(deployment_name)
+            raise
         if connector is None and self._lazy:
             return self._lazy.armed(deployment_name)
         return cast("Connector | None", connector)
@@ -207,11 +212,13 @@ class DefaultDeploymentManager(DeploymentManager):
 
         :raises UndeployError: if a teardown failed and the environment may still exist; calling again tries again.
             If several failed, the others are in its notes
+        :raises WorkflowDefinitionException: if it is not a string
         :raises ManagerClosedError: before the ``async with`` block
 
         If cancelled it returns at once; the teardown goes on.
         """
         self._check_entered()
+        check_name(deployment_name)
         deployment = self._engine.deployments.get(deployment_name)
         if deployment is not None and not deployment.holders:
             self._check_may_wait()
@@ -261,6 +268,7 @@ class DefaultDeploymentManager(DeploymentManager):
         If cancelled it returns at once; the restart goes on.
         """
         self._check_open()
+        check_name(deployment_name)
         self._definitions[deployment_name]
         self._check_may_wait()
         claim = self._engine.restart(self._shell.now(), deployment_name)
@@ -296,6 +304,10 @@ class DefaultDeploymentManager(DeploymentManager):
         for deployment in list(self._engine.deployments.values()):
             if deployment.task is not None:
                 cast("Runner", deployment.task).hurry()
+
+    def definition(self, deployment_name: str) -> DeploymentConfig | None:
+        """Return the definition that a name was given or deployed with last; None for an unknown name."""
+        return self._definitions.get(deployment_name)
 
     def status(self) -> Mapping[str, DeploymentStatus]:
         """Return every known deployment as it is now, the absent ones included."""
@@ -375,23 +387,7 @@ class DefaultDeploymentManager(DeploymentManager):
         self._shell.perform()
         if self._engine.deployments and self._shutdown_timeout < math.inf:
             assert self._tasks is not None  # noqa: S101 - for the type checker
-            self._tasks.start_soon(self._report_overrun, name="anydeploy: shutdown timeout")
-
-    async def _report_overrun(self) -> None:
-        """Say so when the end of the block has to wait for what no deadline can bound."""
-        try:
-            with CancelScope(deadline=self._engine.deadline + OVERRUN, shield=True):
-                await self._shell.drained()
-        except get_cancelled_exc_class():
-            # A native cancellation of this task: there is nothing to clean up, and the deployments go on.
-            return
-        for deployment in self._engine.deployments.values():
-            logger.warning(
-                "deployment '%s' is %s beyond the shutdown timeout: its connector cannot be cancelled, and the "
-                "manager has to wait for it",
-                deployment.name,
-                deployment.phase,
-            )
+            self._tasks.start_soon(self._shell.report_overrun, name="anydeploy: shutdown timeout")
 
     def _failure(self) -> ExceptionGroup[UndeployError] | None:
         left = [

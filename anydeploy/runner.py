@@ -95,7 +95,8 @@ class Runner:
     _ending: CancelScope | None = None
     #: The connector's `undeploy` has returned.
     _gone: bool = False
-    #: The time at which the operation under way has to end.
+    #: The time at which the operation under way has to end: by its own timeout, or earlier, because of the shutdown.
+    _own_limit: float = math.inf
     _limit: float = math.inf
     #: Set to wake the task when it is parked.
     _event: Event | None = None
@@ -296,12 +297,13 @@ class Runner:
                 await self.shell.drained()
 
     def _set_limit(self, now: float, seconds: float | None) -> None:
-        self._limit = self.shell.engine.deadline if seconds is None else min(now + seconds, self.shell.engine.deadline)
+        self._own_limit = math.inf if seconds is None else now + seconds
+        self._limit = min(self._own_limit, self.shell.engine.deadline)
 
     def _timed_out(self, operation: str) -> TimeoutError:
         definition, now = self.definition, current_time()
         seconds = definition.deploy_timeout if operation == "deploy" else definition.undeploy_timeout
-        if seconds is None or now >= self.shell.engine.deadline:
+        if seconds is None or self._limit < self._own_limit:
             problem = f"{operation} was cut off by the shutdown timeout of the manager"
         else:
             problem = f"{operation} did not end within {seconds:g} s ({operation}_timeout)"
@@ -316,9 +318,10 @@ class Runner:
             chain.append(chain[-1].dependencies[0])
         runners = [cast("Runner", each.task) for each in reversed(chain)]
         admitted.set(frozenset(runner.connector for runner in runners if runner.connector is not None))
-        for runner in runners:
-            if runner.deployment.cut_off:
-                await runner.reattach(self.deployment.name, scope)
+        # While one of them reattaches, another one may be lost.
+        while cut_off := [runner for runner in runners if runner.deployment.cut_off]:
+            runners.remove(cut_off[0])
+            await cut_off[0].reattach(self.deployment.name, scope)
 
     async def reattach(self, wrapper: str, scope: CancelScope) -> None:
         """Ask the connector for a fresh way in, once, on behalf of the teardown of a wrapper.
@@ -356,8 +359,15 @@ class Runner:
             self._attempt.cancel()
 
     def limit(self) -> None:
-        """Let neither ``deploy`` nor ``undeploy`` run beyond the shutdown deadline."""
-        self._limit = min(self._limit, self.shell.engine.deadline)
+        """Let ``undeploy`` run until the shutdown deadline at most.
+
+        A ``deploy`` that is allowed to finish has half of that time, so that what it has made can be undeployed.
+        """
+        deadline = self.shell.engine.deadline
+        if self._attempt is not None:
+            now = current_time()
+            deadline = now + (deadline - now) / 2
+        self._limit = min(self._limit, deadline)
         for scope in (self._attempt, self._ending):
             if scope is not None:
                 scope.deadline = min(scope.deadline, self._limit)

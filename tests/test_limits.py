@@ -103,6 +103,26 @@ def test_shutdown_timeout_before_the_definition_s(backend: str, late: bool) -> N
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_shutdown_timeout_leaves_time_to_undeploy(backend: str) -> None:
+    """M1, D6: a deploy that is allowed to finish has half of the time, and what it has made is undeployed."""
+
+    async def use() -> None:
+        world = World()
+        plan = world.hold("deploy a")
+        world.plan("undeploy a", delay=1.0)
+        async with anyio.create_task_group() as tasks:
+            async with world.manager(unit("a", type="stubborn", deploy_timeout=100), shutdown_timeout=10) as manager:
+                call = start(tasks, manager.deploy, "a")
+                await plan.reached.wait()
+                began = anyio.current_time()
+            assert anyio.current_time() - began == 6
+            assert await call.wait() == "raised"
+        assert world.told == ["deploy a", "deploy cancelled a", "undeploy a", "undeployed a"]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_backoff(backend: str) -> None:
     """K3: a second, then twice as long each time, but never more than half a minute."""
 

@@ -20,8 +20,8 @@ from ...exceptions import (
     WorkflowException,
 )
 from ...lifecycle import DeploymentEvent
-from ...manager import DEFAULT_UNDEPLOY_TIMEOUT
-from .background import BackgroundManager, KnowingManager
+from ...manager import DEFAULT_UNDEPLOY_TIMEOUT, DefaultDeploymentManager
+from .background import BackgroundManager
 from .definitions import HostedTypes, Translator
 from .errors import as_streamflow
 from .progress import log_progress
@@ -166,7 +166,7 @@ class AnydeployDeploymentManager(DeploymentManager):
         def log(event: DeploymentEvent) -> None:
             log_progress(event, manager.definition(event.name))
 
-        manager = KnowingManager(
+        manager = DefaultDeploymentManager(
             self._translator.known(),
             connector_types=HostedTypes(),
             config_dir=_directory(self.context.config.get("path")),

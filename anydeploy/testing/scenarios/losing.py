@@ -285,6 +285,19 @@ async def the_way_in_is_opened_for_the_teardown(stage: Stage) -> None:
     stage.stands(a="absent", b="absent", c="absent")
 
 
+@scenario("X3", A, B, C, needs=LOSS)
+async def what_is_cut_off_meanwhile_is_asked_as_well(stage: Stage) -> None:
+    """A connector whose connection is lost while another one reattaches is asked before the teardown, too."""
+    await stage.done("deploy", "c")
+    stage.cut_off("b")
+    plan = stage.script.hold("reattach b")
+    caller = await stage.start("undeploy", "c")
+    stage.cut_off("a")
+    await stage.release(plan)
+    stage.returned(caller)
+    _order(stage, "reattach of b#1 ended", "reattach of a#1 ended", "undeploy of c#1 began")
+
+
 @scenario("X3", A, B, needs=LOSS)
 async def it_is_opened_for_the_teardown_alone(stage: Stage) -> None:
     """The operations of users stay refused while a connector reattaches, and afterwards."""
