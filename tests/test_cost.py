@@ -352,6 +352,15 @@ async def asked(configs: list[DeploymentConfig]) -> None:
             assert manager.get_connector(f"not {config.name}") is None
 
 
+async def shown(configs: list[DeploymentConfig]) -> None:
+    """Before and after one is lost that others stand on."""
+    async with manager_of(configs) as manager:
+        await manager.deploy_all()
+        assert not any(status.missing for status in manager.status().values())
+        cast("Connector", manager.get_connector(configs[0].name)).report_lost(OSError("gone"))
+        assert manager.status()[configs[0].name].state == "lost"
+
+
 async def bare(configs: list[DeploymentConfig]) -> None:
     """For each deployment a task that waits for one Event: the floor."""
     events = [anyio.Event() for _ in configs]
@@ -378,6 +387,7 @@ SCENARIOS = (
     lazy,
     heard,
     asked,
+    shown,
 )
 
 

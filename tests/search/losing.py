@@ -9,6 +9,7 @@ from .graphs import NAMES
 from .moves import Kind
 from .passage import Passage
 from .violation import Violation, require
+from .world import number_of
 
 #: On the way down, now or when the dependents are.
 LEAVING_SOON = GOING | {Phase.RETIRING, Phase.RETIRING_LOST, Phase.GIVING_UP, Phase.CLEANING}
@@ -79,7 +80,7 @@ def renews_itself_as_often_as_allowed(move: Passage) -> None:
 
 
 def restarts_what_stands_on_it(move: Passage) -> None:
-    """X4: `restart` takes down a deployment and all that stands on it, and waits for what was demanded of them."""
+    """X4: `restart` takes down a deployment and all that stands on it, and waits for what was asked for of them."""
     before, after = move.before, move.after
     above = [number for number in move.graph.upwards[move.number] if before.records[number] is not None]
     for number, phase in enumerate(before.phases):
@@ -88,7 +89,8 @@ def restarts_what_stands_on_it(move: Passage) -> None:
             require(not phase.stands or now in LEAVING_SOON, "X4", "what is to be restarted stays up")
         elif phase in UP:
             require(now is phase or not after.demanded[number], "X4", "what a restarted one stands on goes down")
-    targets = [number for number in above if before.demanded[number]]
+    called = {number_of(each) for claim in before.claims for each in claim.awaited}
+    targets = [number for number in above if before.explicit[number] or number in called]
     made = after.world.claims[len(before.world.claims) :]
     claimed = sorted(target for claim in made for target in targets_of(claim))
     if claimed != targets:

@@ -135,7 +135,7 @@ class Model:
 
     def _restarted(self, situation: Situation, number: int) -> Situation:
         above = self.graph.upwards[number]
-        targets = frozenset(each for each in above if self._is_demanded(situation, each))
+        targets = situation.explicit.intersection(above)
         situation = self._tried_again(situation, above, always=True)
         restarted = frozenset(each for each in above if situation.status[each] in (LIVE, LOST))
         return situation._replace(restarted=restarted, asked=targets, grants=False)
@@ -199,7 +199,8 @@ class Model:
             elif self.graph.inner[number] in renewed and status[number] == STUCK:
                 status[number] = GOING
         retried = {each for each in self.numbers if (situation.status[each], status[each]) == (STUCK, GOING)}
-        return situation._replace(
+        begun = [each for each in self.numbers if (situation.status[each], status[each]) == (ABSENT, WAITING)]
+        return self._anew(situation, begun)._replace(
             status=tuple(status),
             failed=situation.failed | retried,
             renewed=frozenset(renewed),
@@ -207,6 +208,11 @@ class Model:
             due=frozenset(each for each in situation.due if status[each] == LOST and each not in renewed),
             doomed=frozenset(each for each in situation.doomed if status[each] == BEGUN),
         )
+
+    def _anew(self, situation: Situation, numbers: Iterable[int]) -> Situation:
+        """Forget what became of earlier lives of what is absent."""
+        used = tuple(0 if each in numbers else used for each, used in enumerate(situation.used))
+        return situation._replace(used=used, anew=situation.anew.difference(numbers))
 
     def _where_demand_wants(self, situation: Situation, number: int) -> int:
         status = situation.status
@@ -272,7 +278,7 @@ class Model:
             yield situation._replace(asked=NONE, told=False, explicit=situation.explicit | granted)
         for number in missing:
             if situation.status[number] == ABSENT:
-                yield self._put(situation, number, WAITING)
+                yield self._put(self._anew(situation, [number]), number, WAITING)
             elif situation.status[number] == STUCK:
                 yield self._retried(situation, number)
             elif situation.status[number] == LOST and number not in situation.renewed:
