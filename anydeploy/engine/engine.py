@@ -121,8 +121,7 @@ class Engine(Undeploying):
         above = _above(deployment)
         for each in above:
             self._restart(each)
-        # Not what is demanded for the sake of something else: that comes up with it, or goes down with it.
-        targets = tuple([each for each in above if each.explicit or each.claims])
+        targets = tuple(_needed(above))
         claim = None
         if targets:
             missing = sum([each.phase is not Phase.LIVE for each in targets])
@@ -322,6 +321,19 @@ class Engine(Undeploying):
         Phase.RETIRING_LOST: _consider_retiring,
         Phase.STUCK: _consider_stuck,
     }
+
+
+def _needed(deployments: Sequence[Deployment]) -> list[Deployment]:
+    """Return those of some deployments that were asked for, and what these stand on; not what is only going down."""
+    concerned = set(deployments)
+    found = {each: None for each in deployments if each.explicit or each.claims}
+    stack = list(found)
+    while stack:
+        for below in stack.pop().dependencies:
+            if below in concerned and below not in found:
+                found[below] = None
+                stack.append(below)
+    return list(found)
 
 
 def _above(deployment: Deployment) -> list[Deployment]:

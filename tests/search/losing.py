@@ -90,7 +90,8 @@ def restarts_what_stands_on_it(move: Passage) -> None:
         elif phase in UP:
             require(now is phase or not after.demanded[number], "X4", "what a restarted one stands on goes down")
     called = {number_of(each) for claim in before.claims for each in claim.awaited}
-    targets = [number for number in above if before.explicit[number] or number in called]
+    asked = [number for number in above if before.explicit[number] or number in called]
+    targets = [number for number in above if any(number in move.graph.closure[each] for each in asked)]
     made = after.world.claims[len(before.world.claims) :]
     claimed = sorted(target for claim in made for target in targets_of(claim))
     if claimed != targets:

@@ -135,7 +135,8 @@ class Model:
 
     def _restarted(self, situation: Situation, number: int) -> Situation:
         above = self.graph.upwards[number]
-        targets = situation.explicit.intersection(above)
+        asked = situation.explicit.intersection(above)
+        targets = frozenset(each for each in above if asked.intersection(self.graph.upwards[each]))
         situation = self._tried_again(situation, above, always=True)
         restarted = frozenset(each for each in above if situation.status[each] in (LIVE, LOST))
         return situation._replace(restarted=restarted, asked=targets, grants=False)
