@@ -105,11 +105,12 @@ class Loader:
         self._warn_of_unknown(sections, _SECTIONS, "section")
         self._check_version(document, root, sections)
         deployments = self._deployments(document, sections)
-        definitions = [self._definition(document, name, nodes) for name, nodes in deployments.items()]
+        fields = {name: self._definition(document, name, nodes) for name, nodes in deployments.items()}
         self._check_edges(deployments)
+        # Constructing a definition raises, and its name is not checked before: nothing is constructed of a wrong file.
         if self.problems:
             return {}
-        return _inherit_workdirs({definition.name: definition for definition in definitions if definition is not None})
+        return _inherit_workdirs({name: DeploymentConfig(name, **given) for name, given in fields.items()})
 
     def _report(self, position: Position | None, message: str) -> None:
         if position not in self._broken:
@@ -179,7 +180,8 @@ class Loader:
             self._warn(sections["models"][0], "'models' is ignored, because there are 'deployments'")
         return "deployments" if node is not None else None
 
-    def _definition(self, document: Document, name: str, nodes: tuple[Node, Node]) -> DeploymentConfig | None:
+    def _definition(self, document: Document, name: str, nodes: tuple[Node, Node]) -> dict[str, Any]:
+        """The fields of a definition, which are only of use if no problems were found."""
         self._current = name
         try:
             value = document.build(nodes[1])
@@ -188,13 +190,13 @@ class Loader:
             if value is not BROKEN:
                 expected = "expected a mapping with 'type' and 'config'"
                 self._report(position_of(nodes[1]), f"{expected}, found {show(value)}")
-            return None
+            return {}
         finally:
             self._current = None
 
     def _check_definition(
         self, document: Document, name: str, nodes: tuple[Node, Node], value: Mapping[Any, Any]
-    ) -> DeploymentConfig | None:
+    ) -> dict[str, Any]:
         key, node = nodes
         entries = self._entries(document, node)
         self._warn_of_unknown(entries, KEYS, "key")
@@ -204,12 +206,12 @@ class Loader:
             if required not in entries:
                 self._report(position_of(key), f"the key '{required}' is missing; expected {expected}")
         problems: list[Wrong] = []
-        definition = structure(name, value, problems)
+        fields = structure(value, problems)
         self._check_connector(value, problems)
         for path, problem in problems:
             self._report(document.position(node, path), problem)
         self._edges[name] = {other: document.position(node, path) for other, path in mentions(value)}
-        return definition
+        return fields
 
     def _check_connector(self, value: Mapping[Any, Any], problems: list[Wrong]) -> None:
         """The type of a deployment, and its settings as far as they can be checked without constructing anything."""
@@ -270,10 +272,10 @@ class Loader:
         self._current = None
 
 
-def structure(name: str, value: Mapping[str, Any], problems: list[Wrong]) -> DeploymentConfig | None:
-    """Return the definition that a mapping stands for, or None after its problems have been added.
+def structure(value: Mapping[str, Any], problems: list[Wrong]) -> dict[str, Any]:
+    """Return the fields of the definition that a mapping stands for, as far as it has them, after adding its problems.
 
-    StreamFlow takes a ``config`` without a value for an empty one. Unknown keys are ignored, and the type may be left
+    StreamFlow takes a ``config`` without a value for an empty one. Unknown keys are ignored, and any key may be left
     out.
     """
     given: dict[str, Any] = {KEYS[key]: item for key, item in value.items() if key in KEYS}
@@ -281,14 +283,13 @@ def structure(name: str, value: Mapping[str, Any], problems: list[Wrong]) -> Dep
         given["config"] = {}
     if is_mapping(wraps := given.get("wraps")):
         given["wraps"] = {key: wraps[key] for key in _WRAPS_KEYS if key in wraps}
-    found: list[Wrong] = []
+    fields: dict[str, Any] = {}
     for key, attribute in KEYS.items():
         if attribute in given:
             wrong: list[Wrong] = []
-            check_field(attribute, given[attribute], wrong)
-            found += [((key, *path), f"'{shorten(show_keys((key, *path)))}': {problem}") for path, problem in wrong]
-    problems += found
-    return None if found else DeploymentConfig(name, given.pop("type", ""), **given)
+            fields[attribute] = check_field(attribute, given[attribute], wrong)
+            problems += [((key, *path), f"'{shorten(show_keys((key, *path)))}': {problem}") for path, problem in wrong]
+    return fields
 
 
 def mentions(value: Mapping[Any, Any]) -> Iterator[tuple[str, Path]]:

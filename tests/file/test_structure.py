@@ -276,6 +276,7 @@ def test_the_connectors_of_anydeploy_are_checked(file: Path) -> None:
         (["a: {type: host, config: {anything: !local x}}"], ["3:38: deployment 'a': the tag !local is not supported"]),
         (["a: &a {type: host, config: {}, <<: *a}"], ["3:6: deployment 'a': this value contains itself"]),
         (['"a\\n": {type: host, config: {}}'], ["3:3: the name 'a ' is not allowed"]),
+        (['"": {type: host, config: {}}'], ["3:3: the name '' is not allowed"]),
         (['"a\\e[1m\\ud800": {type: host, config: {}}'], ["3:3: the name 'a\\x1b[1m\\ud800' is not allowed"]),
     ],
 )
