@@ -10,7 +10,7 @@ from attrs import frozen
 
 from .duration import to_positive_seconds
 from .exceptions import InvalidConfigError, describe
-from .frozen import EMPTY, freeze
+from .frozen import EMPTY, freeze, is_equal
 from .typecheck import Problem, expected, is_iterable, is_mapping, is_number, show, show_keys
 
 #: Returns the value that a field has for the one that is given. Adds to the problems, or raises ValueError for one.
@@ -115,7 +115,7 @@ class DeploymentConfig:
             return True
         if not isinstance(other, DeploymentConfig):
             return NotImplemented
-        return bool(_values(self) == _values(other))
+        return is_equal(_values(self), _values(other))
 
     @property
     def dependencies(self) -> tuple[str, ...]:

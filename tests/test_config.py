@@ -11,7 +11,14 @@ import attrs
 import pytest
 from attrs.exceptions import FrozenInstanceError
 
-from anydeploy import DeploymentConfig, InvalidConfigError, WorkflowDefinitionException, WrapsConfig
+from anydeploy import (
+    DefaultDeploymentManager,
+    DeploymentConfig,
+    DifferentDefinitionError,
+    InvalidConfigError,
+    WorkflowDefinitionException,
+    WrapsConfig,
+)
 from anydeploy.config import check_field
 
 NAME = "expected a name, a string that is not empty"
@@ -227,6 +234,49 @@ def test_equality_of_the_same_object_looks_no_further() -> None:
 
     config = DeploymentConfig("a", "t", {"x": Incomparable()})
     assert config == config
+
+
+class Array:
+    """Compared item by item, as arrays are, with an error or without an answer that is true or false."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, error: BaseException, *, late: bool) -> None:
+        self.error = error
+        self.late = late
+
+    def __eq__(self, other: object) -> Any:
+        if not self.late:
+            raise self.error
+        return self
+
+    def __bool__(self) -> bool:
+        raise self.error
+
+    def __deepcopy__(self, memo: object) -> Array:
+        return Array(self.error, late=self.late)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("error", [ValueError("ambiguous"), SystemExit(1)], ids=repr)
+@pytest.mark.parametrize("field", ["config", "scheduling_policy"])
+def test_what_cannot_be_compared_is_different(field: str, error: BaseException, late: bool) -> None:
+    """D4, D7: and nothing else than the same object is equal to it."""
+    one, other = (DeploymentConfig("a", "t", **{field: {"x": [Array(error, late=late)]}}) for _ in range(2))  # type: ignore[arg-type]
+    assert one != other
+    assert attrs.evolve(one) == one
+    assert one.config == one.config
+    if field == "config":
+        assert one.config != other.config
+    with pytest.raises(DifferentDefinitionError):
+        DefaultDeploymentManager([one, other])
+
+
+def test_an_interrupt_during_a_comparison_is_raised() -> None:
+    """D7"""
+    one, other = (DeploymentConfig("a", "t", {"x": Array(KeyboardInterrupt(), late=True)}) for _ in range(2))
+    with pytest.raises(KeyboardInterrupt):
+        _ = one == other
 
 
 @pytest.mark.parametrize("config", [DeploymentConfig("a", "t"), FULL], ids=["plain", "full"])
