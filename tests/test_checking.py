@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -361,6 +362,14 @@ def test_right_parameters():
 async def listen(event: object) -> None: ...
 
 
+async def listen_often(event: object) -> AsyncIterator[None]:
+    yield
+
+
+class Listener:
+    async def __call__(self, event: object) -> None: ...
+
+
 WRONG_PARAMETERS = [
     ("deployments", 5, "expected definitions, or a mapping of names to them, found the number 5"),
     ("deployments", None, "expected definitions, or a mapping of names to them, found nothing (null)"),
@@ -387,6 +396,10 @@ WRONG_PARAMETERS = [
     ("shutdown_timeout", float("inf"), f"{DURATION}, found the number inf (None is no limit)"),
     ("on_event", 5, "expected a function that is not async, or None, found the number 5"),
     ("on_event", listen, "expected a function that is not async, or None, found an async function"),
+    ("on_event", listen_often, "expected a function that is not async, or None, found an async function"),
+    ("on_event", Listener(), "expected a function that is not async, or None, found an async function"),
+    ("on_event", partial(listen), "expected a function that is not async, or None, found an async function"),
+    ("on_event", partial(Listener()), "expected a function that is not async, or None, found an async function"),
 ]
 
 
@@ -401,13 +414,48 @@ def test_wrong_parameters(parameter: str, value: Any, problem: str):
     assert isinstance(caught.value, WorkflowDefinitionException)
 
 
-def test_what_a_generator_of_definitions_raises_is_raised():
-    def definitions() -> Iterator[DeploymentConfig]:
-        yield unit("a")
-        raise OSError
+class Broken(Mapping[Any, Any]):
+    """A mapping, an iterable and a path that cannot be read."""
 
-    with pytest.raises(OSError):  # noqa: PT011
-        DefaultDeploymentManager(definitions())
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __getitem__(self, key: object) -> Any:
+        raise self.error
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self.error
+
+    def __len__(self) -> int:
+        return 1
+
+    def __fspath__(self) -> str:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [*ERRORS, RuntimeError("no")], ids=repr)
+@pytest.mark.parametrize("parameter", ["deployments", "config_dir"])
+def test_a_parameter_that_cannot_be_read(parameter: str, error: BaseException):
+    """D4, D7: told as a definition tells it."""
+    with pytest.raises(InvalidParameterError) as caught:
+        DefaultDeploymentManager(**{parameter: Broken(error)})
+    assert caught.value.parameter == parameter
+    assert f"'{parameter}': cannot be read: {type(error).__name__}" in str(caught.value)
+    assert caught.value.__cause__ is error
+    with pytest.raises(KeyboardInterrupt):
+        DefaultDeploymentManager(**{parameter: Broken(KeyboardInterrupt())})
+
+
+@pytest.mark.anyio
+async def test_names_that_cannot_be_read():
+    """D4, D7"""
+    async with DefaultDeploymentManager() as manager:
+        with pytest.raises(
+            WorkflowDefinitionException, match=r"^the names of deployments: cannot be read: OSError: no$"
+        ):
+            await manager.deploy_all(Broken(OSError("no")))
+        with pytest.raises(KeyboardInterrupt):
+            await manager.deploy_all(Broken(KeyboardInterrupt()))
 
 
 def test_read_only_mappings_will_do():

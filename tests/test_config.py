@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Iterator, Mapping
+from io import StringIO
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from anydeploy import (
 from anydeploy.config import check_field
 
 NAME = "expected a name, a string that is not empty"
+TYPE = "expected the type of a connector, a string that is not empty"
 WRAPPED = "expected the name of a deployment, or a mapping with 'deployment' and 'service'"
 DURATION = "expected a duration: seconds as a number, or a string with a unit such as 500ms, 2s, 2m or 1h"
 FULL = DeploymentConfig(
@@ -74,8 +76,9 @@ def test_dependencies() -> None:
         ("name", 3, f"{NAME}, found the number 3"),
         ("name", "", f"{NAME}, found the string ''"),
         ("name", None, f"{NAME}, found nothing (null)"),
-        ("type", None, "expected a string, found nothing (null)"),
-        ("type", DeploymentConfig, "expected a string, found the class DeploymentConfig"),
+        ("type", None, f"{TYPE}, found nothing (null)"),
+        ("type", DeploymentConfig, f"{TYPE}, found the class DeploymentConfig"),
+        ("type", "", f"{TYPE}, found the string ''"),
         ("config", None, "expected a mapping of settings, found nothing (null)"),
         ("config", [("a", 1)], "expected a mapping of settings, found a list"),
         ("config", "x", "expected a mapping of settings, found the string 'x'"),
@@ -98,10 +101,17 @@ def test_dependencies() -> None:
         ("depends_on", 5, "expected the name of a deployment, or a list of names, found the number 5"),
         ("depends_on", None, "expected the name of a deployment, or a list of names, found nothing (null)"),
         ("depends_on", {"b": 1}, "expected the name of a deployment, or a list of names, found a mapping"),
-        ("depends_on[0]", [1], "expected a string, found the number 1"),
-        ("depends_on[0]", [1, None], "expected a string, found the number 1"),
-        ("depends_on[1]", ["b", None], "expected a string, found nothing (null)"),
-        ("depends_on[0]", b"b", "expected a string, found the number 98"),
+        ("depends_on", "", "expected the name of a deployment, or a list of names, found the string ''"),
+        (
+            "depends_on",
+            StringIO("b\n"),
+            "expected the name of a deployment, or a list of names, found a value of type StringIO",
+        ),
+        ("depends_on[0]", [1], f"{NAME}, found the number 1"),
+        ("depends_on[0]", [1, None], f"{NAME}, found the number 1"),
+        ("depends_on[1]", ["b", None], f"{NAME}, found nothing (null)"),
+        ("depends_on[1]", ["b", ""], f"{NAME}, found the string ''"),
+        ("depends_on[0]", b"b", f"{NAME}, found the number 98"),
         ("deploy_timeout", "5", f"{DURATION}, found the string '5'"),
         ("deploy_timeout", float("nan"), f"{DURATION}, found the number nan"),
         ("deploy_timeout", float("inf"), f"{DURATION}, found the number inf"),

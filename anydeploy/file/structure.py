@@ -216,7 +216,7 @@ class Loader:
     def _check_connector(self, value: Mapping[Any, Any], problems: list[Wrong]) -> None:
         """The type of a deployment, and its settings as far as they can be checked without constructing anything."""
         type_, config = value.get("type"), value.get("config")
-        if not isinstance(type_, str):
+        if not isinstance(type_, str) or not type_:
             return
         class_ = self._class(type_)
         if isinstance(class_, str):
@@ -295,16 +295,12 @@ def structure(value: Mapping[str, Any], problems: list[Wrong]) -> dict[str, Any]
 def mentions(value: Mapping[Any, Any]) -> Iterator[tuple[str, Path]]:
     """Yield the names of the deployments that a mapping depends on, each with its path, as far as they are names."""
     wraps, names = value.get("wraps"), value.get("dependsOn")
-    if isinstance(wraps, str):
-        yield wraps, ("wraps",)
-    elif is_mapping(wraps) and isinstance(inner := wraps.get("deployment"), str):
-        yield inner, ("wraps", "deployment")
-    if isinstance(names, str):
-        yield names, ("dependsOn",)
-    elif is_list(names):
-        for index, name in enumerate(names):
-            if isinstance(name, str):
-                yield name, ("dependsOn", index)
+    found: list[tuple[Any, Path]] = [(wraps, ("wraps",)), (names, ("dependsOn",))]
+    if is_mapping(wraps):
+        found.append((wraps.get("deployment"), ("wraps", "deployment")))
+    if is_list(names):
+        found += [(name, ("dependsOn", index)) for index, name in enumerate(names)]
+    yield from ((name, path) for name, path in found if isinstance(name, str) and name)
 
 
 def _inherit_workdirs(definitions: dict[str, DeploymentConfig]) -> dict[str, DeploymentConfig]:
