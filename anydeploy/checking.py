@@ -13,7 +13,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeGuard, TypeVar, cast, get_type_hints
+from typing import Any, Final, TypeGuard, TypeVar, cast, get_type_hints
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -63,6 +63,39 @@ def _find_registered(type_: str, added: Iterable[str]) -> type[Connector]:
 
 def _is_connector_type(value: object) -> TypeGuard[type[Connector]]:
     return isinstance(value, type) and issubclass(value, Connector)
+
+
+@frozen
+class Flags:
+    """The class variables by which a connector class tells the manager about itself, as :class:`Connector` has them."""
+
+    interruptible: bool
+    asyncio_only: bool
+
+
+_FLAGS: Final = tuple(attrs.fields_dict(Flags))
+
+
+def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
+    """Return the flags of a connector class, each read once: a metaclass may compute it.
+
+    :raises WorkflowDefinitionException: if one cannot be read, is neither true nor false, or was made a setting. An
+        annotation other than ``ClassVar`` makes it an attrs field, and takes it from the class
+    """
+    try:
+        fields = {attribute.name for attribute in attrs.fields(connector_type)}
+        values = {name: cast("object", getattr(connector_type, name)) for name in _FLAGS}
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        raise WorkflowDefinitionException(f"type '{type_}' cannot be used: {describe(exc)}") from exc
+    for name, value in values.items():
+        where = f"type '{type_}', class variable '{name}' of {connector_type.__name__}"
+        if name in fields:
+            raise WorkflowDefinitionException(f"{where}: it is a setting; expected `{name}: ClassVar[bool] = ...`")
+        if not isinstance(value, bool):
+            raise WorkflowDefinitionException(f"{where}: {expected('true or false', value)}")
+    return Flags(**cast("dict[str, bool]", values))
 
 
 def can_wrap(connector_type: type[Connector]) -> bool:

@@ -8,26 +8,35 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 import anyio
 import pytest
-from attrs import Converter, define, field
+from attrs import Converter, define, field, fields
 from attrs.validators import gt, instance_of
 
-from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidParameterError, WorkflowDefinitionException
+from anydeploy import (
+    DefaultDeploymentManager,
+    DeploymentConfig,
+    InvalidConfigError,
+    InvalidParameterError,
+    WorkflowDefinitionException,
+)
 from anydeploy.checking import (
+    Flags,
     can_wrap,
     check_parameters,
     check_settings,
     check_wraps,
     find_connector_type,
+    flags_of,
     settings_of,
 )
 from anydeploy.connector import Connector, ConnectorWrapper
 from anydeploy.connectors.command import CommandConnector
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.process import ProcessConnector
+from anydeploy.definitions import Definitions
 from anydeploy.testing import unit
 from anydeploy.typecheck import show_keys
 
@@ -306,6 +315,52 @@ def test_a_type_that_is_none(made: Callable[[], Any], message: str):
         find_connector_type("t", Types(made))
     with pytest.raises(KeyboardInterrupt):
         find_connector_type("t", Types(raising(KeyboardInterrupt())))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1)], ids=repr)
+@pytest.mark.parametrize("flag", ["interruptible", "asyncio_only"])
+def test_a_metaclass_that_fails(flag: str, error: BaseException):
+    """D4, D7: connector classes are foreign code, and so are theirs."""
+    meta = type("Meta", (type(Connector),), {flag: property(raising(error))})
+    class_ = meta("Foreign", (Typed,), {})
+    with pytest.raises(WorkflowDefinitionException, match=rf"^type 't' cannot be used: {type(error).__name__}: "):
+        flags_of("t", class_)
+    with pytest.raises(InvalidConfigError, match=r"^deployment 'a': type 't' cannot be used: "):
+        Definitions({"t": class_}, Path()).resolve([DeploymentConfig("a", "t", {"port": 1})], present=())
+    interrupted = type("Meta", (type(Connector),), {flag: property(raising(KeyboardInterrupt()))})("X", (Typed,), {})
+    with pytest.raises(KeyboardInterrupt):
+        flags_of("t", interrupted)
+
+
+def test_flags_are_those_of_the_contract():
+    hints = get_type_hints(Connector).items()
+    variables = [name for name, hint in hints if get_origin(hint) is ClassVar]
+    assert [field.name for field in fields(Flags)] == variables
+    assert flags_of("t", Typed) == Flags(interruptible=True, asyncio_only=False)
+    assert flags_of("t", type("Stubborn", (Typed,), {"interruptible": False})) == Flags(False, False)
+
+
+@pytest.mark.parametrize("flag", ["interruptible", "asyncio_only"])
+def test_a_flag_that_attrs_takes_for_a_setting(flag: str):
+    """D4: it would be lost without a word, because attrs takes it from the class."""
+    members = {flag: True, "__annotations__": {flag: bool}}
+    class_ = define(kw_only=True, eq=False, slots=False)(type("Author", (Typed,), members))
+    expected = f"type 't', class variable '{flag}' of Author: it is a setting; expected `{flag}: ClassVar[bool] = ...`"
+    with pytest.raises(WorkflowDefinitionException) as caught:
+        flags_of("t", class_)
+    assert str(caught.value) == expected
+    with pytest.raises(InvalidConfigError) as refused:
+        Definitions({"t": class_}, Path()).resolve([DeploymentConfig("a", "t", {"port": 1})], present=())
+    assert str(refused.value) == f"deployment 'a': {expected}"
+
+
+@pytest.mark.parametrize("flag", ["interruptible", "asyncio_only"])
+@pytest.mark.parametrize("value", ["no", None, property(bool)])
+def test_a_flag_that_is_neither_true_nor_false(flag: str, value: object):
+    """D4"""
+    class_ = type("Author", (Typed,), {flag: value})
+    with pytest.raises(WorkflowDefinitionException, match=f"^type 't', class variable '{flag}' of Author: expected tr"):
+        flags_of("t", class_)
 
 
 def test_wraps():

@@ -13,7 +13,7 @@ import attrs
 from attrs import define, field, frozen
 
 from .. import graph
-from ..checking import check_settings, check_wraps, find_connector_type
+from ..checking import check_settings, check_wraps, find_connector_type, flags_of
 from ..config import DeploymentConfig, check_field
 from ..connector import Connector
 from ..exceptions import DependencyCycleError, WorkflowDefinitionException, did_you_mean
@@ -235,9 +235,12 @@ class Loader:
         """The class of a type, or the problem with it."""
         if type_ not in self._classes:
             try:
-                self._classes[type_] = find_connector_type(type_, self.connector_types)
+                class_ = find_connector_type(type_, self.connector_types)
+                flags_of(type_, class_)
             except WorkflowDefinitionException as exc:
                 self._classes[type_] = str(exc)
+            else:
+                self._classes[type_] = class_
         return self._classes[type_]
 
     def _check_edges(self, deployments: _Entries) -> None:

@@ -17,7 +17,7 @@ from anydeploy import DeploymentConfig, InvalidConfigError, WrapsConfig
 from anydeploy.definitions import Definitions
 from anydeploy.file import FileError, FileWarning, load_file
 
-from .files import DATA, TYPES, load, load_deployments, problems_in, setting
+from .files import DATA, TYPES, Host, load, load_deployments, problems_in, setting
 
 
 def test_a_streamflow_file_gives_its_deployments_and_nothing_else() -> None:
@@ -143,6 +143,13 @@ def test_an_unknown_type_shows_the_known_ones(file: Path) -> None:
     assert "known types: " in only
     assert "local" in only
     assert "host, layer, needy" in only
+
+
+def test_a_class_that_cannot_be_used(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule D4: what the manager refuses, the file does, too."""
+    monkeypatch.setattr(Host, "asyncio_only", "no")
+    (only,) = problems_in(file, "a: {type: host, config: {}}")
+    assert only.startswith("3:13: deployment 'a': type 'host', class variable 'asyncio_only' of Host: expected true")
 
 
 @pytest.mark.parametrize(
