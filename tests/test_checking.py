@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import date
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -62,15 +63,23 @@ def test_unknown_and_missing():
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("command", "foo bar", "expected a list of strings, the program and its arguments, got 'foo bar'; as a list"),
+        (
+            "command",
+            "foo bar",
+            "expected a list of strings, the program and its arguments, found the string 'foo bar'; as a l",
+        ),
         ("command", [], "the program is missing"),
-        ("command", ["sleep", 5], 'item 2 is 5; write it in quotes: "5"'),
+        ("command", ["sleep", 5], 'item 2 is the number 5; write it in quotes: "5"'),
+        ("command", [date(2020, 1, 1)], "item 1 is the date 2020-01-01 (put it in quotes to make it a string)"),
+        ("command", [True], "item 1 is true"),
+        ("command", date(2020, 1, 1), "found the date 2020-01-01"),
         ("command", None, "expected a list of strings"),
-        ("environment", {"A": 1}, 'A is 1; write it in quotes: "1"'),
-        ("environment", {"A=B": "1"}, "'A=B' is no name"),
+        ("environment", {"A": 1}, 'A is the number 1; write it in quotes: "1"'),
+        ("environment", {"A": date(2020, 1, 1)}, "A is the date 2020-01-01 (put it in quotes"),
+        ("environment", {"A=B": "1"}, "the string 'A=B' is no name"),
         ("environment", ["A"], "expected a mapping"),
-        ("workdir", 3, "expected a path, got 3"),
-        ("log", "", "expected a path"),
+        ("workdir", 3, "expected a path, found the number 3"),
+        ("log", "", "expected a path, found the string ''"),
         ("grace", "soon", "expected a duration"),
         ("ready", "tcp", "expected a mapping with exactly one of tcp, http, log, command"),
         ("ready", {}, "got none of them"),
@@ -79,12 +88,15 @@ def test_unknown_and_missing():
         ("ready", {"tcp": "8080"}, "expected host:port"),
         ("ready", {"tcp": "::1:80"}, "expected host:port"),
         ("ready", {"tcp": "a:70000"}, "expected host:port"),
-        ("ready", {"tcp": 80}, "expected host:port"),
+        ("ready", {"tcp": 80}, "expected host:port, such as localhost:8080 or [::1]:8080, found the number 80"),
+        ("ready", {"http": None}, "such as http://localhost:8080/health, found nothing (null)"),
+        ("ready", date(2020, 1, 1), "and optionally interval and timeout, found the date 2020-01-01"),
+        ("ready", {"tcp": "a:1", None: 1}, "unknown: nothing (null)"),
         ("ready", {"http": "localhost:80"}, "expected an address"),
         ("ready", {"http": "http://a:bad/"}, "expected an address"),
         ("ready", {"http": "http://a/\r\nX: y"}, "expected an address"),
         ("ready", {"log": "("}, "no regular expression"),
-        ("ready", {"log": 1}, "expected a regular expression"),
+        ("ready", {"log": 1}, "expected a regular expression, found the number 1"),
         ("ready", {"command": "true"}, "expected a list"),
         ("ready", {"tcp": "a:1", "interval": 0}, "more than 0"),
         ("ready", {"tcp": "a:1", "timeout": "x"}, "expected a duration"),

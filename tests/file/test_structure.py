@@ -279,10 +279,13 @@ def test_the_connectors_of_anydeploy_are_checked(file: Path) -> None:
         (["a: {type: host, config: {}, [1]: 2}"], ["3:31: deployment 'a': a list or mapping is used as a key"]),
         (["a: {type: host, config: {}, workdir: x, workdir: y}"], ["3:43: deployment 'a': duplicate key 'workdir'"]),
         (["a: {type: host, config: {}, <<: 5}"], ["3:35: deployment 'a': expected a mapping, or a list of mappings"]),
-        (["a: {type: host, config: {port: !!int x}}"], ["3:34: deployment 'a': this cannot be read as a YAML int"]),
+        (
+            ["a: {type: host, config: {port: !!int x}}"],
+            ["3:34: deployment 'a': this cannot be read as a YAML int: 'x'"],
+        ),
         (
             ["a: {type: host, config: {anything: 2020-13-45}}"],
-            ["3:38: deployment 'a': this cannot be read as a YAML time"],
+            ["3:38: deployment 'a': this cannot be read as a YAML timestamp: '2020-13-45'"],
         ),
         (["a: {type: host, config: {anything: !local x}}"], ["3:38: deployment 'a': the tag !local is not supported"]),
         (["a: &a {type: host, config: {}, <<: *a}"], ["3:6: deployment 'a': this value contains itself"]),
