@@ -34,6 +34,8 @@ _SECTIONS: Final = (
     *("version", "workflows", "deployments", "models", "bindingFilters", "scheduling", "database"),
     *("checkpointManager", "dataManager", "deploymentManager", "failureManager"),
 )
+#: Sections and keys that begin so are the user's, for anchors or for other programs.
+_USERS: Final = "x-"
 _WRAPS_KEYS: Final = ("deployment", "service")
 #: Each search for cycles, and each for the nearest name, is a pass over the file: bounded, to stay linear.
 _MOST_CYCLES: Final = 10
@@ -140,7 +142,7 @@ class Loader:
 
     def _warn_of_unknown(self, entries: _Entries, known: Iterable[str], what: str) -> None:
         for key, (node, _) in entries.items():
-            if key not in known:
+            if key not in known and not key.startswith(_USERS):
                 near = self._suggest(key, known)
                 self._warn(node, f"unknown {what} '{shorten(key)}' is ignored{near} (expected: {', '.join(known)})")
 

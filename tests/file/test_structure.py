@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,15 @@ def test_unknown_keys_are_warned_of_with_the_nearest_known_one(file: Path) -> No
         ":4:68: deployment 'a': unknown key of 'wraps' 'servise' is ignored; did you mean 'service'?",
     ]
     assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_what_begins_with_x_is_the_users(file: Path) -> None:
+    """DESIGN 6: no warning, which would be an error here."""
+    lines = ["a: {<<: *base, x-note: 1, wraps: {deployment: b, x-why: y}}", "b: {type: host, config: {}}"]
+    file.write_text("version: v1.0\nx-base: &base {type: layer, config: {}}\ndeployments:\n  " + "\n  ".join(lines))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(load_file(file, connector_types=TYPES)) == ["a", "b"]
 
 
 def test_all_problems_come_at_once_each_with_its_place() -> None:

@@ -40,7 +40,7 @@ from .files import load, problem, problems
         ("a: *b", "1:4: not valid YAML: found undefined alias 'b'"),
         ("%YAML 1.7\n---\na: 1", "2:4: not valid YAML: it cannot be read on from here; expected YAML 1.1"),
         ("%YAML 9.9\n---\na: 1", "1:1: not valid YAML: found incompatible YAML document (version 1.* is required)"),
-        ("%TAG ! tag:x,2000:\n---\n!a {}", "3:1: the tag tag:x,2000:a is not supported here"),
+        ("%TAG ! tag:x,2000:\n---\n!a {}", "3:1: the key 'version' is missing"),
         ('a: "\\UFFFFFFFF"', "1:7: not valid YAML: it cannot be read on from here; expected YAML 1.1"),
         (b"version: v1.0\n# caf\xe9\n", "2:6: the byte 0xe9 is not UTF-8; expected UTF-8 text"),
         ("version: v1.0".encode("utf-16"), "1:1: the byte 0xff is not UTF-8"),
