@@ -382,6 +382,6 @@ def _check_listener(value: object) -> Callable[[DeploymentEvent], None] | None:
 def _is_async(function: object) -> bool:
     """Whether calling a function, or an object with ``__call__``, only makes something that has to be awaited."""
     while isinstance(function, partial):
-        function = cast("partial[Any]", function).func
+        function = cast("Any", function).func
     called = function, cast("Any", type(function)).__call__
     return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in called)

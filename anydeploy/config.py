@@ -11,7 +11,7 @@ from attrs import frozen
 from .duration import to_positive_seconds
 from .exceptions import InvalidConfigError
 from .frozen import EMPTY, freeze, is_equal
-from .typecheck import Problem, expected, is_iterable, is_mapping, is_number, show, show_keys, unreadable
+from .typecheck import Problem, expected, is_iterable, is_mapping, show, show_keys, to_count, unreadable
 
 #: Returns the value that a field has for the one that is given. Adds to the problems, or raises ValueError for one.
 _Check: TypeAlias = Callable[[Any, list[Problem]], object]
@@ -164,9 +164,7 @@ def _check_flag(value: object, _: list[Problem]) -> object:
 
 
 def _check_count(value: object, _: list[Problem]) -> object:
-    if not is_number(value, int) or value < 0:
-        raise ValueError(expected("a whole number, 0 or more", value))
-    return value
+    return to_count(value, least=0)
 
 
 def _check_duration(value: object, _: list[Problem]) -> object:

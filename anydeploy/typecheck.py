@@ -65,6 +65,16 @@ def is_number(value: object, *types: type) -> TypeGuard[float]:
     return isinstance(value, types) and not isinstance(value, bool)
 
 
+def to_count(value: object, least: int) -> int:
+    """Return a whole number.
+
+    :raises ValueError: if it is none, or below the least
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(expected(f"a whole number, {least} or more", value))
+    return value
+
+
 def expected(what: str, value: object) -> str:
     """Return the text of a problem: what a value should have been, and what it is."""
     return f"expected {what}, found {show(value)}"

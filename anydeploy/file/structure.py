@@ -19,6 +19,7 @@ from ..connector import Connector
 from ..exceptions import DependencyCycleError, WorkflowDefinitionException, did_you_mean
 from ..typecheck import Path, is_list, is_mapping, shorten, show, show_keys
 from ..typecheck import Problem as Wrong
+from . import manager
 from .values import BROKEN, Document
 from .yaml import MappingNode, Node, Position, compose, position_of, read_text
 
@@ -106,6 +107,7 @@ class Loader:
         sections = self._entries(document, root)
         self._warn_of_unknown(sections, _SECTIONS, "section")
         self._check_version(document, root, sections)
+        self._check_manager(document, sections)
         deployments = self._deployments(document, sections)
         fields = {name: self._definition(document, name, nodes) for name, nodes in deployments.items()}
         self._check_edges(deployments)
@@ -154,6 +156,18 @@ class Loader:
         version = document.build(node)
         if version != _VERSION:
             self._report(position_of(node), f"unsupported version: expected {_VERSION}, found {show(version)}")
+
+    def _check_manager(self, document: Document, sections: _Entries) -> None:
+        """The ``deploymentManager``, if it is ours: others may be anything."""
+        node = sections["deploymentManager"][1] if "deploymentManager" in sections else None
+        if not isinstance(node, MappingNode):
+            return
+        entries = document.entries(node)
+        if "type" not in entries or document.build(entries["type"][1]) != manager.TYPE:
+            return
+        value = document.build(node)
+        for path, problem in manager.check_manager(value) if is_mapping(value) else ():
+            self._report(document.position(node, path), f"'deploymentManager': {problem}")
 
     def _deployments(self, document: Document, sections: _Entries) -> _Entries:
         section = self._choose_section(document, sections)

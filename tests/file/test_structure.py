@@ -18,7 +18,7 @@ from anydeploy import DeploymentConfig, InvalidConfigError, WrapsConfig
 from anydeploy.definitions import Definitions
 from anydeploy.file import FileError, FileWarning, load_file
 
-from .files import DATA, TYPES, Host, load, load_deployments, problems_in, setting
+from .files import DATA, TYPES, Host, load, load_deployments, problems, problems_in, setting
 
 
 def test_a_streamflow_file_gives_its_deployments_and_nothing_else() -> None:
@@ -110,6 +110,59 @@ def test_what_begins_with_x_is_the_users(file: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(load_file(file, connector_types=TYPES)) == ["a", "b"]
+
+
+def manager_problems(file: Path, text: str) -> list[str]:
+    deployments = "deployments: {a: {type: host, config: {}}}"
+    return problems(file, f"version: v1.0\n{deployments}\ndeploymentManager: {text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "{type: anydeploy, config: {max_concurrent: 1, retries: -1}}",
+            [
+                "3:63: 'deploymentManager': setting 'max_concurrent': unknown setting; did you mean 'maxConcurrent'?",
+                "3:75: 'deploymentManager': setting 'retries': expected a whole number, 0 or more, found the number -1",
+            ],
+        ),
+        (
+            "{type: anydeploy, config: {maxConcurrent: nope}}",
+            ["3:62: 'deploymentManager': setting 'maxConcurrent': expected a whole number, 1 or more, found the stri"],
+        ),
+        (
+            "{type: anydeploy, config: {deployTimeout: 0, 1: 2}}",
+            [
+                "3:62: 'deploymentManager': setting 'deployTimeout': expected a duration",
+                "3:68: 'deploymentManager': setting '1': unknown setting",
+            ],
+        ),
+        ("{type: anydeploy, config: }", ["3:38: 'deploymentManager': expected a mapping of settings, found nothing"]),
+        ("{type: anydeploy}", ["3:20: 'deploymentManager': the key 'config' is missing; expected a mapping"]),
+    ],
+)
+def test_the_settings_of_our_deployment_manager(file: Path, text: str, expected: list[str]) -> None:
+    """DESIGN 6: and of no other."""
+    found = manager_problems(file, text)
+    assert len(found) == len(expected)
+    for line, start in zip(found, expected, strict=True):
+        assert line.startswith(start)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{type: anydeploy, config: {}}",
+        "{type: anydeploy, config: {maxConcurrent: 4, deployTimeout: 5m, undeployTimeout: 1.5, retries: 0}}",
+        "{type: other, config: {max_concurrent: nope, x: !y z}}",
+        "{config: {max_concurrent: nope}}",
+        "5",
+    ],
+)
+def test_right_settings_of_a_deployment_manager_and_those_of_others(file: Path, text: str) -> None:
+    """DESIGN 6"""
+    assert list(load(file, f"version: v1.0\ndeployments: {{}}\ndeploymentManager: {text}\n")) == []
 
 
 def test_all_problems_come_at_once_each_with_its_place() -> None:
