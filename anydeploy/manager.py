@@ -21,7 +21,7 @@ from .definitions import Definitions, ResolvedDefinition
 from .engine.deployment import Claim, Deployment, undeploy_error
 from .engine.engine import Engine
 from .exceptions import DeployError, ManagerClosedError, UndeployError, WorkflowExecutionException
-from .lazy import FutureConnector, LazyConnectors
+from .lazy import NOTHING_ARMED, Arming, FutureConnector, LazyConnectors
 from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus, Phase
 from .reporting import Reporter
 from .runner import Runner, worker
@@ -256,8 +256,8 @@ class DefaultDeploymentManager(DeploymentManager):
     async def restart(self, deployment_name: str) -> None:
         """Take down a deployment and all that stands on it, and bring up again what was demanded (rule X4).
 
-        It returns when that is live. What the deployment itself stands on stays up. For a deployment that is absent
-        there is nothing to do.
+        It returns when that is live. What the deployment itself stands on stays up. Where nothing was asked for, since
+        the deployment is absent or only waits to go down, nothing is brought up, and it returns at once.
 
             await manager.restart("web")
 
@@ -312,8 +312,7 @@ class DefaultDeploymentManager(DeploymentManager):
     def status(self) -> Mapping[str, DeploymentStatus]:
         """Return every known deployment as it is now, the absent ones included."""
         known = {name: DeploymentStatus(name, DeploymentState.ABSENT) for name in self._definitions.names}
-        present = {**self._engine.left_behind, **self._engine.deployments}
-        return known | {name: deployment.status() for name, deployment in present.items()}
+        return known | self._engine.statuses()
 
     # -- What the calls have in common -------------------------------------------------------------------------------
 
@@ -344,16 +343,20 @@ class DefaultDeploymentManager(DeploymentManager):
         if lazy:
             eager = [name for name in resolution.names if name not in lazy]
             resolution = definitions.resolve(eager, present=present, in_use=self._lazy)
-        if resolution.names:
-            await self._bring_up(resolution.names, resolution.missing)
-        else:
-            await checkpoint()
-        self._check_open()
+        with self._lazy.arming(lazy) as arming:
+            if resolution.names:
+                await self._bring_up(resolution.names, resolution.missing, arming)
+            else:
+                await checkpoint()
+            self._check_open()
+            arming.check()
         for name in lazy:
             definition = definitions.resolved(name)
             self._lazy.arm(name, definition.connector_type, definition.config_dir)
 
-    async def _bring_up(self, names: Sequence[str], missing: Sequence[ResolvedDefinition]) -> None:
+    async def _bring_up(
+        self, names: Sequence[str], missing: Sequence[ResolvedDefinition], arming: Arming = NOTHING_ARMED
+    ) -> None:
         deployment = self._engine.granted(names[0]) if len(names) == 1 else None
         if deployment is not None:
             epoch = deployment.epoch
@@ -365,15 +368,16 @@ class DefaultDeploymentManager(DeploymentManager):
             self._check_may_wait()
         claim = self._engine.claim(self._shell.now(), names, missing)
         self._shell.perform()
-        await self._await_claim(claim)
+        await self._await_claim(claim, arming)
 
-    async def _await_claim(self, claim: Claim) -> None:
+    async def _await_claim(self, claim: Claim, arming: Arming = NOTHING_ARMED) -> None:
         """Wait for a claim on behalf of one of its callers."""
         granted = False
         try:
             await self._shell.wait(claim)
             if claim.failure is not None:
                 raise claim.failure.error()
+            arming.check()
             granted = True
         finally:
             self._engine.leave(self._shell.now(), claim, granted=granted)

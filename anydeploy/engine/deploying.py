@@ -34,14 +34,18 @@ class Deploying(Waiting):
         self._demand(deployment)
 
     def _demand(self, deployment: Deployment) -> None:
-        """Let a deployment that is absent come up: whatever became of an earlier one does not count."""
-        deployment.renewal = False
-        deployment.restarts = 0
         for dependency in deployment.dependencies:
             dependency.holders += 1
-        self._begin_life(deployment)
+        self._begin_life(deployment, anew=True)
 
-    def _begin_life(self, deployment: Deployment) -> None:
+    def _begin_life(self, deployment: Deployment, *, anew: bool) -> None:
+        """Let a deployment come up of which nothing exists.
+
+        :param anew: whatever became of an earlier life does not count; it was not lost or restarted
+        """
+        if anew:
+            deployment.renewal = False
+            deployment.restarts = 0
         deployment.attempt = 0
         deployment.failure = None
         deployment.blamed = None

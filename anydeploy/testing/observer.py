@@ -126,6 +126,7 @@ class Observer(Demand):
 
     def _is_stuck(self, instance: Instance) -> None:
         instance.state = "stuck"
+        self.picture.restarts.pop(instance.name, None)
         # While something stands on it, as in a renewal, nobody waits for it yet: it is tried again in its turn.
         in_its_turn = not any(self.picture.standing(instance.name))
         for call in self.picture.calls.values():
@@ -297,11 +298,10 @@ class Observer(Demand):
 
     def _call_restart(self, call: Call) -> None:
         above = self.premises.above[call.name]
-        demanded = frozenset(name for name in above if self.picture.demanded(name))
-        if self.picture.closing or not demanded:
+        if self.picture.closing:
             return
-        call.targets = demanded
-        call.certain = frozenset(name for name in demanded if self.picture.demanded(name, sure=True))
+        call.targets = demanded = self._asked_for(above)
+        call.certain = self._asked_for(above, sure=True)
         call.found = self._found(above)
         self._may_return(other for other in self.picture.calls.values() if self._needs(other, above))
         for name in above:
@@ -310,6 +310,13 @@ class Observer(Demand):
                 # An attempt is given up, though not its demand.
                 instance.unwanted = instance.unwanted or not instance.up
         self._call_for(above)
+
+    def _asked_for(self, names: frozenset[str], *, sure: bool = False) -> frozenset[str]:
+        """Return those of the names that a call has asked for, and what these stand on; not what is only going down."""
+        picture = self.picture
+        asked = picture.granted if sure else picture.granted | picture.perhaps
+        asked = asked.union(*(picture.wanted_by(call, sure=sure) for call in picture.calls.values())) & names
+        return frozenset(name for name in names if not asked.isdisjoint(self.premises.above[name]))
 
     def _found(self, names: Iterable[str]) -> tuple[tuple[Instance, str, int], ...]:
         instances = [i for name in names for i in self.picture.instances.get(name, ()) if i.exists]

@@ -43,6 +43,19 @@ async def there_is_nothing_to_restart_of_what_is_absent(stage: Stage) -> None:
 
 
 @scenario("X4", A, B, needs=RESTART)
+async def what_goes_down_is_not_brought_up_by_a_restart(stage: Stage) -> None:
+    """`restart` of what is up only until its dependent is down returns, and brings nothing up again."""
+    await stage.done("deploy", "b")
+    plan = stage.script.hold("undeploy b")
+    caller = await stage.start("undeploy_all")
+    await stage.done("restart", "a")
+    await stage.release(plan)
+    stage.returned(caller)
+    stage.stands(a="absent", b="absent")
+    stage.happened("a#2 was built", times=0)
+
+
+@scenario("X4", A, B, needs=RESTART)
 async def a_restart_goes_on_without_its_caller(stage: Stage) -> None:
     """A restart goes on although its caller is cancelled, who returns at once."""
     await stage.done("deploy", "b")
