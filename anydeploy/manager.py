@@ -36,23 +36,49 @@ class DeploymentManager(ABC):
 
     @abstractmethod
     async def deploy(self, deployment_config: DeploymentConfig) -> None:
-        """Bring up a deployment and everything it depends on."""
+        """Bring up a deployment and everything it depends on; return when it is live.
+
+        :param deployment_config: its definition
+        :raises WorkflowDefinitionException: if it is misspecified, before anything is deployed
+        :raises WorkflowExecutionException: if it does not come up
+
+        If cancelled it returns at once, and its demand is withdrawn.
+        """
 
     @abstractmethod
     def get_connector(self, deployment_name: str) -> Connector | None:
-        """Return the connector of a deployment that is up; None for any other name."""
+        """Return the connector of a deployment that is up; None for any other name. It does not wait.
+
+        :param deployment_name: the name in its definition
+        """
 
     @abstractmethod
     async def undeploy(self, deployment_name: str) -> None:
-        """Withdraw the demand for a deployment."""
+        """Withdraw the demand for a deployment; return when it is gone, or at once if another one stands on it.
+
+        :param deployment_name: the name in its definition; nothing is done for one that is not up
+        :raises WorkflowExecutionException: if its teardown failed
+
+        If cancelled it returns at once; the teardown goes on.
+        """
 
     @abstractmethod
     async def undeploy_all(self) -> None:
-        """Take everything down."""
+        """Take everything down, dependents first; return when it is gone.
+
+        :raises ExceptionGroup: of a :class:`WorkflowExecutionException` for every teardown that failed
+
+        If cancelled it returns at once; the teardown goes on.
+        """
 
     @abstractmethod
     async def close(self) -> None:
-        """Take everything down, for good."""
+        """Take everything down for good: :meth:`deploy` raises from now on. It may be called more than once.
+
+        :raises ExceptionGroup: of a :class:`WorkflowExecutionException` for everything that may be left
+
+        If cancelled it returns at once; the teardown goes on.
+        """
 
 
 class DefaultDeploymentManager(DeploymentManager):
@@ -60,8 +86,9 @@ class DefaultDeploymentManager(DeploymentManager):
 
     Use it as an async context manager: the block owns the task group that the deployments live in, and leaving it is
     :meth:`close`. An exception raised in the block comes out as itself; if the teardown fails as well, a note on it
-    says what may be left (rule M2). It belongs to one event loop and is not thread-safe. Connectors and listeners run
-    in the context (:mod:`contextvars`) in which it was entered.
+    says what may be left (rule M2). Without one, or if the block was cancelled, an ``ExceptionGroup`` of
+    :class:`UndeployError` comes out. A manager belongs to one event loop and is not thread-safe. Connectors and
+    listeners run in the context (:mod:`contextvars`) in which it was entered.
 
         async with DefaultDeploymentManager(load_file("stack.yml")) as manager:
             await manager.deploy("web")
@@ -171,6 +198,7 @@ class DefaultDeploymentManager(DeploymentManager):
             await manager.deploy(DeploymentConfig("tests", "command", {...}, depends_on=["web"]))
 
         :param deployment_config: a definition, or the name of one that the manager knows
+        :param more: further ones, likewise
         :raises WorkflowDefinitionException: for a misspecification, before anything is deployed
         :raises DeployError: if it, or something it depends on, does not come up, or is undeployed meanwhile
         :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
@@ -182,10 +210,16 @@ class DefaultDeploymentManager(DeploymentManager):
         await self._deploy([deployment_config, *more])
 
     async def deploy_all(self, names: Iterable[str] | None = None) -> None:
-        """:meth:`deploy` several names at once, by default all that are known: all of them come up, or none.
+        """:meth:`deploy` several names at once: all of them come up, or none.
 
+            await manager.deploy_all(["web", "db"])
+
+        :param names: names that the manager knows; None: all of them
         :raises WorkflowDefinitionException: for a misspecification, before anything is deployed
         :raises DeployError: for the first that does not come up; the demand for the others is then withdrawn
+        :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
+
+        If cancelled it returns at once and the demand for all of them is withdrawn.
         """
         self._check_open()
         await self._deploy(self._definitions.names if names is None else check_names(names))
@@ -194,6 +228,12 @@ class DefaultDeploymentManager(DeploymentManager):
         """Return the connector of a deployment that is live and not withdrawn by ``undeploy``; else None (rule R1).
 
         For a lazy deployment it is a :class:`FutureConnector`, from its ``deploy`` on.
+
+            connector = manager.get_connector("web")
+            if connector is not None:
+                await connector.run(["true"])
+
+        :raises WorkflowDefinitionException: for what cannot be a name because it is not hashable, a list for example
         """
         try:
             connector = self._engine.visible.get(deployment_name)
@@ -210,6 +250,7 @@ class DefaultDeploymentManager(DeploymentManager):
         It returns when the environment is gone, and whatever went down with it; or at once if dependents still need
         it. For an unknown or absent name it does nothing.
 
+        :param deployment_name: the name in its definition
         :raises UndeployError: if a teardown failed and the environment may still exist; calling again tries again.
             If several failed, the others are in its notes
         :raises WorkflowDefinitionException: if it is not a string
@@ -261,6 +302,7 @@ class DefaultDeploymentManager(DeploymentManager):
 
             await manager.restart("web")
 
+        :param deployment_name: the name in its definition
         :raises UnknownDeploymentError: if the manager does not know the name
         :raises DeployError: if something does not come up again, cannot be taken down, or is undeployed meanwhile
         :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
@@ -282,7 +324,8 @@ class DefaultDeploymentManager(DeploymentManager):
         """Give up what is coming up, take everything down, and accept no demand any more (rule U8).
 
         What is stuck is tried a last time, and does not keep what lies under it from going down. Calling it again
-        waits for the same end. Leaving the ``async with`` block does the same, and cannot be cancelled.
+        waits for the same end. Leaving the ``async with`` block does the same, and cannot be cancelled. Before the
+        block it does nothing; after it, it only tells again what may be left.
 
         :raises ExceptionGroup: of an :class:`UndeployError` for everything that may be left
 
@@ -300,17 +343,33 @@ class DefaultDeploymentManager(DeploymentManager):
             raise failure
 
     def hurry(self) -> None:
-        """Cut short every grace period that a connector allows what it has to stop."""
+        """Cut short every grace period that a connector allows what it has to stop.
+
+        An error that a connector raises is logged (rule D7). Where nothing is up, nothing is done::
+
+            manager.hurry()  # at a second Ctrl-C
+        """
         for deployment in list(self._engine.deployments.values()):
             if deployment.task is not None:
                 cast("Runner", deployment.task).hurry()
 
     def definition(self, deployment_name: str) -> DeploymentConfig | None:
-        """Return the definition that a name was given or deployed with last; None for an unknown name."""
+        """Return the definition that a name was given or deployed with last; None for an unknown name.
+
+        It may be called outside the block as well::
+
+            assert manager.definition("web").type == "process"
+        """
         return self._definitions.get(deployment_name)
 
     def status(self) -> Mapping[str, DeploymentStatus]:
-        """Return every known deployment as it is now, the absent ones included."""
+        """Return every known deployment as it is now, by name, the absent ones included.
+
+        It raises nothing, and may be called outside the block as well::
+
+            for name, status in manager.status().items():
+                print(name, status.state, status.error or "")
+        """
         known = {name: DeploymentStatus(name, DeploymentState.ABSENT) for name in self._definitions.names}
         return known | self._engine.statuses()
 
