@@ -359,7 +359,10 @@ class DefaultDeploymentManager(DeploymentManager):
         It may be called outside the block as well::
 
             assert manager.definition("web").type == "process"
+
+        :raises WorkflowDefinitionException: if it is not a string
         """
+        check_name(deployment_name)
         return self._definitions.get(deployment_name)
 
     def status(self) -> Mapping[str, DeploymentStatus]:
@@ -371,7 +374,7 @@ class DefaultDeploymentManager(DeploymentManager):
                 print(name, status.state, status.error or "")
         """
         known = {name: DeploymentStatus(name, DeploymentState.ABSENT) for name in self._definitions.names}
-        return known | self._engine.statuses()
+        return known | {name: status for name, status in self._engine.statuses().items() if name in known}
 
     # -- What the calls have in common -------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from .engine.engine import Engine
 from .exceptions import ConnectionLostError, WorkflowExecutionException
 from .lifecycle import Phase
 from .reporting import Reporter
+from .typecheck import show
 
 #: The tasks of deployments from within which this is called, those of other managers included.
 _around: ContextVar[tuple[Runner, ...]] = ContextVar("anydeploy_runners", default=())
@@ -192,7 +193,7 @@ class Runner:
             inner = cast("Runner", self.deployment.dependencies[0].task).connector
         connector = cast("object", self.definition.build(inner))
         if not isinstance(connector, Connector):
-            raise WorkflowExecutionException(f"its constructor made {connector!r}, which is no connector")
+            raise WorkflowExecutionException(f"its constructor made {show(connector)}, which is no connector")
         if not hasattr(connector, "deployment_name"):
             problem = f"the constructor of {type(connector).__name__} has not called super().__init__()"
             raise WorkflowExecutionException(problem)

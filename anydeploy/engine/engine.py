@@ -137,6 +137,8 @@ class Engine(Undeploying):
         self.deadline = now + timeout
         for deployment in self.deployments.values():
             deployment.last_try = deployment.phase is Phase.STUCK
+            # What is lost is not renewed any more.
+            deployment.due = None
         self._withdraw_all("was given up, because the manager was closed")
         for deployment in self.deployments.values():
             if deployment.phase.works:

@@ -163,6 +163,20 @@ async def what_was_lost_comes_up_by_itself(stage: Stage) -> None:
     stage.happened("d#2 was built", times=0)
 
 
+@scenario("X4", unit("a", restarts=1), unit("d", "a"), needs=[Feature.LOSS])
+async def closing_renews_nothing(stage: Stage) -> None:
+    """Closing takes down what was lost after what depends on it, though the time of its renewal comes meanwhile."""
+    await stage.done("deploy", "d")
+    stage.script.lose("a")
+    plan = stage.script.hold("undeploy d")
+    caller = await stage.start("close")
+    await anyio.sleep(10)
+    stage.stands(a="lost", d="undeploying")
+    await stage.release(plan)
+    stage.returned(caller)
+    stage.happened("a#2 was built", times=0)
+
+
 @scenario("X4", unit("a", restarts=2), needs=[Feature.LOSS])
 async def it_comes_up_by_itself_so_many_times(stage: Stage) -> None:
     """It is renewed by itself as often as `restarts` says, the second time after two seconds; then it stays lost."""
