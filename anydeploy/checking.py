@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeGuard, cast, get_type_hints
+from typing import Any, Final, TypeGuard, TypeVar, cast, get_type_hints
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -24,7 +25,9 @@ from .connectors import UnknownConnectorTypeError, connector_type
 from .duration import to_positive_seconds
 from .exceptions import InvalidParameterError, WorkflowDefinitionException, describe, did_you_mean
 from .lifecycle import DeploymentEvent
-from .typecheck import Problem, check_type, expected, is_iterable, is_mapping, is_number, show, show_keys
+from .typecheck import Problem, check_type, expected, is_iterable, is_mapping, is_number, show, show_keys, unreadable
+
+_Checked = TypeVar("_Checked")
 
 _GIVEN_BY_THE_MANAGER = frozenset({"deployment_name", "config_dir", "connector", "service"})
 
@@ -60,6 +63,42 @@ def _find_registered(type_: str, added: Iterable[str]) -> type[Connector]:
 
 def _is_connector_type(value: object) -> TypeGuard[type[Connector]]:
     return isinstance(value, type) and issubclass(value, Connector)
+
+
+@frozen
+class Flags:
+    """The class variables by which a connector class tells the manager about itself, as :class:`Connector` has them."""
+
+    interruptible: bool
+    asyncio_only: bool
+    stateful: bool
+    keeps_place: bool
+    finds_strays: bool
+
+
+_FLAGS: Final = tuple(attrs.fields_dict(Flags))
+
+
+def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
+    """Return the flags of a connector class, each read once: a metaclass may compute it.
+
+    :raises WorkflowDefinitionException: if one cannot be read, is neither true nor false, or was made a setting. An
+        annotation other than ``ClassVar`` makes it an attrs field, and takes it from the class
+    """
+    try:
+        fields = {attribute.name for attribute in attrs.fields(connector_type)}
+        values = {name: cast("object", getattr(connector_type, name)) for name in _FLAGS}
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        raise WorkflowDefinitionException(f"type '{type_}' cannot be used: {describe(exc)}") from exc
+    for name, value in values.items():
+        where = f"type '{type_}', class variable '{name}' of {connector_type.__name__}"
+        if name in fields:
+            raise WorkflowDefinitionException(f"{where}: it is a setting; expected `{name}: ClassVar[bool] = ...`")
+        if not isinstance(value, bool):
+            raise WorkflowDefinitionException(f"{where}: {expected('true or false', value)}")
+    return Flags(**cast("dict[str, bool]", values))
 
 
 def can_wrap(connector_type: type[Connector]) -> bool:
@@ -199,6 +238,36 @@ def _convert_and_validate(blank: SimpleNamespace, attribute: Any, value: object)
         attribute.validator(blank, attribute, value)
 
 
+# -- Names -------------------------------------------------------------------------------------------------------------
+
+
+def check_name(value: object) -> None:
+    """Check what was given as the name of a deployment.
+
+    :raises WorkflowDefinitionException: if it is not a string
+    """
+    if not isinstance(value, str):
+        raise WorkflowDefinitionException(expected("the name of a deployment", value))
+
+
+def check_names(value: object) -> list[str]:
+    """Return what was given as the names of deployments in a list.
+
+    :raises WorkflowDefinitionException: if it holds anything but strings, or is one
+    """
+    if isinstance(value, str) or not is_iterable(value):
+        raise WorkflowDefinitionException(expected("the names of deployments, in a list for example", value))
+    try:
+        names = list(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        raise WorkflowDefinitionException(f"the names of deployments: {unreadable(exc)}") from exc
+    for name in names:
+        check_name(name)
+    return names
+
+
 # -- Parameters of a manager -------------------------------------------------------------------------------------------
 
 
@@ -235,15 +304,25 @@ def check_parameters(
     :raises InvalidParameterError: for the first that is wrong
     """
     return Parameters(
-        _check_deployments(deployments),
-        _check_connector_types(connector_types),
-        _check_config_dir(config_dir),
+        _read("deployments", _check_deployments, deployments),
+        _read("connector_types", _check_connector_types, connector_types),
+        _read("config_dir", _check_config_dir, config_dir),
         _check_max_concurrent(max_concurrent),
         _check_timeout("deploy_timeout", deploy_timeout),
         _check_timeout("undeploy_timeout", undeploy_timeout),
         _check_timeout("shutdown_timeout", shutdown_timeout),
-        _check_listener(on_event),
+        _read("on_event", _check_listener, on_event),
     )
+
+
+def _read(parameter: str, check: Callable[[object], _Checked], value: object) -> _Checked:
+    """Return what a check makes of a value whose reading is foreign code."""
+    try:
+        return check(value)
+    except (KeyboardInterrupt, InvalidParameterError):
+        raise
+    except BaseException as exc:
+        raise InvalidParameterError(parameter, unreadable(exc)) from exc
 
 
 def _check_deployments(value: object) -> tuple[DeploymentConfig, ...]:
@@ -297,7 +376,15 @@ def _check_timeout(parameter: str, value: object) -> float | None:
 
 
 def _check_listener(value: object) -> Callable[[DeploymentEvent], None] | None:
-    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+    if value is not None and (not callable(value) or _is_async(value)):
         found = "an async function" if callable(value) else show(value)
         raise InvalidParameterError("on_event", f"expected a function that is not async, or None, found {found}")
     return cast("Callable[[DeploymentEvent], None] | None", value)
+
+
+def _is_async(function: object) -> bool:
+    """Whether calling a function, or an object with ``__call__``, only makes something that has to be awaited."""
+    while isinstance(function, partial):
+        function = cast("Any", function).func
+    called = function, cast("Any", type(function)).__call__
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in called)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Final, TypeAlias, cast
 from attrs import frozen
 
 from .duration import to_positive_seconds
-from .exceptions import InvalidConfigError, describe
-from .frozen import EMPTY, freeze
-from .typecheck import Problem, expected, is_iterable, is_mapping, is_number, show, show_keys
+from .exceptions import InvalidConfigError
+from .frozen import EMPTY, freeze, is_equal
+from .typecheck import Problem, expected, is_iterable, is_mapping, show, show_keys, to_count, unreadable
 
 #: Returns the value that a field has for the one that is given. Adds to the problems, or raises ValueError for one.
 _Check: TypeAlias = Callable[[Any, list[Problem]], object]
@@ -115,7 +115,7 @@ class DeploymentConfig:
             return True
         if not isinstance(other, DeploymentConfig):
             return NotImplemented
-        return bool(_values(self) == _values(other))
+        return is_equal(_values(self), _values(other))
 
     @property
     def dependencies(self) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def check_field(field: str, value: object, problems: list[Problem]) -> object:
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - a mapping, or what is in one, may be anybody's
-        problems.append(((), str(exc) if isinstance(exc, ValueError) else f"cannot be read: {describe(exc)}"))
+        problems.append(((), str(exc) if isinstance(exc, ValueError) else unreadable(exc)))
         return value
 
 
@@ -151,6 +151,12 @@ def _check_text(value: object, problems: list[Problem], *path: object) -> object
     return value
 
 
+def _check_type(value: object, _: list[Problem]) -> object:
+    if not isinstance(value, str) or not value:
+        raise ValueError(expected("the type of a connector, a string that is not empty", value))
+    return value
+
+
 def _check_flag(value: object, _: list[Problem]) -> object:
     if not isinstance(value, bool):
         raise ValueError(expected("true or false", value))  # noqa: TRY004 - it becomes an InvalidConfigError
@@ -158,9 +164,7 @@ def _check_flag(value: object, _: list[Problem]) -> object:
 
 
 def _check_count(value: object, _: list[Problem]) -> object:
-    if not is_number(value, int) or value < 0:
-        raise ValueError(expected("a whole number, 0 or more", value))
-    return value
+    return to_count(value, least=0)
 
 
 def _check_duration(value: object, _: list[Problem]) -> object:
@@ -198,19 +202,20 @@ def _check_wraps(value: object, problems: list[Problem]) -> object:
 
 
 def _check_names(value: object, problems: list[Problem]) -> object:
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         return (value,)
-    if not is_iterable(value) or is_mapping(value):
+    # A file yields its lines, each with the end of the line.
+    if isinstance(value, str) or not is_iterable(value) or is_mapping(value) or hasattr(value, "readline"):
         raise ValueError(expected("the name of a deployment, or a list of names", value))
     names = tuple(value)
     for index, name in enumerate(names):
-        _check_text(name, problems, index)
+        _check_name(name, problems, index)
     return names
 
 
 _CHECKS: Final[Mapping[str, _Check]] = {
     "name": _check_name,
-    "type": _check_text,
+    "type": _check_type,
     "config": _check_settings,
     "external": _check_flag,
     "lazy": _check_flag,

@@ -290,7 +290,11 @@ class Connector(Operations):
     # -- The manager's back channel ------------------------------------------------------------------------------------
 
     def invalidate(self, reason: str) -> None:
-        """Make every further operation raise :class:`InvalidConnectorError` (rule R4). The first reason stays."""
+        """Make every further operation raise :class:`InvalidConnectorError` (rule R4). The first reason stays.
+
+        It may be overridden, to end what serves operations for example: call ``super().invalidate(reason)`` first. It
+        is called in the middle of a decision, so it must neither raise nor block; what it raises is logged (rule D7).
+        """
         if self._invalid is None:
             self._invalid = reason
 
@@ -304,7 +308,7 @@ class ConnectorWrapper(Connector):
     """An environment that is reached through another one.
 
     A subclass says in :meth:`transform` how a command gets there; ``start``, ``run`` and ``copy`` follow from that, in
-    stacks of any depth::
+    stacks of any practical depth (Python's recursion limit ends it at about 240)::
 
         @attrs.define(kw_only=True, eq=False, slots=False)
         class Nice(ConnectorWrapper):

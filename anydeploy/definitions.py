@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from attrs import define, field
 
-from .checking import can_wrap, check_settings, check_wraps, find_connector_type
+from .checking import Flags, can_wrap, check_settings, check_wraps, find_connector_type, flags_of
 from .config import DeploymentConfig
 from .connector import Connector
 from .exceptions import (
@@ -16,6 +16,7 @@ from .exceptions import (
     InvalidConfigError,
     UnknownDeploymentError,
     WorkflowDefinitionException,
+    WorkflowExecutionException,
 )
 from .frozen import thaw
 from .graph import closure
@@ -56,7 +57,7 @@ class ResolvedDefinition:
         arguments: dict[str, Any] = thaw(self.config.config)
         if wrapped is not None:
             service = self.config.wraps.service if self.config.wraps is not None else None
-            arguments["connector"] = wrapped if service is None else wrapped.at(service)
+            arguments["connector"] = wrapped if service is None else _connector_at(wrapped, service)
             arguments["service"] = service
         return self.connector_type(deployment_name=self.name, config_dir=self.config_dir, **arguments)
 
@@ -200,7 +201,7 @@ class Definitions:
         if name in self._resolved and name not in added:
             return self._resolved[name]
         config = added.get(name) or self[name]
-        type_ = self._find_type(config)
+        type_, flags = self._find_type(config)
         wraps, dependencies = config.wraps is not None, config.dependencies
         if wraps:
             for _, problem in check_wraps(config.type, type_):
@@ -218,7 +219,7 @@ class Definitions:
             type_,
             dependencies,
             wraps,
-            type_.interruptible,
+            flags.interruptible,
             config.retries,
             config.restarts,
             config.external,
@@ -227,18 +228,27 @@ class Definitions:
             self.config_dir,
         )
 
-    def _find_type(self, config: DeploymentConfig) -> type[Connector]:
+    def _find_type(self, config: DeploymentConfig) -> tuple[type[Connector], Flags]:
         try:
             type_ = find_connector_type(config.type, self.connector_types)
+            flags = flags_of(config.type, type_)
         except WorkflowDefinitionException as exc:
             raise InvalidConfigError(config.name, str(exc)) from exc.__cause__
-        if type_.asyncio_only and not _is_on_asyncio():
+        if flags.asyncio_only and not _is_on_asyncio():
             raise InvalidConfigError(
                 config.name,
                 f"type '{config.type}' works on asyncio only, and this is another event loop; expected "
                 f"`anyio.run(main)` without a backend, or `--backend asyncio` on the command line",
             )
-        return type_
+        return type_, flags
+
+
+def _connector_at(wrapped: Connector, service: str) -> Connector:
+    connector = cast("object", wrapped.at(service))
+    if not isinstance(connector, Connector):
+        problem = expected("a connector", connector)
+        raise WorkflowExecutionException(f"`at` of {type(wrapped).__name__}, for service '{service}': {problem}")
+    return connector
 
 
 def _is_on_asyncio() -> bool:

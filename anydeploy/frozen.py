@@ -21,7 +21,7 @@ _ATOMS = frozenset({str, int, float, bool, bytes, NoneType})
 class FrozenMapping(Mapping[Any, Any]):
     """A mapping that cannot be changed, nor can what it contains (see :func:`freeze`).
 
-    It is equal to every mapping that has equal entries after freezing, and it pickles and copies.
+    It is equal to every mapping that has equal entries after freezing (:func:`is_equal`), and it pickles and copies.
     """
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
@@ -38,7 +38,7 @@ class FrozenMapping(Mapping[Any, Any]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, FrozenMapping):
-            return self._entries == other._entries
+            return is_equal(self._entries, other._entries)
         if not isinstance(other, Mapping):
             return NotImplemented
         return bool(self == freeze(cast("object", other)))
@@ -86,6 +86,16 @@ def thaw(value: Any) -> Any:
     if is_set(value):
         return set(value)
     return value if type(value) in _ATOMS else _copy(value)
+
+
+def is_equal(one: object, other: object) -> bool:
+    """Whether two values are equal. Of what cannot be compared, an array for example, only the same object is equal."""
+    try:
+        return bool(one == other)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - the objects are anybody's, and so is their comparison
+        return False
 
 
 def _copy(value: Any) -> Any:

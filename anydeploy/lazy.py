@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from anyio.abc import ByteStream, Process
 from attrs import define, field
 
 from .command import Command
 from .connector import Connector
-from .exceptions import InvalidConnectorError, WorkflowExecutionException
+from .exceptions import DeployError, InvalidConnectorError, WorkflowExecutionException
 from .location import Location, Port
 from .operations import Operations
 
@@ -87,6 +87,11 @@ class FutureConnector(Connector):
         async with connector.forward_port(port) as stream:
             yield stream
 
+    def report_lost(self, error: Exception) -> None:
+        """Report the loss of the environment that is up; without one there is nothing to lose."""
+        if self.real is not None:
+            self.real.report_lost(error)
+
     def __getattr__(self, name: str) -> Any:
         # Not through attributes of its own: one that was made without its constructor has none, and would end here.
         known = vars(self)
@@ -107,6 +112,29 @@ class FutureConnector(Connector):
 
 
 @define(eq=False)
+class Arming:
+    """A ``deploy`` of lazy deployments that has not returned yet.
+
+    :ivar withdrawn: the first of them that was undeployed meanwhile
+    """
+
+    names: Sequence[str] = ()
+    withdrawn: str | None = None
+
+    def check(self) -> None:
+        """Disappoint the caller if one of them was undeployed meanwhile (rule U4).
+
+        :raises DeployError: naming it
+        """
+        if self.withdrawn is not None:
+            raise DeployError(self.withdrawn, "was undeployed before it was up")
+
+
+#: In place of one where nothing is lazy.
+NOTHING_ARMED: Final = Arming()
+
+
+@define(eq=False)
 class LazyConnectors:
     """The lazy connectors of a manager, by name: one for each life of a deployment, or from its ``deploy`` on.
 
@@ -116,6 +144,7 @@ class LazyConnectors:
     is_current: Callable[[str, FutureConnector], bool]
     bring_up: Callable[[str], Awaitable[Connector]]
     _futures: dict[str, FutureConnector] = field(factory=dict[str, FutureConnector])
+    _arming: list[Arming] = field(factory=list[Arming])
 
     def __bool__(self) -> bool:
         return bool(self._futures)
@@ -130,6 +159,19 @@ class LazyConnectors:
         future = self._futures.get(name)
         return future if future is not None and future.armed else None
 
+    @contextmanager
+    def arming(self, names: Sequence[str]) -> Generator[Arming, None, None]:
+        """Keep note of what is undeployed while a ``deploy`` of lazy names is under way."""
+        if not names:
+            yield NOTHING_ARMED
+            return
+        arming = Arming(names)
+        self._arming.append(arming)
+        try:
+            yield arming
+        finally:
+            self._arming.remove(arming)
+
     def arm(self, name: str, real_type: type[Connector], config_dir: Path) -> None:
         """Let the next use of the connector of a name bring it up."""
         self._get(name, real_type, config_dir).armed = True
@@ -143,7 +185,10 @@ class LazyConnectors:
         return future
 
     def disarm(self, name: str) -> None:
-        """Take back what :meth:`arm` has allowed."""
+        """Take back what :meth:`arm` has allowed, or is about to."""
+        for arming in self._arming:
+            if name in arming.names:
+                arming.withdrawn = arming.withdrawn or name
         future = self._futures.get(name)
         if future is not None:
             future.armed = False
@@ -151,7 +196,7 @@ class LazyConnectors:
                 del self._futures[name]
 
     def disarm_all(self) -> None:
-        for name in list(self._futures):
+        for name in {*self._futures, *(name for arming in self._arming for name in arming.names)}:
             self.disarm(name)
 
     def _get(self, name: str, real_type: type[Connector], config_dir: Path) -> FutureConnector:

@@ -9,7 +9,8 @@ have made is given to the connector's ``undeploy``. An attempt whose environment
 wraps, is *aborting*: it is cancelled, and has failed as soon as it ends.
 
 An attempt that nothing demands any more is *giving up*: it is cancelled, or allowed to finish if it must not be
-interrupted, and then undeployed.
+interrupted, and then undeployed. If that happens while a failed attempt is cleaned up, the clean-up becomes the
+teardown: *undeploying*.
 
 A live deployment whose environment ends by itself is *lost* until somebody acts. Live and lost ones go down when
 nothing demands them. They also go down, to come up again, when they are restarted (*retiring*) or renewed
@@ -58,7 +59,7 @@ class Step(Enum):
     FAILED = "failed to deploy"
     FAILED_BELOW = "is not started"
     DROPPED = "is not to be started any more"
-    GIVEN_UP = "is given up while it is deployed"
+    GIVEN_UP = "is given up before it is live"
     ENDED = "has come to the end of an attempt that was given up"
     LOST = "has lost its environment"
     RENEWED = "is to be renewed"

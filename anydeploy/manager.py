@@ -10,21 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from anyio import CancelScope, create_task_group, get_cancelled_exc_class
+from anyio import create_task_group, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from .checking import check_parameters
+from .checking import check_name, check_names, check_parameters
 from .config import DeploymentConfig
 from .connector import Connector
 from .definitions import Definitions, ResolvedDefinition
 from .engine.deployment import Claim, Deployment, undeploy_error
 from .engine.engine import Engine
 from .exceptions import DeployError, ManagerClosedError, UndeployError, WorkflowExecutionException
-from .lazy import FutureConnector, LazyConnectors
+from .lazy import NOTHING_ARMED, Arming, FutureConnector, LazyConnectors
 from .lifecycle import DeploymentEvent, DeploymentState, DeploymentStatus, Phase
-from .reporting import Reporter, logger
-from .runner import OVERRUN, Runner, worker
+from .reporting import Reporter
+from .runner import Runner, worker
 from .shell import Shell
 
 DEFAULT_UNDEPLOY_TIMEOUT = 300.0
@@ -36,23 +36,49 @@ class DeploymentManager(ABC):
 
     @abstractmethod
     async def deploy(self, deployment_config: DeploymentConfig) -> None:
-        """Bring up a deployment and everything it depends on."""
+        """Bring up a deployment and everything it depends on; return when it is live.
+
+        :param deployment_config: its definition
+        :raises WorkflowDefinitionException: if it is misspecified, before anything is deployed
+        :raises WorkflowExecutionException: if it does not come up
+
+        If cancelled it returns at once, and its demand is withdrawn.
+        """
 
     @abstractmethod
     def get_connector(self, deployment_name: str) -> Connector | None:
-        """Return the connector of a deployment that is up; None for any other name."""
+        """Return the connector of a deployment that is up; None for any other name. It does not wait.
+
+        :param deployment_name: the name in its definition
+        """
 
     @abstractmethod
     async def undeploy(self, deployment_name: str) -> None:
-        """Withdraw the demand for a deployment."""
+        """Withdraw the demand for a deployment; return when it is gone, or at once if another one stands on it.
+
+        :param deployment_name: the name in its definition; nothing is done for one that is not up
+        :raises WorkflowExecutionException: if its teardown failed
+
+        If cancelled it returns at once; the teardown goes on.
+        """
 
     @abstractmethod
     async def undeploy_all(self) -> None:
-        """Take everything down."""
+        """Take everything down, dependents first; return when it is gone.
+
+        :raises ExceptionGroup: of a :class:`WorkflowExecutionException` for every teardown that failed
+
+        If cancelled it returns at once; the teardown goes on.
+        """
 
     @abstractmethod
     async def close(self) -> None:
-        """Take everything down, for good."""
+        """Take everything down for good: :meth:`deploy` raises from now on. It may be called more than once.
+
+        :raises ExceptionGroup: of a :class:`WorkflowExecutionException` for everything that may be left
+
+        If cancelled it returns at once; the teardown goes on.
+        """
 
 
 class DefaultDeploymentManager(DeploymentManager):
@@ -60,8 +86,9 @@ class DefaultDeploymentManager(DeploymentManager):
 
     Use it as an async context manager: the block owns the task group that the deployments live in, and leaving it is
     :meth:`close`. An exception raised in the block comes out as itself; if the teardown fails as well, a note on it
-    says what may be left (rule M2). It belongs to one event loop and is not thread-safe. Connectors and listeners run
-    in the context (:mod:`contextvars`) in which it was entered.
+    says what may be left (rule M2). Without one, or if the block was cancelled, an ``ExceptionGroup`` of
+    :class:`UndeployError` comes out. A manager belongs to one event loop and is not thread-safe. Connectors and
+    listeners run in the context (:mod:`contextvars`) in which it was entered.
 
         async with DefaultDeploymentManager(load_file("stack.yml")) as manager:
             await manager.deploy("web")
@@ -171,6 +198,7 @@ class DefaultDeploymentManager(DeploymentManager):
             await manager.deploy(DeploymentConfig("tests", "command", {...}, depends_on=["web"]))
 
         :param deployment_config: a definition, or the name of one that the manager knows
+        :param more: further ones, likewise
         :raises WorkflowDefinitionException: for a misspecification, before anything is deployed
         :raises DeployError: if it, or something it depends on, does not come up, or is undeployed meanwhile
         :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
@@ -182,19 +210,36 @@ class DefaultDeploymentManager(DeploymentManager):
         await self._deploy([deployment_config, *more])
 
     async def deploy_all(self, names: Iterable[str] | None = None) -> None:
-        """:meth:`deploy` several names at once, by default all that are known: all of them come up, or none.
+        """:meth:`deploy` several names at once: all of them come up, or none.
 
+            await manager.deploy_all(["web", "db"])
+
+        :param names: names that the manager knows; None: all of them
+        :raises WorkflowDefinitionException: for a misspecification, before anything is deployed
         :raises DeployError: for the first that does not come up; the demand for the others is then withdrawn
+        :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
+
+        If cancelled it returns at once and the demand for all of them is withdrawn.
         """
         self._check_open()
-        await self._deploy(list(self._definitions.names if names is None else names))
+        await self._deploy(self._definitions.names if names is None else check_names(names))
 
     def get_connector(self, deployment_name: str) -> Connector | None:
         """Return the connector of a deployment that is live and not withdrawn by ``undeploy``; else None (rule R1).
 
         For a lazy deployment it is a :class:`FutureConnector`, from its ``deploy`` on.
+
+            connector = manager.get_connector("web")
+            if connector is not None:
+                await connector.run(["true"])
+
+        :raises WorkflowDefinitionException: for what cannot be a name because it is not hashable, a list for example
         """
-        connector = self._engine.visible.get(deployment_name)
+        try:
+            connector = self._engine.visible.get(deployment_name)
+        except TypeError:
+            check_name(deployment_name)
+            raise
         if connector is None and self._lazy:
             return self._lazy.armed(deployment_name)
         return cast("Connector | None", connector)
@@ -205,13 +250,16 @@ class DefaultDeploymentManager(DeploymentManager):
         It returns when the environment is gone, and whatever went down with it; or at once if dependents still need
         it. For an unknown or absent name it does nothing.
 
+        :param deployment_name: the name in its definition
         :raises UndeployError: if a teardown failed and the environment may still exist; calling again tries again.
             If several failed, the others are in its notes
+        :raises WorkflowDefinitionException: if it is not a string
         :raises ManagerClosedError: before the ``async with`` block
 
         If cancelled it returns at once; the teardown goes on.
         """
         self._check_entered()
+        check_name(deployment_name)
         deployment = self._engine.deployments.get(deployment_name)
         if deployment is not None and not deployment.holders:
             self._check_may_wait()
@@ -249,11 +297,12 @@ class DefaultDeploymentManager(DeploymentManager):
     async def restart(self, deployment_name: str) -> None:
         """Take down a deployment and all that stands on it, and bring up again what was demanded (rule X4).
 
-        It returns when that is live. What the deployment itself stands on stays up. For a deployment that is absent
-        there is nothing to do.
+        It returns when that is live. What the deployment itself stands on stays up. Where nothing was asked for, since
+        the deployment is absent or only waits to go down, nothing is brought up, and it returns at once.
 
             await manager.restart("web")
 
+        :param deployment_name: the name in its definition
         :raises UnknownDeploymentError: if the manager does not know the name
         :raises DeployError: if something does not come up again, cannot be taken down, or is undeployed meanwhile
         :raises ManagerClosedError: outside the ``async with`` block, or after :meth:`close`
@@ -261,6 +310,7 @@ class DefaultDeploymentManager(DeploymentManager):
         If cancelled it returns at once; the restart goes on.
         """
         self._check_open()
+        check_name(deployment_name)
         self._definitions[deployment_name]
         self._check_may_wait()
         claim = self._engine.restart(self._shell.now(), deployment_name)
@@ -274,7 +324,8 @@ class DefaultDeploymentManager(DeploymentManager):
         """Give up what is coming up, take everything down, and accept no demand any more (rule U8).
 
         What is stuck is tried a last time, and does not keep what lies under it from going down. Calling it again
-        waits for the same end. Leaving the ``async with`` block does the same, and cannot be cancelled.
+        waits for the same end. Leaving the ``async with`` block does the same, and cannot be cancelled. Before the
+        block it does nothing; after it, it only tells again what may be left.
 
         :raises ExceptionGroup: of an :class:`UndeployError` for everything that may be left
 
@@ -292,16 +343,38 @@ class DefaultDeploymentManager(DeploymentManager):
             raise failure
 
     def hurry(self) -> None:
-        """Cut short every grace period that a connector allows what it has to stop."""
+        """Cut short every grace period that a connector allows what it has to stop.
+
+        An error that a connector raises is logged (rule D7). Where nothing is up, nothing is done::
+
+            manager.hurry()  # at a second Ctrl-C
+        """
         for deployment in list(self._engine.deployments.values()):
             if deployment.task is not None:
                 cast("Runner", deployment.task).hurry()
 
+    def definition(self, deployment_name: str) -> DeploymentConfig | None:
+        """Return the definition that a name was given or deployed with last; None for an unknown name.
+
+        It may be called outside the block as well::
+
+            assert manager.definition("web").type == "process"
+
+        :raises WorkflowDefinitionException: if it is not a string
+        """
+        check_name(deployment_name)
+        return self._definitions.get(deployment_name)
+
     def status(self) -> Mapping[str, DeploymentStatus]:
-        """Return every known deployment as it is now, the absent ones included."""
+        """Return every known deployment as it is now, by name, the absent ones included.
+
+        It raises nothing, and may be called outside the block as well::
+
+            for name, status in manager.status().items():
+                print(name, status.state, status.error or "")
+        """
         known = {name: DeploymentStatus(name, DeploymentState.ABSENT) for name in self._definitions.names}
-        present = {**self._engine.left_behind, **self._engine.deployments}
-        return known | {name: deployment.status() for name, deployment in present.items()}
+        return known | {name: status for name, status in self._engine.statuses().items() if name in known}
 
     # -- What the calls have in common -------------------------------------------------------------------------------
 
@@ -332,16 +405,20 @@ class DefaultDeploymentManager(DeploymentManager):
         if lazy:
             eager = [name for name in resolution.names if name not in lazy]
             resolution = definitions.resolve(eager, present=present, in_use=self._lazy)
-        if resolution.names:
-            await self._bring_up(resolution.names, resolution.missing)
-        else:
-            await checkpoint()
-        self._check_open()
+        with self._lazy.arming(lazy) as arming:
+            if resolution.names:
+                await self._bring_up(resolution.names, resolution.missing, arming)
+            else:
+                await checkpoint()
+            self._check_open()
+            arming.check()
         for name in lazy:
             definition = definitions.resolved(name)
             self._lazy.arm(name, definition.connector_type, definition.config_dir)
 
-    async def _bring_up(self, names: Sequence[str], missing: Sequence[ResolvedDefinition]) -> None:
+    async def _bring_up(
+        self, names: Sequence[str], missing: Sequence[ResolvedDefinition], arming: Arming = NOTHING_ARMED
+    ) -> None:
         deployment = self._engine.granted(names[0]) if len(names) == 1 else None
         if deployment is not None:
             epoch = deployment.epoch
@@ -353,15 +430,16 @@ class DefaultDeploymentManager(DeploymentManager):
             self._check_may_wait()
         claim = self._engine.claim(self._shell.now(), names, missing)
         self._shell.perform()
-        await self._await_claim(claim)
+        await self._await_claim(claim, arming)
 
-    async def _await_claim(self, claim: Claim) -> None:
+    async def _await_claim(self, claim: Claim, arming: Arming = NOTHING_ARMED) -> None:
         """Wait for a claim on behalf of one of its callers."""
         granted = False
         try:
             await self._shell.wait(claim)
             if claim.failure is not None:
                 raise claim.failure.error()
+            arming.check()
             granted = True
         finally:
             self._engine.leave(self._shell.now(), claim, granted=granted)
@@ -375,23 +453,7 @@ class DefaultDeploymentManager(DeploymentManager):
         self._shell.perform()
         if self._engine.deployments and self._shutdown_timeout < math.inf:
             assert self._tasks is not None  # noqa: S101 - for the type checker
-            self._tasks.start_soon(self._report_overrun, name="anydeploy: shutdown timeout")
-
-    async def _report_overrun(self) -> None:
-        """Say so when the end of the block has to wait for what no deadline can bound."""
-        try:
-            with CancelScope(deadline=self._engine.deadline + OVERRUN, shield=True):
-                await self._shell.drained()
-        except get_cancelled_exc_class():
-            # A native cancellation of this task: there is nothing to clean up, and the deployments go on.
-            return
-        for deployment in self._engine.deployments.values():
-            logger.warning(
-                "deployment '%s' is %s beyond the shutdown timeout: its connector cannot be cancelled, and the "
-                "manager has to wait for it",
-                deployment.name,
-                deployment.phase,
-            )
+            self._tasks.start_soon(self._shell.report_overrun, name="anydeploy: shutdown timeout")
 
     def _failure(self) -> ExceptionGroup[UndeployError] | None:
         left = [

@@ -61,7 +61,13 @@ class Operations(ABC):
 
     @asynccontextmanager
     async def start_command(self, command: Command) -> AsyncGenerator[Process, None]:
-        """Start a command as :meth:`start` does, given as one object."""
+        """Start a command as :meth:`start` does, given as one object.
+
+        :raises InvalidConnectorError: if the environment is lost, being torn down, or gone
+        :raises OSError: if the program cannot be started
+
+        Leaving the block stops the command, also if a cancellation is the reason, as for :meth:`start`.
+        """
         self._check_valid()
         async with self._start(command) as process:
             yield process

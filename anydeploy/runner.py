@@ -1,8 +1,7 @@
 """The task of one deployment.
 
 It is the only caller of its connector. Whatever foreign code raises becomes data for the engine (rule D7); nothing
-is raised into the task group but what a coroutine must not keep: asyncio would stop the event loop on the spot, under
-every other environment.
+is raised into the task group but the GeneratorExit of an event loop that gives the task up.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Protocol, cast
 
-from anyio import CancelScope, Event, Lock, current_time, get_cancelled_exc_class
+from anyio import CancelScope, Event, Lock, current_effective_deadline, current_time, get_cancelled_exc_class
 from attrs import define
 
 from .connector import Connector, admitted
@@ -21,6 +20,7 @@ from .engine.engine import Engine
 from .exceptions import ConnectionLostError, WorkflowExecutionException
 from .lifecycle import Phase
 from .reporting import Reporter
+from .typecheck import show
 
 #: The tasks of deployments from within which this is called, those of other managers included.
 _around: ContextVar[tuple[Runner, ...]] = ContextVar("anydeploy_runners", default=())
@@ -91,11 +91,13 @@ class Runner:
     dismissed: bool = False
     #: Open while the connector's `deploy` runs; cancelled to give it up.
     _attempt: CancelScope | None = None
-    #: Open while the connector's `undeploy` runs.
+    #: Open while the connector's `undeploy` runs, and before that while lost environments below are made usable for it.
     _ending: CancelScope | None = None
+    _reaching: CancelScope | None = None
     #: The connector's `undeploy` has returned.
     _gone: bool = False
-    #: The time at which the operation under way has to end.
+    #: The time at which the operation under way has to end: by its own timeout, or earlier, because of the shutdown.
+    _own_limit: float = math.inf
     _limit: float = math.inf
     #: Set to wake the task when it is parked.
     _event: Event | None = None
@@ -163,9 +165,10 @@ class Runner:
                 except BaseException as exc:
                     raised = exc
                     raise
-        except GeneratorExit:
-            raise
-        except BaseException as exc:  # noqa: BLE001 - an outcome: neither scope lets a cancellation of ours through
+        except BaseException as exc:
+            # Neither scope lets a cancellation of ours through, so it is an outcome.
+            if self._is_dropped(exc):
+                raise
             error = self._outcome(exc, raised)
         self._attempt = None
         if returned:
@@ -190,7 +193,7 @@ class Runner:
             inner = cast("Runner", self.deployment.dependencies[0].task).connector
         connector = cast("object", self.definition.build(inner))
         if not isinstance(connector, Connector):
-            raise WorkflowExecutionException(f"its constructor made {connector!r}, which is no connector")
+            raise WorkflowExecutionException(f"its constructor made {show(connector)}, which is no connector")
         if not hasattr(connector, "deployment_name"):
             problem = f"the constructor of {type(connector).__name__} has not called super().__init__()"
             raise WorkflowExecutionException(problem)
@@ -268,11 +271,18 @@ class Runner:
                     except BaseException as exc:
                         raised = exc
                         raise
-            except GeneratorExit:
-                raise
-            except BaseException as exc:  # noqa: BLE001 - as in _live
+            except BaseException as exc:
+                if self._is_dropped(exc):
+                    raise
                 error = self._outcome(exc, raised)
         self._torn_down(error)
+
+    def _is_dropped(self, exc: BaseException) -> bool:
+        """Whether the event loop gives the task up, closing its coroutine from outside of its context.
+
+        A connector may raise a GeneratorExit of its own, which is a failure like others.
+        """
+        return isinstance(exc, GeneratorExit) and _around.get()[-1:] != (self,)
 
     def _outcome(self, exc: BaseException, raised: BaseException | None) -> BaseException:
         """Return what came out of a connector's operation as an outcome.
@@ -286,7 +296,11 @@ class Runner:
         if isinstance(exc, RuntimeError) and exc is not raised:
             # The scopes complain that the connector has left one of its own open inside of them.
             self._corrupted = True
-            return raised if isinstance(raised, Exception) else exc
+            if isinstance(raised, Exception):
+                return raised
+            problem = WorkflowExecutionException(f"its connector has left a task group or a scope open ({exc})")
+            problem.__cause__ = exc
+            return problem
         return exc
 
     async def _outlast(self) -> None:
@@ -296,12 +310,13 @@ class Runner:
                 await self.shell.drained()
 
     def _set_limit(self, now: float, seconds: float | None) -> None:
-        self._limit = self.shell.engine.deadline if seconds is None else min(now + seconds, self.shell.engine.deadline)
+        self._own_limit = math.inf if seconds is None else now + seconds
+        self._limit = min(self._own_limit, self.shell.engine.deadline)
 
     def _timed_out(self, operation: str) -> TimeoutError:
         definition, now = self.definition, current_time()
         seconds = definition.deploy_timeout if operation == "deploy" else definition.undeploy_timeout
-        if seconds is None or now >= self.shell.engine.deadline:
+        if seconds is None or self._limit < self._own_limit:
             problem = f"{operation} was cut off by the shutdown timeout of the manager"
         else:
             problem = f"{operation} did not end within {seconds:g} s ({operation}_timeout)"
@@ -309,22 +324,41 @@ class Runner:
             problem += f"; it ignored its cancellation for {now - self._limit:.1f} s"
         return TimeoutError(problem)
 
-    async def _reach(self, inner: Deployment, scope: CancelScope) -> None:
-        """Make the lost environments below usable for this teardown, those that are furthest below first (rule X3)."""
+    async def _reach(self, inner: Deployment, teardown: CancelScope) -> None:
+        """Make the lost environments below usable for this teardown, those that are furthest below first (rule X3).
+
+        They have half of the time: ``undeploy`` is called in any case.
+        """
         chain = [inner]
         while chain[-1].definition.wraps:
             chain.append(chain[-1].dependencies[0])
         runners = [cast("Runner", each.task) for each in reversed(chain)]
         admitted.set(frozenset(runner.connector for runner in runners if runner.connector is not None))
-        for runner in runners:
-            if runner.deployment.cut_off:
-                await runner.reattach(self.deployment.name, scope)
+        asked: set[Runner] = set()
+        now = current_time()
+        self._reaching = CancelScope(deadline=now + (self._limit - now) / 2)
+        with self._reaching:
+            # While one of them reattaches, another one may be lost.
+            while cut_off := [each for each in runners if each.is_cut_off and each not in asked]:
+                for runner in cut_off:
+                    asked.add(runner)
+                    await runner.reattach(self.deployment.name, teardown)
+        if self._reaching.cancelled_caught:
+            error = TimeoutError("it took half of the time that there is for the teardown")
+            self.shell.reporter.failed(f"reattaching for the teardown of deployment '{self.deployment.name}'", error)
+        self._reaching = None
 
-    async def reattach(self, wrapper: str, scope: CancelScope) -> None:
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the way into its environment was lost, and not found again."""
+        return self.deployment.cut_off and not self._reattached
+
+    async def reattach(self, wrapper: str, teardown: CancelScope) -> None:
         """Ask the connector for a fresh way in, once, on behalf of the teardown of a wrapper.
 
-        A failure is logged: the teardown is tried all the same. If the scope is cancelled, which is that of the
-        teardown, the next wrapper tries again.
+        A failure is logged: the teardown is tried all the same. If it is cancelled, the next wrapper tries again.
+
+        :param teardown: the scope of the teardown; whatever is raised when it is cancelled is the end of that
         """
         assert self.connector is not None  # noqa: S101 - it was live
         if self._reattaching is None:
@@ -335,11 +369,9 @@ class Runner:
             try:
                 await self.connector.reattach()
                 self._reattached = True
-            except GeneratorExit:
-                raise
             except BaseException as exc:
-                # Neither a timeout of the teardown nor the end of its task: a failure, whatever it is.
-                if scope.cancel_called:
+                is_timeout = isinstance(exc, get_cancelled_exc_class()) and current_effective_deadline() == -math.inf
+                if self._is_dropped(exc) or teardown.cancel_called or is_timeout:
                     raise
                 doing = f"reattaching deployment '{self.deployment.name}' for the teardown of '{wrapper}'"
                 self.shell.reporter.failed(doing, exc)
@@ -356,11 +388,18 @@ class Runner:
             self._attempt.cancel()
 
     def limit(self) -> None:
-        """Let neither ``deploy`` nor ``undeploy`` run beyond the shutdown deadline."""
-        self._limit = min(self._limit, self.shell.engine.deadline)
+        """Let ``undeploy`` run until the shutdown deadline at most.
+
+        A ``deploy`` that is allowed to finish has half of that time, so that what it has made can be undeployed.
+        """
+        now, deadline = current_time(), self.shell.engine.deadline
+        halfway = now + (deadline - now) / 2
+        self._limit = min(self._limit, deadline if self._attempt is None else halfway)
         for scope in (self._attempt, self._ending):
             if scope is not None:
                 scope.deadline = min(scope.deadline, self._limit)
+        if self._reaching is not None:
+            self._reaching.deadline = min(self._reaching.deadline, halfway)
 
     def invalidate(self, reason: str) -> None:
         if self.connector is not None:

@@ -7,7 +7,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, cast
 
-from anyio import Event, current_time
+from anyio import CancelScope, Event, current_time, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 from attrs import define, field
@@ -16,8 +16,8 @@ from .connector import Connector
 from .engine.deployment import Claim, Deployment, TeardownWait
 from .engine.engine import Engine
 from .engine.state import Do
-from .reporting import Reporter
-from .runner import Runner
+from .reporting import Reporter, logger
+from .runner import OVERRUN, Runner
 
 
 @define(eq=False)
@@ -93,6 +93,22 @@ class Shell:
     async def drained(self) -> None:
         """Wait until a closing engine has nothing left that could be torn down."""
         await self.wait(self.engine.drained)
+
+    async def report_overrun(self) -> None:
+        """Log a warning when the end of the block has to wait for what no deadline can bound."""
+        try:
+            with CancelScope(deadline=self.engine.deadline + OVERRUN, shield=True):
+                await self.drained()
+        except get_cancelled_exc_class():
+            # A native cancellation of this task: there is nothing to clean up, and the deployments go on.
+            return
+        for deployment in self.engine.deployments.values():
+            logger.warning(
+                "deployment '%s' is %s beyond the shutdown timeout: its connector cannot be cancelled, and the "
+                "manager has to wait for it",
+                deployment.name,
+                deployment.phase,
+            )
 
 
 def _runner(deployment: object) -> Runner:

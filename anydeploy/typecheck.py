@@ -12,6 +12,8 @@ from datetime import date
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, TypeGuard, Union, get_args, get_origin
 
+from .exceptions import describe
+
 Path: TypeAlias = tuple[Any, ...]
 Problem: TypeAlias = tuple[Path, str]
 
@@ -63,9 +65,24 @@ def is_number(value: object, *types: type) -> TypeGuard[float]:
     return isinstance(value, types) and not isinstance(value, bool)
 
 
+def to_count(value: object, least: int) -> int:
+    """Return a whole number.
+
+    :raises ValueError: if it is none, or below the least
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(expected(f"a whole number, {least} or more", value))
+    return value
+
+
 def expected(what: str, value: object) -> str:
     """Return the text of a problem: what a value should have been, and what it is."""
     return f"expected {what}, found {show(value)}"
+
+
+def unreadable(error: BaseException) -> str:
+    """Return the text of a problem: reading a value has raised an error."""
+    return f"cannot be read: {describe(error)}"
 
 
 def show(value: object) -> str:

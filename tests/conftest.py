@@ -55,7 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("thorough")
 
 
-# The numbers of examples: `HYPOTHESIS_PROFILE=property` for a thorough search, `ci` for a bounded one.
-hypothesis.settings.register_profile("ci", max_examples=300, deadline=None)
-hypothesis.settings.register_profile("property", max_examples=5_000, deadline=None)
+# A run that has passed once passes always: only the profile `property` draws seeds, and none looks at the time.
+for _name, _options in {
+    "default": {"derandomize": True},
+    "ci": {"derandomize": True, "max_examples": 300},
+    "property": {"derandomize": False, "max_examples": 5_000},
+}.items():
+    _options |= {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    hypothesis.settings.register_profile(_name, **_options)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import date
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 import anyio
 import pytest
-from attrs import Converter, define, field
+from attrs import Converter, define, evolve, field, fields
 from attrs.validators import gt, instance_of
 
-from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidParameterError, WorkflowDefinitionException
+from anydeploy import (
+    DefaultDeploymentManager,
+    DeploymentConfig,
+    InvalidConfigError,
+    InvalidParameterError,
+    WorkflowDefinitionException,
+)
 from anydeploy.checking import (
+    Flags,
     can_wrap,
     check_parameters,
     check_settings,
     check_wraps,
     find_connector_type,
+    flags_of,
     settings_of,
 )
 from anydeploy.connector import Connector, ConnectorWrapper
 from anydeploy.connectors.command import CommandConnector
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.process import ProcessConnector
+from anydeploy.definitions import Definitions
 from anydeploy.testing import unit
 from anydeploy.typecheck import show_keys
 
@@ -52,15 +63,23 @@ def test_unknown_and_missing():
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("command", "foo bar", "expected a list of strings, the program and its arguments, got 'foo bar'; as a list"),
+        (
+            "command",
+            "foo bar",
+            "expected a list of strings, the program and its arguments, found the string 'foo bar'; as a l",
+        ),
         ("command", [], "the program is missing"),
-        ("command", ["sleep", 5], 'item 2 is 5; write it in quotes: "5"'),
+        ("command", ["sleep", 5], 'item 2 is the number 5; write it in quotes: "5"'),
+        ("command", [date(2020, 1, 1)], "item 1 is the date 2020-01-01 (put it in quotes to make it a string)"),
+        ("command", [True], "item 1 is true"),
+        ("command", date(2020, 1, 1), "found the date 2020-01-01"),
         ("command", None, "expected a list of strings"),
-        ("environment", {"A": 1}, 'A is 1; write it in quotes: "1"'),
-        ("environment", {"A=B": "1"}, "'A=B' is no name"),
+        ("environment", {"A": 1}, 'A is the number 1; write it in quotes: "1"'),
+        ("environment", {"A": date(2020, 1, 1)}, "A is the date 2020-01-01 (put it in quotes"),
+        ("environment", {"A=B": "1"}, "the string 'A=B' is no name"),
         ("environment", ["A"], "expected a mapping"),
-        ("workdir", 3, "expected a path, got 3"),
-        ("log", "", "expected a path"),
+        ("workdir", 3, "expected a path, found the number 3"),
+        ("log", "", "expected a path, found the string ''"),
         ("grace", "soon", "expected a duration"),
         ("ready", "tcp", "expected a mapping with exactly one of tcp, http, log, command"),
         ("ready", {}, "got none of them"),
@@ -69,12 +88,15 @@ def test_unknown_and_missing():
         ("ready", {"tcp": "8080"}, "expected host:port"),
         ("ready", {"tcp": "::1:80"}, "expected host:port"),
         ("ready", {"tcp": "a:70000"}, "expected host:port"),
-        ("ready", {"tcp": 80}, "expected host:port"),
+        ("ready", {"tcp": 80}, "expected host:port, such as localhost:8080 or [::1]:8080, found the number 80"),
+        ("ready", {"http": None}, "such as http://localhost:8080/health, found nothing (null)"),
+        ("ready", date(2020, 1, 1), "and optionally interval and timeout, found the date 2020-01-01"),
+        ("ready", {"tcp": "a:1", None: 1}, "unknown: nothing (null)"),
         ("ready", {"http": "localhost:80"}, "expected an address"),
         ("ready", {"http": "http://a:bad/"}, "expected an address"),
         ("ready", {"http": "http://a/\r\nX: y"}, "expected an address"),
         ("ready", {"log": "("}, "no regular expression"),
-        ("ready", {"log": 1}, "expected a regular expression"),
+        ("ready", {"log": 1}, "expected a regular expression, found the number 1"),
         ("ready", {"command": "true"}, "expected a list"),
         ("ready", {"tcp": "a:1", "interval": 0}, "more than 0"),
         ("ready", {"tcp": "a:1", "timeout": "x"}, "expected a duration"),
@@ -307,6 +329,53 @@ def test_a_type_that_is_none(made: Callable[[], Any], message: str):
         find_connector_type("t", Types(raising(KeyboardInterrupt())))
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1)], ids=repr)
+@pytest.mark.parametrize("flag", [field.name for field in fields(Flags)])
+def test_a_metaclass_that_fails(flag: str, error: BaseException):
+    """D4, D7: connector classes are foreign code, and so are theirs."""
+    meta = type("Meta", (type(Connector),), {flag: property(raising(error))})
+    class_ = meta("Foreign", (Typed,), {})
+    with pytest.raises(WorkflowDefinitionException, match=rf"^type 't' cannot be used: {type(error).__name__}: "):
+        flags_of("t", class_)
+    with pytest.raises(InvalidConfigError, match=r"^deployment 'a': type 't' cannot be used: "):
+        Definitions({"t": class_}, Path()).resolve([DeploymentConfig("a", "t", {"port": 1})], present=())
+    interrupted = type("Meta", (type(Connector),), {flag: property(raising(KeyboardInterrupt()))})("X", (Typed,), {})
+    with pytest.raises(KeyboardInterrupt):
+        flags_of("t", interrupted)
+
+
+def test_flags_are_those_of_the_contract():
+    hints = get_type_hints(Connector).items()
+    variables = [name for name, hint in hints if get_origin(hint) is ClassVar]
+    assert [field.name for field in fields(Flags)] == variables
+    usual = Flags(interruptible=True, asyncio_only=False, stateful=False, keeps_place=True, finds_strays=False)
+    assert flags_of("t", Typed) == usual
+    assert flags_of("t", type("Stubborn", (Typed,), {"interruptible": False})) == evolve(usual, interruptible=False)
+
+
+@pytest.mark.parametrize("flag", [field.name for field in fields(Flags)])
+def test_a_flag_that_attrs_takes_for_a_setting(flag: str):
+    """D4: it would be lost without a word, because attrs takes it from the class."""
+    members = {flag: True, "__annotations__": {flag: bool}}
+    class_ = define(kw_only=True, eq=False, slots=False)(type("Author", (Typed,), members))
+    expected = f"type 't', class variable '{flag}' of Author: it is a setting; expected `{flag}: ClassVar[bool] = ...`"
+    with pytest.raises(WorkflowDefinitionException) as caught:
+        flags_of("t", class_)
+    assert str(caught.value) == expected
+    with pytest.raises(InvalidConfigError) as refused:
+        Definitions({"t": class_}, Path()).resolve([DeploymentConfig("a", "t", {"port": 1})], present=())
+    assert str(refused.value) == f"deployment 'a': {expected}"
+
+
+@pytest.mark.parametrize("flag", [field.name for field in fields(Flags)])
+@pytest.mark.parametrize("value", ["no", None, property(bool)])
+def test_a_flag_that_is_neither_true_nor_false(flag: str, value: object):
+    """D4"""
+    class_ = type("Author", (Typed,), {flag: value})
+    with pytest.raises(WorkflowDefinitionException, match=f"^type 't', class variable '{flag}' of Author: expected tr"):
+        flags_of("t", class_)
+
+
 def test_wraps():
     assert check_wraps("process", ProcessConnector) == []
     ((path, problem),) = check_wraps("local", LocalConnector)
@@ -361,6 +430,14 @@ def test_right_parameters():
 async def listen(event: object) -> None: ...
 
 
+async def listen_often(event: object) -> AsyncIterator[None]:
+    yield
+
+
+class Listener:
+    async def __call__(self, event: object) -> None: ...
+
+
 WRONG_PARAMETERS = [
     ("deployments", 5, "expected definitions, or a mapping of names to them, found the number 5"),
     ("deployments", None, "expected definitions, or a mapping of names to them, found nothing (null)"),
@@ -387,6 +464,10 @@ WRONG_PARAMETERS = [
     ("shutdown_timeout", float("inf"), f"{DURATION}, found the number inf (None is no limit)"),
     ("on_event", 5, "expected a function that is not async, or None, found the number 5"),
     ("on_event", listen, "expected a function that is not async, or None, found an async function"),
+    ("on_event", listen_often, "expected a function that is not async, or None, found an async function"),
+    ("on_event", Listener(), "expected a function that is not async, or None, found an async function"),
+    ("on_event", partial(listen), "expected a function that is not async, or None, found an async function"),
+    ("on_event", partial(Listener()), "expected a function that is not async, or None, found an async function"),
 ]
 
 
@@ -401,13 +482,48 @@ def test_wrong_parameters(parameter: str, value: Any, problem: str):
     assert isinstance(caught.value, WorkflowDefinitionException)
 
 
-def test_what_a_generator_of_definitions_raises_is_raised():
-    def definitions() -> Iterator[DeploymentConfig]:
-        yield unit("a")
-        raise OSError
+class Broken(Mapping[Any, Any]):
+    """A mapping, an iterable and a path that cannot be read."""
 
-    with pytest.raises(OSError):  # noqa: PT011
-        DefaultDeploymentManager(definitions())
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __getitem__(self, key: object) -> Any:
+        raise self.error
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self.error
+
+    def __len__(self) -> int:
+        return 1
+
+    def __fspath__(self) -> str:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [*ERRORS, RuntimeError("no")], ids=repr)
+@pytest.mark.parametrize("parameter", ["deployments", "config_dir"])
+def test_a_parameter_that_cannot_be_read(parameter: str, error: BaseException):
+    """D4, D7: told as a definition tells it."""
+    with pytest.raises(InvalidParameterError) as caught:
+        DefaultDeploymentManager(**{parameter: Broken(error)})
+    assert caught.value.parameter == parameter
+    assert f"'{parameter}': cannot be read: {type(error).__name__}" in str(caught.value)
+    assert caught.value.__cause__ is error
+    with pytest.raises(KeyboardInterrupt):
+        DefaultDeploymentManager(**{parameter: Broken(KeyboardInterrupt())})
+
+
+@pytest.mark.anyio
+async def test_names_that_cannot_be_read():
+    """D4, D7"""
+    async with DefaultDeploymentManager() as manager:
+        with pytest.raises(
+            WorkflowDefinitionException, match=r"^the names of deployments: cannot be read: OSError: no$"
+        ):
+            await manager.deploy_all(Broken(OSError("no")))
+        with pytest.raises(KeyboardInterrupt):
+            await manager.deploy_all(Broken(KeyboardInterrupt()))
 
 
 def test_read_only_mappings_will_do():

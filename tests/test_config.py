@@ -5,16 +5,25 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Iterator, Mapping
+from io import StringIO
 from typing import Any
 
 import attrs
 import pytest
 from attrs.exceptions import FrozenInstanceError
 
-from anydeploy import DeploymentConfig, InvalidConfigError, WorkflowDefinitionException, WrapsConfig
+from anydeploy import (
+    DefaultDeploymentManager,
+    DeploymentConfig,
+    DifferentDefinitionError,
+    InvalidConfigError,
+    WorkflowDefinitionException,
+    WrapsConfig,
+)
 from anydeploy.config import check_field
 
 NAME = "expected a name, a string that is not empty"
+TYPE = "expected the type of a connector, a string that is not empty"
 WRAPPED = "expected the name of a deployment, or a mapping with 'deployment' and 'service'"
 DURATION = "expected a duration: seconds as a number, or a string with a unit such as 500ms, 2s, 2m or 1h"
 FULL = DeploymentConfig(
@@ -67,8 +76,9 @@ def test_dependencies() -> None:
         ("name", 3, f"{NAME}, found the number 3"),
         ("name", "", f"{NAME}, found the string ''"),
         ("name", None, f"{NAME}, found nothing (null)"),
-        ("type", None, "expected a string, found nothing (null)"),
-        ("type", DeploymentConfig, "expected a string, found the class DeploymentConfig"),
+        ("type", None, f"{TYPE}, found nothing (null)"),
+        ("type", DeploymentConfig, f"{TYPE}, found the class DeploymentConfig"),
+        ("type", "", f"{TYPE}, found the string ''"),
         ("config", None, "expected a mapping of settings, found nothing (null)"),
         ("config", [("a", 1)], "expected a mapping of settings, found a list"),
         ("config", "x", "expected a mapping of settings, found the string 'x'"),
@@ -91,10 +101,17 @@ def test_dependencies() -> None:
         ("depends_on", 5, "expected the name of a deployment, or a list of names, found the number 5"),
         ("depends_on", None, "expected the name of a deployment, or a list of names, found nothing (null)"),
         ("depends_on", {"b": 1}, "expected the name of a deployment, or a list of names, found a mapping"),
-        ("depends_on[0]", [1], "expected a string, found the number 1"),
-        ("depends_on[0]", [1, None], "expected a string, found the number 1"),
-        ("depends_on[1]", ["b", None], "expected a string, found nothing (null)"),
-        ("depends_on[0]", b"b", "expected a string, found the number 98"),
+        ("depends_on", "", "expected the name of a deployment, or a list of names, found the string ''"),
+        (
+            "depends_on",
+            StringIO("b\n"),
+            "expected the name of a deployment, or a list of names, found a value of type StringIO",
+        ),
+        ("depends_on[0]", [1], f"{NAME}, found the number 1"),
+        ("depends_on[0]", [1, None], f"{NAME}, found the number 1"),
+        ("depends_on[1]", ["b", None], f"{NAME}, found nothing (null)"),
+        ("depends_on[1]", ["b", ""], f"{NAME}, found the string ''"),
+        ("depends_on[0]", b"b", f"{NAME}, found the number 98"),
         ("deploy_timeout", "5", f"{DURATION}, found the string '5'"),
         ("deploy_timeout", float("nan"), f"{DURATION}, found the number nan"),
         ("deploy_timeout", float("inf"), f"{DURATION}, found the number inf"),
@@ -227,6 +244,49 @@ def test_equality_of_the_same_object_looks_no_further() -> None:
 
     config = DeploymentConfig("a", "t", {"x": Incomparable()})
     assert config == config
+
+
+class Array:
+    """Compared item by item, as arrays are, with an error or without an answer that is true or false."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, error: BaseException, *, late: bool) -> None:
+        self.error = error
+        self.late = late
+
+    def __eq__(self, other: object) -> Any:
+        if not self.late:
+            raise self.error
+        return self
+
+    def __bool__(self) -> bool:
+        raise self.error
+
+    def __deepcopy__(self, memo: object) -> Array:
+        return Array(self.error, late=self.late)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("error", [ValueError("ambiguous"), SystemExit(1)], ids=repr)
+@pytest.mark.parametrize("field", ["config", "scheduling_policy"])
+def test_what_cannot_be_compared_is_different(field: str, error: BaseException, late: bool) -> None:
+    """D4, D7: and nothing else than the same object is equal to it."""
+    one, other = (DeploymentConfig("a", "t", **{field: {"x": [Array(error, late=late)]}}) for _ in range(2))  # type: ignore[arg-type]
+    assert one != other
+    assert attrs.evolve(one) == one
+    assert one.config == one.config
+    if field == "config":
+        assert one.config != other.config
+    with pytest.raises(DifferentDefinitionError):
+        DefaultDeploymentManager([one, other])
+
+
+def test_an_interrupt_during_a_comparison_is_raised() -> None:
+    """D7"""
+    one, other = (DeploymentConfig("a", "t", {"x": Array(KeyboardInterrupt(), late=True)}) for _ in range(2))
+    with pytest.raises(KeyboardInterrupt):
+        _ = one == other
 
 
 @pytest.mark.parametrize("config", [DeploymentConfig("a", "t"), FULL], ids=["plain", "full"])

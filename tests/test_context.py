@@ -23,6 +23,7 @@ from anydeploy import (
     InvalidParameterError,
     ManagerClosedError,
     UndeployError,
+    WorkflowDefinitionException,
     WorkflowExecutionException,
 )
 from anydeploy.testing import ScriptedError, unit
@@ -45,6 +46,28 @@ async def test_outside_the_block() -> None:
             await call
     assert manager.get_connector("a") is None
     await manager.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        ("manager.undeploy([])", "the name of a deployment, found a list"),
+        ("manager.undeploy(5)", "the name of a deployment, found the number 5"),
+        ("manager.restart({})", "the name of a deployment, found a mapping"),
+        ("manager.restart(None)", r"the name of a deployment, found nothing \(null\)"),
+        ("manager.deploy_all('ab')", "the names of deployments, in a list for example, found the string 'ab'"),
+        ("manager.deploy_all(5)", "the names of deployments, in a list for example, found the number 5"),
+        ("manager.deploy_all(['a', 5])", "the name of a deployment, found the number 5"),
+    ],
+)
+async def test_a_name_of_the_wrong_type(call: str, found: str) -> None:
+    """D4: a call that names no deployment says what it expects, and changes nothing."""
+    async with World().manager(unit("a")) as manager:
+        with pytest.raises(WorkflowDefinitionException, match=f"^expected {found}"):
+            await eval(call)
+        with pytest.raises(WorkflowDefinitionException, match=r"^expected the name of a deployment, found a list"):
+            manager.get_connector([])  # type: ignore[arg-type]
+        assert manager.status()["a"].step is None
 
 
 _INTERFACE = ("deploy", "get_connector", "undeploy", "undeploy_all", "close")
@@ -157,21 +180,6 @@ async def test_shutdown_timeout_reaches_a_teardown_with_a_successor() -> None:
                     await plan.reached.wait()
                     start(tasks, manager.deploy, "a")
                     await settle()
-
-
-async def test_shutdown_timeout_cuts_off_an_uninterruptible_deploy() -> None:
-    """M1, D6: the shutdown timeout is the user's limit, and cancels even what calls itself uninterruptible."""
-    world = World()
-    plan = world.hold("deploy a")
-    with anyio.fail_after(10):
-        async with create_task_group() as tasks:
-            # Too little is left of the time for the cleanup.
-            with pytest.raises(ExceptionGroup, match="left behind"):
-                async with world.build(unit("a", type="stubborn"), shutdown_timeout=0.05) as manager:
-                    call = start(tasks, manager.deploy, "a")
-                    await plan.reached.wait()
-            assert await call.wait() == "raised"
-    assert world.told[:3] == ["deploy a", "deploy cancelled a", "undeploy a"]
 
 
 async def test_no_shutdown_timeout() -> None:

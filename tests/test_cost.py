@@ -352,6 +352,15 @@ async def asked(configs: list[DeploymentConfig]) -> None:
             assert manager.get_connector(f"not {config.name}") is None
 
 
+async def shown(configs: list[DeploymentConfig]) -> None:
+    """Before and after one is lost that others stand on."""
+    async with manager_of(configs) as manager:
+        await manager.deploy_all()
+        assert not any(status.missing for status in manager.status().values())
+        cast("Connector", manager.get_connector(configs[0].name)).report_lost(OSError("gone"))
+        assert manager.status()[configs[0].name].state == "lost"
+
+
 async def bare(configs: list[DeploymentConfig]) -> None:
     """For each deployment a task that waits for one Event: the floor."""
     events = [anyio.Event() for _ in configs]
@@ -378,6 +387,7 @@ SCENARIOS = (
     lazy,
     heard,
     asked,
+    shown,
 )
 
 
@@ -501,7 +511,7 @@ class Registry(dict[str, Any]):
 
 @pytest.mark.parametrize("scenario", [*SCENARIOS, one_after_the_other_limited], ids=named)
 def test_nobody_goes_through_all_deployments_for_one(scenario: Scenario, monkeypatch: pytest.MonkeyPatch):
-    """What concerns all of them does: `deploy_all`, `undeploy_all`, `close`, and a choice among all."""
+    """What concerns all of them does: `deploy_all`, `undeploy_all`, `close`, `status`, and a choice among all."""
 
     class Visited(Engine):
         def __init__(self, max_concurrent: int | None = None) -> None:
@@ -511,7 +521,7 @@ def test_nobody_goes_through_all_deployments_for_one(scenario: Scenario, monkeyp
     monkeypatch.setattr(manager_module, "Engine", Visited)
     Registry.visits = 0
     anyio.run(scenario, graph(forest, MANY))
-    assert Registry.visits <= 5 * MANY
+    assert Registry.visits <= 6 * MANY
 
 
 def test_going_through_all_is_seen():

@@ -16,7 +16,9 @@ from anydeploy import (
     ConnectorWrapper,
     DefaultDeploymentManager,
     DependencyCycleError,
+    DeployError,
     DeploymentConfig,
+    DeploymentState,
     DifferentDefinitionError,
     InvalidConfigError,
     UnknownDeploymentError,
@@ -334,6 +336,23 @@ def test_what_a_wrapper_is_given() -> None:
     assert (whole.deployment_name, whole.connector, whole.service) == ("whole", inner, None)
     assert (part.connector.deployment_name, part.service) == ("s", "s")
     assert (here.connector, here.service) == (inner, None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("answer", [None, 5])
+async def test_at_gives_no_connector(answer: object) -> None:
+    """D5, D7: checked as the result of a constructor is, and not found out at the first use."""
+
+    class Odd(Typed):
+        def at(self, service: str) -> Any:
+            return answer
+
+    configs = [DeploymentConfig("t", "odd"), DeploymentConfig("p", "plain", wraps=WrapsConfig("t", "s"))]
+    async with DefaultDeploymentManager(configs, connector_types={"odd": Odd, "plain": ConnectorWrapper}) as manager:
+        with pytest.raises(DeployError) as caught:
+            await manager.deploy("p")
+        assert str(caught.value.__cause__).startswith("`at` of Odd, for service 's': expected a connector, found ")
+        assert manager.status()["p"].state is DeploymentState.ABSENT
 
 
 @pytest.mark.anyio

@@ -15,13 +15,9 @@ from scripted import World, settle, start
 from anydeploy import (
     Connector,
     DefaultDeploymentManager,
-    DependencyCycleError,
     DeployError,
     DeploymentConfig,
-    InvalidConfigError,
     UndeployError,
-    UnknownDeploymentError,
-    WorkflowDefinitionException,
 )
 from anydeploy.lifecycle import Step
 from anydeploy.testing import ScriptedError, unit, wrapper
@@ -135,98 +131,6 @@ async def test_deploy_during_teardown_given_up() -> None:
             assert await down.wait() == "returned"
             assert await again.wait() == "returned"
         assert len(world.connectors["a"]) == 2
-
-
-# -- D4 ----------------------------------------------------------------------------------------------------------------
-
-
-async def _refused(world: World, manager: DefaultDeploymentManager, name: Any, error: type[Exception]) -> str:
-    """Refused at once and every time, and nothing is deployed."""
-    messages = []
-    for _ in range(2):
-        with anyio.fail_after(5), pytest.raises(error) as caught:
-            await manager.deploy(name)
-        assert isinstance(caught.value, WorkflowDefinitionException)
-        messages.append(str(caught.value))
-    await settle()
-    assert world.told == []
-    assert messages[0] == messages[1]
-    return messages[0]
-
-
-async def test_cycle() -> None:
-    """D4: a cycle is refused with its path (StreamFlow's manager hangs on a circular `wraps`)."""
-    world = World()
-    circular = wrapper("a", "b"), wrapper("b", "c"), wrapper("c", "a")
-    async with world.manager(*circular, wrapper("d", "a"), unit("e", "e")) as manager:
-        assert "a -> b -> c -> a" in await _refused(world, manager, "a", DependencyCycleError)
-        assert "a -> b -> c -> a" in await _refused(world, manager, "d", DependencyCycleError)
-        assert "e -> e" in await _refused(world, manager, "e", DependencyCycleError)
-        with pytest.raises(DependencyCycleError):
-            await manager.deploy_all()
-
-
-async def test_unknown_dependency() -> None:
-    """D4: an unknown dependency is refused, wherever in the closure (StreamFlow's manager hangs every waiter)."""
-    world = World()
-    configs = [wrapper("a", "gateway"), unit("b", "a", "good"), unit("gatewax"), unit("good")]
-    async with world.manager(*configs) as manager:
-        message = await _refused(world, manager, "b", UnknownDeploymentError)
-        assert "'gateway'" in message
-        assert "did you mean 'gatewax'?" in message
-        assert "'nothing'" in await _refused(world, manager, "nothing", UnknownDeploymentError)
-
-
-async def test_invalid_settings() -> None:
-    """D4: so are settings that the connector does not take, with the setting's name."""
-    world = World()
-    async with world.manager(
-        unit("a", "c", config={"setting": "many"}), unit("b", "c", config={"seting": 1}), unit("c")
-    ) as manager:
-        assert "'setting'" in await _refused(world, manager, "a", InvalidConfigError)
-        assert "did you mean 'setting'" in await _refused(world, manager, "b", InvalidConfigError)
-
-
-async def test_different_definition_in_use() -> None:
-    """D4: a different definition of a name that is not absent is refused; an equal one is not; later it is taken."""
-    world = World()
-    other = unit("a", config={"setting": 2})
-    plan = world.hold("undeploy a")
-    async with world.manager(unit("a", config={"setting": 1}), unit("b", "a")) as manager:
-        await manager.deploy("a")
-        with pytest.raises(WorkflowDefinitionException, match="'a'"):
-            await manager.deploy(other)
-        await manager.deploy(unit("a", config={"setting": 1}))
-        await manager.deploy("b")
-        await manager.undeploy("a")
-        with pytest.raises(WorkflowDefinitionException, match="'a'"):
-            await manager.deploy(other)
-        async with create_task_group() as tasks:
-            start(tasks, manager.undeploy_all)
-            await plan.reached.wait()
-            with pytest.raises(WorkflowDefinitionException, match="'a'"):
-                await manager.deploy(other)
-            plan.release()
-        await manager.deploy(other)
-        assert [c.setting for c in world.connectors["a"]] == [1, 2]
-
-
-async def test_two_definitions_of_one_name() -> None:
-    """D4: a manager is not built with two different definitions of a name."""
-    world = World()
-    with pytest.raises(WorkflowDefinitionException, match="'a'"):
-        world.build(unit("a"), unit("a", "b"))
-    world.build(unit("a"), unit("a"))
-
-
-async def test_new_definition_of_a_dependency_closes_a_cycle() -> None:
-    """D4: a cycle that a later definition makes is found as well."""
-    world = World()
-    async with world.manager(unit("a"), unit("b", "a")) as manager:
-        await manager.deploy("b")
-        await manager.undeploy_all()
-        with pytest.raises(DependencyCycleError):
-            await manager.deploy(unit("a", "b"))
 
 
 # -- D5 ----------------------------------------------------------------------------------------------------------------

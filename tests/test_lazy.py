@@ -6,8 +6,10 @@ import copy
 import gc
 import pickle
 import weakref
+from contextlib import suppress
 from typing import Any
 
+import anyio
 import pytest
 from anyio import create_task_group
 from scripted import World, settle, start
@@ -46,6 +48,56 @@ async def test_deploy_during_close() -> None:
             start(tasks, manager.close)
         assert isinstance(call.error, ManagerClosedError)
         assert manager.get_connector("a") is None
+
+
+@pytest.mark.parametrize("undeploy", ["undeploy", "undeploy_all"])
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+async def test_undeploy_during_deploy(names: tuple[str, ...], undeploy: str) -> None:
+    """L1, U4: a deploy that is taken back before it has returned says so, and what came up for it goes down."""
+    world = World()
+    plan = world.hold("deploy b")
+    async with world.manager(unit("a", lazy=True), unit("b")) as manager, create_task_group() as tasks:
+        call = start(tasks, manager.deploy, *names)
+        await plan.reached.wait()
+        taking_back = start(tasks, getattr(manager, undeploy), *(["a"] if undeploy == "undeploy" else []))
+        await settle()
+        plan.release()
+        await taking_back.wait()
+        await call.wait()
+        assert isinstance(call.error, DeployError)
+        assert "was undeployed before it was up" in str(call.error)
+        assert manager.get_connector("a") is None
+        await settle()
+        assert [status.state for status in manager.status().values()] == ["absent", "absent"]
+
+
+async def test_undeploy_during_the_checkpoint_of_deploy() -> None:
+    """L1, U4: taken back while it waits for nothing else, or just after it has returned, it stays taken back."""
+    async with World().manager(unit("a", lazy=True)) as manager, create_task_group() as tasks:
+        begun = anyio.Event()
+
+        async def deploy() -> None:
+            begun.set()
+            with suppress(DeployError):
+                await manager.deploy("a")
+
+        tasks.start_soon(deploy)
+        await begun.wait()
+        await manager.undeploy("a")
+        await settle()
+        assert manager.get_connector("a") is None
+
+
+async def test_loss_reported_to_a_lazy_connector() -> None:
+    """L1, X1: it is that of the real one; without one there is nothing to lose."""
+    async with World().manager(unit("a", lazy=True)) as manager:
+        await manager.deploy("a")
+        connector: Any = manager.get_connector("a")
+        connector.report_lost(OSError("gone"))
+        assert manager.status()["a"].state == "absent"
+        await connector.resolve()
+        connector.report_lost(OSError("gone"))
+        assert manager.status()["a"].state == "lost"
 
 
 async def test_use_after_close() -> None:

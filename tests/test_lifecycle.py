@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from anydeploy.lifecycle import TRANSITIONS, DeploymentState, Phase, Step, advance
+from anydeploy.lifecycle import (
+    TRANSITIONS,
+    DeploymentEvent,
+    DeploymentState,
+    DeploymentStatus,
+    Phase,
+    Step,
+    advance,
+)
 
 #: The states of one deployment, and the ones that each of them may give way to. An environment that was lost, or whose
 #: deploy has failed, goes down before a fresh one comes up (rules D3, D5, X2).
@@ -78,6 +86,33 @@ def test_connectors_are_called_with_a_slot() -> None:
     assert {before for before, step, _ in ROWS if step is Step.BEGUN} == {Phase.STARTING}
     granted = {after for _, step, after in ROWS if step is Step.GRANTED}
     assert granted == {Phase.STARTING, Phase.UNDEPLOYING}
+    end = {step for before, step, after in ROWS if before.works and not after.works}
+    assert end == {Step.DEPLOYED, Step.CLEANED, Step.UNDEPLOYED, Step.UNDEPLOY_FAILED}
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (DeploymentEvent("a", DeploymentState.DEPLOYING, Step.BEGUN, 0.0, 1, 1), f"{Step.BEGUN}"),
+        (DeploymentEvent("a", DeploymentState.DEPLOYING, Step.BEGUN, 0.0, 1, 2), f"{Step.BEGUN} (1 of 2)"),
+        (DeploymentEvent("a", DeploymentState.LIVE, Step.DEPLOYED, 0.0, 1, 2), f"{Step.DEPLOYED}"),
+        (
+            DeploymentEvent("a", DeploymentState.LOST, Step.LOST, 0.0, because="b", error=OSError("gone")),
+            f"{Step.LOST} because of 'b': OSError: gone",
+        ),
+    ],
+)
+def test_event_as_a_sentence(event: DeploymentEvent, told: str) -> None:
+    """K3, X1: the attempt is told where there may be several, and the one to blame where it is another one."""
+    assert event.told == told
+
+
+def test_status_of_what_has_never_been_up() -> None:
+    """R1: no attempt was made yet, and one may be."""
+    status = DeploymentStatus("a", DeploymentState.ABSENT)
+    assert (status.attempt, status.attempts, status.restarts, status.explicit) == (0, 1, 0, False)
+    event = DeploymentEvent("a", DeploymentState.DEPLOYING, Step.DEMANDED, 0.0)
+    assert (event.attempt, event.attempts) == (0, 1)
 
 
 def test_what_the_labels_are_good_for() -> None:

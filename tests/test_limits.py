@@ -16,9 +16,11 @@ from anydeploy import (
     DefaultDeploymentManager,
     DeployError,
     DeploymentConfig,
+    DeploymentState,
     UndeployError,
     WorkflowExecutionException,
 )
+from anydeploy.engine.deploying import pause_after
 from anydeploy.testing import ScriptedError, unit
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 
@@ -103,6 +105,26 @@ def test_shutdown_timeout_before_the_definition_s(backend: str, late: bool) -> N
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_shutdown_timeout_leaves_time_to_undeploy(backend: str) -> None:
+    """M1, D6: a deploy that is allowed to finish has half of the time, and what it has made is undeployed."""
+
+    async def use() -> None:
+        world = World()
+        plan = world.hold("deploy a")
+        world.plan("undeploy a", delay=1.0)
+        async with anyio.create_task_group() as tasks:
+            async with world.manager(unit("a", type="stubborn", deploy_timeout=100), shutdown_timeout=10) as manager:
+                call = start(tasks, manager.deploy, "a")
+                await plan.reached.wait()
+                began = anyio.current_time()
+            assert anyio.current_time() - began == 6
+            assert await call.wait() == "raised"
+        assert world.told == ["deploy a", "deploy cancelled a", "undeploy a", "undeployed a"]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_backoff(backend: str) -> None:
     """K3: a second, then twice as long each time, but never more than half a minute."""
 
@@ -114,6 +136,31 @@ def test_backoff(backend: str) -> None:
             began = anyio.current_time()
             await manager.deploy("a")
             assert anyio.current_time() - began == 1 + 2 + 4 + 8 + 16 + 30 + 30
+
+    run_virtual(backend, use)
+
+
+def test_backoff_has_no_end() -> None:
+    """K3: nor does it overflow, however many attempts have failed."""
+    assert {pause_after(failures) for failures in (6, 1_024, 1_025, 10**9)} == {30.0}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_restarts_are_counted_anew(backend: str) -> None:
+    """X4: what was undeployed, and is deployed again, may renew itself as often as its definition says."""
+
+    async def use() -> None:
+        world = World()
+        async with world.manager(unit("a", restarts=1)) as manager:
+            for _ in range(2):
+                await manager.deploy("a")
+                world.lose("a")
+                await anyio.sleep(2)
+                assert manager.status()["a"].state is DeploymentState.LIVE
+                world.lose("a")
+                await anyio.sleep(2)
+                assert manager.status()["a"].state is DeploymentState.LOST
+                await manager.undeploy("a")
 
     run_virtual(backend, use)
 

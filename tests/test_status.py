@@ -8,9 +8,9 @@ import anyio
 import pytest
 from scripted import World, settle, start
 
-from anydeploy import DeployError, InvalidConnectorError
+from anydeploy import DeployError, DeploymentState, InvalidConnectorError
 from anydeploy.exceptions import describe
-from anydeploy.testing import unit
+from anydeploy.testing import unit, wrapper
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 
 
@@ -78,6 +78,60 @@ async def test_explicit() -> None:
         await manager.deploy("base")
         await manager.undeploy("top")
         assert [status.explicit for status in manager.status().values()] == [False, True]
+
+
+@pytest.mark.anyio
+async def test_missing() -> None:
+    """X1: under what stays live stands, by name, what was lost further below, and nothing else."""
+    world = World()
+    configs = [unit("a"), wrapper("b", "a"), unit("c", "b"), unit("d", "c"), unit("e")]
+    async with world.manager(*configs) as manager:
+        await manager.deploy_all(["d", "e"])
+        assert {status.missing for status in manager.status().values()} == {()}
+        world.lose("a")
+        await settle()
+        missing = {name: set(status.missing) for name, status in manager.status().items()}
+        assert missing == {"a": set(), "b": set(), "c": {"a", "b"}, "d": {"a", "b"}, "e": set()}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_due(backend: str) -> None:
+    """K3, X4: when a failed deploy is tried again, and a lost deployment renewed, and how often that has happened."""
+
+    async def use() -> None:
+        world = World()
+        world.fail("deploy a")
+        async with world.manager(unit("a", retries=1, restarts=2)) as manager, anyio.create_task_group() as tasks:
+            began = anyio.current_time()
+            call = start(tasks, manager.deploy, "a")
+            await anyio.sleep(0.5)
+            status = manager.status()["a"]
+            assert (status.attempt, status.attempts, status.due) == (1, 2, began + 1)
+            await call.wait()
+            status = manager.status()["a"]
+            assert (status.attempt, status.restarts, status.due) == (2, 0, None)
+            world.lose("a")
+            await anyio.sleep(0.5)
+            status = manager.status()["a"]
+            assert (status.state, status.restarts, status.due) == (DeploymentState.LOST, 1, began + 2)
+            await anyio.sleep(1)
+            status = manager.status()["a"]
+            assert (status.state, status.restarts, status.due) == (DeploymentState.LIVE, 1, None)
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.anyio
+async def test_the_reason_of_a_failure() -> None:
+    """D5, X1: a failed deploy is told from a loss, and the path leads to the one to blame."""
+    world = World()
+    world.fail("deploy a")
+    async with world.manager(unit("a"), unit("b", "a"), unit("c", "b")) as manager:
+        with pytest.raises(
+            DeployError, match=r"^deployment .a. \(needed by c -> b\) failed to deploy: ScriptedError"
+        ) as caught:
+            await manager.deploy("c")
+        assert caught.value.path == ("c", "b", "a")
 
 
 @pytest.mark.anyio

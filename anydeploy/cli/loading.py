@@ -77,7 +77,7 @@ class Selection:
 def load(path: str, *, quiet: bool = False) -> Mapping[str, DeploymentConfig]:
     """Return the definitions of a file, and show its warnings, one line each.
 
-    :raises Misuse: with all problems of the file
+    :raises Misuse: with all problems of the file, or if it defines no deployments
     """
     require("ruamel.yaml")
     from ..file import FileError, FileWarning, load_file  # noqa: PLC0415 - an extra, and slow to import
@@ -85,11 +85,14 @@ def load(path: str, *, quiet: bool = False) -> Mapping[str, DeploymentConfig]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FileWarning)
         try:
-            return load_file(path)
+            configs = load_file(path)
         except FileError as exc:
             raise Misuse(str(problem) for problem in exc.problems) from None
         finally:
             _show_warnings([] if quiet else [str(w.message) for w in caught if issubclass(w.category, FileWarning)])
+    if not configs:
+        raise Misuse([f"{path}: it defines no deployments; expected at least one in the section 'deployments'"])
+    return configs
 
 
 def _show_warnings(messages: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from ..connector import Connector
 from ..duration import to_positive_seconds
 from ..exceptions import WorkflowExecutionException, did_you_mean
 from ..streams import last_lines
+from ..typecheck import expected, show
 from ._settings import to_argv
 
 DEFAULT_INTERVAL = 0.1
@@ -204,16 +205,16 @@ def to_readiness(value: object) -> Readiness:
     :raises TypeError: if the value, or that of its probe, is of a wrong type
     :raises ValueError: if it is wrong otherwise
     """
-    expected = f"expected a mapping with exactly one of {', '.join(_PROBES)}, and optionally interval and timeout"
+    kind = f"a mapping with exactly one of {', '.join(_PROBES)}, and optionally interval and timeout"
     if not isinstance(value, Mapping):
-        raise TypeError(f"{expected}; got {value!r}")
+        raise TypeError(expected(kind, value))
     given = dict(cast("Mapping[object, object]", value))
     for name in given:
         if name not in (known := [*_PROBES, "interval", "timeout"]):
-            raise ValueError(f"{expected}; unknown: {name!r}{did_you_mean(str(name), known)}")
+            raise ValueError(f"expected {kind}; unknown: {show(name)}{did_you_mean(str(name), known)}")
     probes = [name for name in _PROBES if name in given]
     if len(probes) != 1:
-        raise ValueError(f"{expected}; got {' and '.join(probes) or 'none of them'}")
+        raise ValueError(f"expected {kind}; got {' and '.join(probes) or 'none of them'}")
     limits = {name: to_positive_seconds(given[name]) for name in ("interval", "timeout") if name in given}
     return Readiness(_PROBES[probes[0]](given[probes[0]]), **limits)
 
@@ -224,7 +225,7 @@ def _to_tcp(value: object) -> Probe:
     host = host[1:-1] if bracketed else host
     valid = port.isascii() and port.isdecimal() and 0 < int(port) < 65536
     if not (host and valid and (bracketed or ":" not in host)):
-        raise ValueError(f"tcp: expected host:port, such as localhost:8080 or [::1]:8080; got {value!r}")
+        raise ValueError(f"tcp: {expected('host:port, such as localhost:8080 or [::1]:8080', value)}")
     return TcpProbe(host, int(port))
 
 
@@ -235,17 +236,17 @@ def _to_http(value: object) -> Probe:
     except ValueError:
         valid = False
     if not (valid and isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value):
-        raise ValueError(f"http: expected an address, such as http://localhost:8080/health; got {value!r}")
+        raise ValueError(f"http: {expected('an address, such as http://localhost:8080/health', value)}")
     return HttpProbe(value)
 
 
 def _to_log(value: object) -> Probe:
     if not isinstance(value, str):
-        raise TypeError(f"log: expected a regular expression, got {value!r}")
+        raise TypeError(f"log: {expected('a regular expression', value)}")
     try:
         return LogProbe(re.compile(value))
     except re.error as exc:
-        raise ValueError(f"log: {value!r} is no regular expression: {exc}") from None
+        raise ValueError(f"log: {show(value)} is no regular expression: {exc}") from None
 
 
 def _to_command(value: object) -> Probe:

@@ -6,44 +6,46 @@ from collections.abc import Mapping
 from shlex import split
 from typing import cast
 
+from ..typecheck import expected, show
+
 
 def to_argv(value: object) -> tuple[str, ...]:
     """A program and its arguments.
 
     :raises ValueError, TypeError: if it is anything but a list of strings that begins with a program
     """
-    expected = "expected a list of strings, the program and its arguments"
+    kind = "a list of strings, the program and its arguments"
     if isinstance(value, str):
-        raise TypeError(f"{expected}, got {value!r}{_as_list(value)}")
+        raise TypeError(f"{expected(kind, value)}{_as_list(value)}")
     if not isinstance(value, list | tuple):
-        raise TypeError(f"{expected}, got {value!r}")
+        raise TypeError(expected(kind, value))
     argv = cast("list[object] | tuple[object, ...]", value)
     for position, item in enumerate(argv, start=1):
         if not isinstance(item, str):
-            raise TypeError(f"{expected}; item {position} is {item!r}{_in_quotes(item)}")
+            raise TypeError(f"expected {kind}; item {position} is {show(item)}{_in_quotes(item)}")
     if not (argv and argv[0]):
-        raise ValueError(f"{expected}; the program is missing in {value!r}")
+        raise ValueError(f"expected {kind}; the program is missing")
     return tuple(cast("list[str]", argv))
 
 
 def to_environment(value: object) -> Mapping[str, str]:
     """Variables of an environment: a mapping from names to strings."""
-    expected = "expected a mapping from names of variables to strings"
+    kind = "a mapping from names of variables to strings"
     if not isinstance(value, Mapping):
-        raise TypeError(f"{expected}, got {value!r}")
+        raise TypeError(expected(kind, value))
     variables = cast("Mapping[object, object]", value)
     for name, text in variables.items():
         if not isinstance(name, str) or not name or "=" in name:
-            raise ValueError(f"{expected}; {name!r} is no name of a variable")
+            raise ValueError(f"expected {kind}; {show(name)} is no name of a variable")
         if not isinstance(text, str):
-            raise TypeError(f"{expected}; {name} is {text!r}{_in_quotes(text)}")
+            raise TypeError(f"expected {kind}; {name} is {show(text)}{_in_quotes(text)}")
     return dict(cast("Mapping[str, str]", variables))
 
 
 def to_path(value: object) -> str:
     """The path of a file or a directory, as a string."""
     if not isinstance(value, str) or not value:
-        raise ValueError(f"expected a path, got {value!r}")
+        raise ValueError(expected("a path", value))
     return value
 
 

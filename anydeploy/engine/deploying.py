@@ -36,9 +36,16 @@ class Deploying(Waiting):
     def _demand(self, deployment: Deployment) -> None:
         for dependency in deployment.dependencies:
             dependency.holders += 1
-        self._begin_life(deployment)
+        self._begin_life(deployment, anew=True)
 
-    def _begin_life(self, deployment: Deployment) -> None:
+    def _begin_life(self, deployment: Deployment, *, anew: bool) -> None:
+        """Let a deployment come up of which nothing exists.
+
+        :param anew: whatever became of an earlier life does not count; it was not lost or restarted
+        """
+        if anew:
+            deployment.renewal = False
+            deployment.restarts = 0
         deployment.attempt = 0
         deployment.failure = None
         deployment.blamed = None
@@ -192,4 +199,5 @@ class Deploying(Waiting):
 
 def pause_after(failures: int) -> float:
     """Return the seconds to wait after so many failures in a row."""
-    return min(FIRST_PAUSE * 2.0 ** (failures - 1), LONGEST_PAUSE)
+    # Bounded, because a float is: 2.0 ** 1024 is an OverflowError.
+    return min(FIRST_PAUSE * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE)

@@ -214,8 +214,11 @@ class Deployment:
             return Failure(tuple(path), f"failed to deploy: {describe(culprit.failure)}", culprit.failure)
         return Failure(tuple(path), f"was lost: {describe(culprit.error)}", culprit.error)
 
-    def status(self) -> DeploymentStatus:
-        """Return what can be said of it at this moment."""
+    def status(self, missing: tuple[str, ...] = ()) -> DeploymentStatus:
+        """Return what can be said of it at this moment.
+
+        :param missing: the names below it that are not live
+        """
         phase = self.phase
         if phase is Phase.WAITING:
             waiting = [each.name for each in self.dependencies if each.phase is not Phase.LIVE]
@@ -235,22 +238,10 @@ class Deployment:
             since=self.since,
             explicit=self.explicit or bool(self.claims),
             waiting_for=tuple(waiting),
-            missing=tuple(self._gaps()),
+            missing=missing if phase is Phase.LIVE else (),
             restarts=self.restarts,
             due=self.due if phase in {Phase.LOST, Phase.PAUSED} else None,
         )
-
-    def _gaps(self) -> list[str]:
-        if self.phase is not Phase.LIVE:
-            return []
-        found: dict[Deployment, None] = {}
-        stack: list[Deployment] = [self]
-        while stack:
-            for below in stack.pop().dependencies:
-                if below not in found:
-                    found[below] = None
-                    stack.append(below)
-        return [each.name for each in found if each.phase is not Phase.LIVE]
 
 
 def undeploy_error(name: str, cause: BaseException) -> UndeployError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..lifecycle import Phase, Step
+from ..lifecycle import DeploymentStatus, Phase, Step
 from .deployment import Claim, Definition, Deployment, TeardownWait
 from .losing import UP
 from .state import Do
@@ -61,7 +61,10 @@ class Engine(Undeploying):
         return deployment
 
     def leave(self, now: float, claim: Claim, *, granted: bool) -> None:
-        """Let a caller go: with what it asked for, or because it was cancelled or disappointed."""
+        """Let a caller go: with what it asked for, or because it was cancelled or disappointed.
+
+        A claim that is settled is kept until its last caller has gone, so that the targets stay up meanwhile.
+        """
         self._now = now
         claim.waiters -= 1
         if granted and claim.grants:
@@ -107,9 +110,9 @@ class Engine(Undeploying):
         return wait
 
     def restart(self, now: float, name: str) -> Claim | None:
-        """Take down a deployment and all that stands on it, and bring up again what is demanded (rule X4).
+        """Take down a deployment and all that stands on it, and bring up again what was asked for of that (rule X4).
 
-        Returns a claim on that, of one caller; None if there is nothing to restart.
+        Returns a claim on that, of one caller; None if nothing of it was asked for.
         """
         self._now = now
         deployment = self.deployments.get(name)
@@ -118,7 +121,7 @@ class Engine(Undeploying):
         above = _above(deployment)
         for each in above:
             self._restart(each)
-        targets = tuple([each for each in above if each.demanded])
+        targets = tuple(_needed(above))
         claim = None
         if targets:
             missing = sum([each.phase is not Phase.LIVE for each in targets])
@@ -134,6 +137,8 @@ class Engine(Undeploying):
         self.deadline = now + timeout
         for deployment in self.deployments.values():
             deployment.last_try = deployment.phase is Phase.STUCK
+            # What is lost is not renewed any more.
+            deployment.due = None
         self._withdraw_all("was given up, because the manager was closed")
         for deployment in self.deployments.values():
             if deployment.phase.works:
@@ -141,6 +146,18 @@ class Engine(Undeploying):
         self._settle()
         if not self.deployments:
             self._wake(self.drained)
+
+    def statuses(self) -> dict[str, DeploymentStatus]:
+        """Return what can be said of every deployment that has a record, by name."""
+        missing: dict[Deployment, dict[str, None]] = {}
+        for deployment in self.deployments.values() if self._broken else ():
+            below = missing[deployment] = dict[str, None]()
+            for dependency in deployment.dependencies:
+                below |= missing[dependency]
+                if dependency.phase is not Phase.LIVE:
+                    below[dependency.name] = None
+        present = {**self.left_behind, **self.deployments}
+        return {name: each.status(tuple(missing.get(each, ()))) for name, each in present.items()}
 
     # -- Tasks and connectors ------------------------------------------------------------------------------------------
 
@@ -168,7 +185,11 @@ class Engine(Undeploying):
         self._settle()
 
     def torn_down(self, now: float, deployment: Deployment, error: BaseException | None = None) -> None:
-        """Take note of the end of a teardown, or of a clean-up after a failed attempt; with an error if it failed."""
+        """Take note of the end of a teardown, or of a clean-up after a failed attempt; with an error if it failed.
+
+        A clean-up that failed ends the attempts, and leaves what a failed teardown leaves. One that was given up
+        meanwhile has become the teardown.
+        """
         self._now = now
         if deployment.phase is Phase.CLEANING and error is None:
             self._pause(deployment)
@@ -302,6 +323,19 @@ class Engine(Undeploying):
         Phase.RETIRING_LOST: _consider_retiring,
         Phase.STUCK: _consider_stuck,
     }
+
+
+def _needed(deployments: Sequence[Deployment]) -> list[Deployment]:
+    """Return those of some deployments that were asked for, and what these stand on; not what is only going down."""
+    concerned = set(deployments)
+    found = {each: None for each in deployments if each.explicit or each.claims}
+    stack = list(found)
+    while stack:
+        for below in stack.pop().dependencies:
+            if below in concerned and below not in found:
+                found[below] = None
+                stack.append(below)
+    return list(found)
 
 
 def _above(deployment: Deployment) -> list[Deployment]:

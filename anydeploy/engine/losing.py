@@ -119,9 +119,12 @@ class Losing(Deploying):
                     self._fail_claims(deployment, failure, restarts=True)
                     self._rise(deployment)
                 elif not self._schedule(deployment):
-                    deployment.blamed = stuck
                     self._fail_claims(deployment, failure)
+                    # Not for longer: a wrapper whose attempt has not ended yet blames the loss.
+                    lost_by = deployment.blamed
+                    deployment.blamed = stuck
                     self._fail_above(deployment)
+                    deployment.blamed = lost_by
                 self._mark(deployment)
 
 

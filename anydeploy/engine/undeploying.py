@@ -52,7 +52,7 @@ class Undeploying(Losing):
                 self._end_wait(wait)
             deployment.waits = None
             self._marked.extend(deployment.dependencies)
-            self._begin_life(deployment)
+            self._begin_life(deployment, anew=not renewed)
         else:
             self._arrive(deployment)
 

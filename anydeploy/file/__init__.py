@@ -43,8 +43,8 @@ def load_file(
     """Return the definitions in a StreamFlow v1.0 file by name, in the order of the file.
 
     A definition without a ``workdir`` has that of the one it wraps. Unknown keys, and the deprecated section
-    ``models``, give a :class:`FileWarning` each. A file may have 10 MiB, 64 levels of nesting, and a million values
-    with aliases written out::
+    ``models``, give a :class:`FileWarning` each; those that begin with ``x-`` are the user's. A file may
+    have 10 MiB, 64 levels of nesting, and a million values with aliases written out::
 
         async with DefaultDeploymentManager(load_file("stack.yml"), config_dir=".") as manager:
             await manager.deploy_all()

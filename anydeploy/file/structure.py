@@ -13,12 +13,13 @@ import attrs
 from attrs import define, field, frozen
 
 from .. import graph
-from ..checking import check_settings, check_wraps, find_connector_type
+from ..checking import check_settings, check_wraps, find_connector_type, flags_of
 from ..config import DeploymentConfig, check_field
 from ..connector import Connector
 from ..exceptions import DependencyCycleError, WorkflowDefinitionException, did_you_mean
 from ..typecheck import Path, is_list, is_mapping, shorten, show, show_keys
 from ..typecheck import Problem as Wrong
+from . import manager
 from .values import BROKEN, Document
 from .yaml import MappingNode, Node, Position, compose, position_of, read_text
 
@@ -34,6 +35,8 @@ _SECTIONS: Final = (
     *("version", "workflows", "deployments", "models", "bindingFilters", "scheduling", "database"),
     *("checkpointManager", "dataManager", "deploymentManager", "failureManager"),
 )
+#: Sections and keys that begin so are the user's, for anchors or for other programs.
+_USERS: Final = "x-"
 _WRAPS_KEYS: Final = ("deployment", "service")
 #: Each search for cycles, and each for the nearest name, is a pass over the file: bounded, to stay linear.
 _MOST_CYCLES: Final = 10
@@ -104,12 +107,14 @@ class Loader:
         sections = self._entries(document, root)
         self._warn_of_unknown(sections, _SECTIONS, "section")
         self._check_version(document, root, sections)
+        self._check_manager(document, sections)
         deployments = self._deployments(document, sections)
-        definitions = [self._definition(document, name, nodes) for name, nodes in deployments.items()]
+        fields = {name: self._definition(document, name, nodes) for name, nodes in deployments.items()}
         self._check_edges(deployments)
+        # Constructing a definition raises, and its name is not checked before: nothing is constructed of a wrong file.
         if self.problems:
             return {}
-        return _inherit_workdirs({definition.name: definition for definition in definitions if definition is not None})
+        return _inherit_workdirs({name: DeploymentConfig(name, **given) for name, given in fields.items()})
 
     def _report(self, position: Position | None, message: str) -> None:
         if position not in self._broken:
@@ -139,7 +144,7 @@ class Loader:
 
     def _warn_of_unknown(self, entries: _Entries, known: Iterable[str], what: str) -> None:
         for key, (node, _) in entries.items():
-            if key not in known:
+            if key not in known and not key.startswith(_USERS):
                 near = self._suggest(key, known)
                 self._warn(node, f"unknown {what} '{shorten(key)}' is ignored{near} (expected: {', '.join(known)})")
 
@@ -151,6 +156,18 @@ class Loader:
         version = document.build(node)
         if version != _VERSION:
             self._report(position_of(node), f"unsupported version: expected {_VERSION}, found {show(version)}")
+
+    def _check_manager(self, document: Document, sections: _Entries) -> None:
+        """The ``deploymentManager``, if it is ours: others may be anything."""
+        node = sections["deploymentManager"][1] if "deploymentManager" in sections else None
+        if not isinstance(node, MappingNode):
+            return
+        entries = document.entries(node)
+        if "type" not in entries or document.build(entries["type"][1]) != manager.TYPE:
+            return
+        value = document.build(node)
+        for path, problem in manager.check_manager(value) if is_mapping(value) else ():
+            self._report(document.position(node, path), f"'deploymentManager': {problem}")
 
     def _deployments(self, document: Document, sections: _Entries) -> _Entries:
         section = self._choose_section(document, sections)
@@ -179,7 +196,8 @@ class Loader:
             self._warn(sections["models"][0], "'models' is ignored, because there are 'deployments'")
         return "deployments" if node is not None else None
 
-    def _definition(self, document: Document, name: str, nodes: tuple[Node, Node]) -> DeploymentConfig | None:
+    def _definition(self, document: Document, name: str, nodes: tuple[Node, Node]) -> dict[str, Any]:
+        """The fields of a definition, which are only of use if no problems were found."""
         self._current = name
         try:
             value = document.build(nodes[1])
@@ -188,13 +206,13 @@ class Loader:
             if value is not BROKEN:
                 expected = "expected a mapping with 'type' and 'config'"
                 self._report(position_of(nodes[1]), f"{expected}, found {show(value)}")
-            return None
+            return {}
         finally:
             self._current = None
 
     def _check_definition(
         self, document: Document, name: str, nodes: tuple[Node, Node], value: Mapping[Any, Any]
-    ) -> DeploymentConfig | None:
+    ) -> dict[str, Any]:
         key, node = nodes
         entries = self._entries(document, node)
         self._warn_of_unknown(entries, KEYS, "key")
@@ -204,17 +222,17 @@ class Loader:
             if required not in entries:
                 self._report(position_of(key), f"the key '{required}' is missing; expected {expected}")
         problems: list[Wrong] = []
-        definition = structure(name, value, problems)
+        fields = structure(value, problems)
         self._check_connector(value, problems)
         for path, problem in problems:
             self._report(document.position(node, path), problem)
         self._edges[name] = {other: document.position(node, path) for other, path in mentions(value)}
-        return definition
+        return fields
 
     def _check_connector(self, value: Mapping[Any, Any], problems: list[Wrong]) -> None:
         """The type of a deployment, and its settings as far as they can be checked without constructing anything."""
         type_, config = value.get("type"), value.get("config")
-        if not isinstance(type_, str):
+        if not isinstance(type_, str) or not type_:
             return
         class_ = self._class(type_)
         if isinstance(class_, str):
@@ -233,9 +251,12 @@ class Loader:
         """The class of a type, or the problem with it."""
         if type_ not in self._classes:
             try:
-                self._classes[type_] = find_connector_type(type_, self.connector_types)
+                class_ = find_connector_type(type_, self.connector_types)
+                flags_of(type_, class_)
             except WorkflowDefinitionException as exc:
                 self._classes[type_] = str(exc)
+            else:
+                self._classes[type_] = class_
         return self._classes[type_]
 
     def _check_edges(self, deployments: _Entries) -> None:
@@ -270,10 +291,10 @@ class Loader:
         self._current = None
 
 
-def structure(name: str, value: Mapping[str, Any], problems: list[Wrong]) -> DeploymentConfig | None:
-    """Return the definition that a mapping stands for, or None after its problems have been added.
+def structure(value: Mapping[str, Any], problems: list[Wrong]) -> dict[str, Any]:
+    """Return the fields of the definition that a mapping stands for, as far as it has them, after adding its problems.
 
-    StreamFlow takes a ``config`` without a value for an empty one. Unknown keys are ignored, and the type may be left
+    StreamFlow takes a ``config`` without a value for an empty one. Unknown keys are ignored, and any key may be left
     out.
     """
     given: dict[str, Any] = {KEYS[key]: item for key, item in value.items() if key in KEYS}
@@ -281,29 +302,24 @@ def structure(name: str, value: Mapping[str, Any], problems: list[Wrong]) -> Dep
         given["config"] = {}
     if is_mapping(wraps := given.get("wraps")):
         given["wraps"] = {key: wraps[key] for key in _WRAPS_KEYS if key in wraps}
-    found: list[Wrong] = []
+    fields: dict[str, Any] = {}
     for key, attribute in KEYS.items():
         if attribute in given:
             wrong: list[Wrong] = []
-            check_field(attribute, given[attribute], wrong)
-            found += [((key, *path), f"'{shorten(show_keys((key, *path)))}': {problem}") for path, problem in wrong]
-    problems += found
-    return None if found else DeploymentConfig(name, given.pop("type", ""), **given)
+            fields[attribute] = check_field(attribute, given[attribute], wrong)
+            problems += [((key, *path), f"'{shorten(show_keys((key, *path)))}': {problem}") for path, problem in wrong]
+    return fields
 
 
 def mentions(value: Mapping[Any, Any]) -> Iterator[tuple[str, Path]]:
     """Yield the names of the deployments that a mapping depends on, each with its path, as far as they are names."""
     wraps, names = value.get("wraps"), value.get("dependsOn")
-    if isinstance(wraps, str):
-        yield wraps, ("wraps",)
-    elif is_mapping(wraps) and isinstance(inner := wraps.get("deployment"), str):
-        yield inner, ("wraps", "deployment")
-    if isinstance(names, str):
-        yield names, ("dependsOn",)
-    elif is_list(names):
-        for index, name in enumerate(names):
-            if isinstance(name, str):
-                yield name, ("dependsOn", index)
+    found: list[tuple[Any, Path]] = [(wraps, ("wraps",)), (names, ("dependsOn",))]
+    if is_mapping(wraps):
+        found.append((wraps.get("deployment"), ("wraps", "deployment")))
+    if is_list(names):
+        found += [(name, ("dependsOn", index)) for index, name in enumerate(names)]
+    yield from ((name, path) for name, path in found if isinstance(name, str) and name)
 
 
 def _inherit_workdirs(definitions: dict[str, DeploymentConfig]) -> dict[str, DeploymentConfig]:

@@ -11,11 +11,11 @@ from typing import Any, Final, cast
 
 from attrs import define, field
 
+from ..typecheck import shorten
 from .yaml import (
     MAX_DEPTH,
     MAX_VALUES,
     MappingNode,
-    MarkedYAMLError,
     Node,
     Position,
     Report,
@@ -128,9 +128,9 @@ class Document:
             return self._refusetag_of(node)
         try:
             return self._constructor.construct_non_recursive_object(node)
-        except Exception as exc:  # noqa: BLE001 - a thirteenth month, an explicit tag on the wrong text
-            detail = cast("Any", exc).problem if isinstance(exc, MarkedYAMLError) else exc
-            self.report(position_of(node), f"this cannot be read as a YAML {tag.removeprefix(_CORE)}: {detail}")
+        except Exception:  # noqa: BLE001 - a thirteenth month, an explicit tag on the wrong text
+            text = shorten(cast("Any", node).value)
+            self.report(position_of(node), f"this cannot be read as a YAML {tag.removeprefix(_CORE)}: '{text}'")
             return BROKEN
 
     def _refusetag_of(self, node: Node) -> Any:

@@ -17,13 +17,14 @@ from attrs import frozen
 try:
     from ruamel.yaml import YAML
     from ruamel.yaml.composer import MaxDepthExceededError
+    from ruamel.yaml.docinfo import DocInfo
     from ruamel.yaml.error import MarkedYAMLError
     from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
     from ruamel.yaml.reader import ReaderError
 except ImportError as missing:
     raise ImportError("reading files needs ruamel.yaml: pip install 'anydeploy[file]'") from missing
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "MappingNode", "MarkedYAMLError", "Node", "Position", "Report"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "MappingNode", "Node", "Position", "Report"]
 __all__ += ["ScalarNode", "SequenceNode", "compose", "items_of", "pairs_of", "position_of", "read_text", "tag_of"]
 
 #: The limits: bytes of a file, levels of nesting, and values once every alias and merge key is written out in full.
@@ -101,19 +102,22 @@ def compose(text: str, report: Report) -> tuple[Node, Any] | None:
     yaml: Any = YAML(typ="safe", pure=True)
     yaml.max_depth = MAX_DEPTH
     yaml.composer.warn_double_anchors = False  # YAML allows the same anchor twice
+    # As `YAML.load` does: the parser notes the directives of a document here.
+    yaml.doc_infos.append(DocInfo())
+    yaml.tags = {}
     try:
         constructor, _ = yaml.get_constructor_parser(text)
         root = yaml.composer.get_single_node()
     except ReaderError as exc:
-        position = cast("int", cast("Any", exc).position)
-        problem = f"the character U+{ord(text[position]):04X} is not allowed in YAML"
-        report(_position_at(text, position), problem)
+        index = cast("int", cast("Any", exc).position)
+        report(_position_at(text, index), f"the character U+{ord(text[index]):04X} is not allowed in YAML")
     except MaxDepthExceededError as exc:
         report(_position_of_error(exc), f"nested too deeply; expected at most {MAX_DEPTH} levels")
     except MarkedYAMLError as exc:
         report(_position_of_error(exc), _describe_error(exc))
-    except Exception as exc:  # noqa: BLE001 - the parser fails with all kinds of them on what nobody would write
-        report(Position(yaml.reader.line + 1, yaml.reader.column + 1), f"not valid YAML ({type(exc).__name__}: {exc})")
+    except Exception:  # noqa: BLE001 - the parser fails with all kinds of them on what nobody would write
+        position = Position(yaml.reader.line + 1, yaml.reader.column + 1)
+        report(position, "not valid YAML: it cannot be read on from here; expected YAML 1.1 or 1.2")
     else:
         if root is not None:
             return root, constructor

@@ -12,7 +12,7 @@ class Instance:
     :ivar state: ``built``, ``deploying``, ``live``, ``lost``, ``broken`` (its deploy failed, was cancelled, or came to
         nothing because of a loss), ``undeploying``, ``stuck`` or ``gone``
     :ivar inner: the number of the connector that it wraps; 0 if it wraps none
-    :ivar came_up: it was live once
+    :ivar came_up: it was live once, and not only because its ``deploy`` could not be interrupted
     :ivar unwanted: at some moment nothing demanded it, or it was to be restarted: no caller may join it any more
     :ivar doubtful: at some moment it was not sure that anything demanded it
     :ivar touched: ``undeploy`` of its name was called since it was built
@@ -20,7 +20,7 @@ class Instance:
     :ivar operating: the number of its ``deploy`` and ``undeploy`` calls that are running
     :ivar lost: its environment was lost, or one that it is reached through
     :ivar cut_off: only the way into it was lost
-    :ivar lost_at: the time at which it was lost, in seconds
+    :ivar lost_at: the time at which it was lost, or from which on it waits to come up by itself, in seconds
     :ivar charged: it comes up again by itself after a while
     :ivar renewable: since it was lost it may have been asked for
     :ivar due: since it was lost it was asked for, and so has to be renewed

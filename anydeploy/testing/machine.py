@@ -85,6 +85,11 @@ class ManagerMachine(RuleBasedStateMachine):
         limit = data.draw(st.sampled_from(limits), label="max_concurrent")
         script = self.portal.call(lambda: Script(*configs, max_concurrent=limit, rules=self.watching, holding=True))
         self.world = World(self.portal, self.subject, script)
+        # Most of what can go wrong takes something that is up, or on its way there.
+        for name in data.draw(st.lists(st.sampled_from(self._names[::-1]), unique=True, max_size=3), label="wanted"):
+            self._call("deploy", name)
+        if data.draw(st.booleans(), label="up"):
+            self._finish_all()
 
     @rule(data=st.data())
     def deploy(self, data: st.DataObject) -> None:
@@ -95,6 +100,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def undeploy(self, data: st.DataObject) -> None:
         self._call("undeploy", data.draw(st.sampled_from(self._names)))
 
+    @precondition(lambda self: self._stirred)
     @rule()
     def undeploy_all(self) -> None:
         self._call("undeploy_all")
@@ -133,7 +139,7 @@ class ManagerMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(self._names))
         self._world.script.fail_hook(f"{hook} {name}", error(f"{hook} of {name}: as told"))
 
-    @precondition(lambda self: Feature.RESTART in self._features)
+    @precondition(lambda self: Feature.RESTART in self._features and self._stirred)
     @rule(data=st.data())
     def restart(self, data: st.DataObject) -> None:
         self._call("restart", data.draw(st.sampled_from(self._names)))
@@ -153,8 +159,7 @@ class ManagerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._operations)
     @rule()
     def finish_all(self) -> None:
-        for operation in list(self._operations):
-            self._world.step(operation.plan.release)
+        self._finish_all()
 
     def teardown(self) -> None:
         if self.world is not None:
@@ -178,6 +183,11 @@ class ManagerMachine(RuleBasedStateMachine):
         return list(self._world.script.premises.configs)
 
     @property
+    def _stirred(self) -> bool:
+        """Whether something is there, or somebody waits."""
+        return bool(self._world.script.history.picture.instances or self._world.callers)
+
+    @property
     def _armed(self) -> list[str]:
         return sorted(self._world.script.history.picture.armed)
 
@@ -190,6 +200,10 @@ class ManagerMachine(RuleBasedStateMachine):
     @property
     def _operations(self) -> list[Operation]:
         return self._world.script.operations
+
+    def _finish_all(self) -> None:
+        while self._operations:
+            self._world.step(self._operations[0].plan.release)
 
     def _call(self, operation: str, name: str = "", **what: Any) -> None:
         self._world.step(lambda: self._world.call(operation, name, **what))
@@ -309,7 +323,7 @@ def check_manager(
     :attr:`Feature.RESTARTS` and there are no ``backend_options``.
 
     :param max_examples: the number of sequences of steps that are tried
-    :param options: further ``hypothesis.settings``
+    :param options: further ``hypothesis.settings``; those not given are of the profile that is loaded
     :raises Violation: if a rule is broken, after the shortest sequence of steps that was found to do so
     """
     options = {"stateful_step_count": 30, "deadline": None, "suppress_health_check": list(HealthCheck)} | options

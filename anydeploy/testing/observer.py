@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..exceptions import ConnectionLostError
+from .demand import Demand
 from .entries import Entry
 from .instances import Call, Instance
-from .picture import Picture
 
 #: Calls that take demand back.
 _DOWN = frozenset({"undeploy", "undeploy_all", "close"})
@@ -15,15 +15,8 @@ _DOWN = frozenset({"undeploy", "undeploy_all", "close"})
 _LONG = 60.0
 
 
-class Observer:
-    """Draws a picture.
-
-    :ivar picture: the picture as it is after the entries so far
-    """
-
-    def __init__(self, picture: Picture) -> None:
-        self.picture = picture
-        self.premises = picture.premises
+class Observer(Demand):
+    """Draws a picture, which is as it is after the entries so far."""
 
     def update(self, entry: Entry) -> None:
         """Take an entry into account; readings change nothing."""
@@ -102,7 +95,7 @@ class Observer:
 
     def _came_up(self, instance: Instance, when: float) -> None:
         instance.state = "live"
-        instance.came_up = True
+        instance.came_up = not instance.unwanted
         self.picture.failures.pop(instance.name, None)
         self.picture.renewing.discard(instance.name)
         self.picture.returning.discard(instance.name)
@@ -119,6 +112,9 @@ class Observer:
         if instance.unwanted:
             self.picture.failures.pop(instance.name, None)
         self._look_for_unwanted(self.premises.dependencies[instance.name])
+        if not self.picture.demanded(instance.name):
+            # The next one begins anew.
+            self.picture.restarts.pop(instance.name, None)
         if self._has_to_come(instance.name):
             self._may_be_renewed(self._lost_of(self.premises.closure[instance.name]))
 
@@ -130,8 +126,13 @@ class Observer:
 
     def _is_stuck(self, instance: Instance) -> None:
         instance.state = "stuck"
+        self.picture.restarts.pop(instance.name, None)
+        # While something stands on it, as in a renewal, nobody waits for it yet: it is tried again in its turn.
+        in_its_turn = not any(self.picture.standing(instance.name))
         for call in self.picture.calls.values():
-            if any(found is instance for found, _, _ in call.found):
+            concerned = any(found is instance for found, _, _ in call.found)
+            call.shaken = call.shaken or concerned
+            if concerned and in_its_turn:
                 call.doomed = True
                 call.failed += (instance.name,)
             elif call.operation == "undeploy" and instance.name in self.premises.closure[call.name]:
@@ -171,9 +172,8 @@ class Observer:
                 self._fail(instance.name, for_good=True)
             else:
                 instance.lost = True
-        if not culprit.restarted and self._are_charged(group, when):
-            for instance in self._with_lost_wrappers(group):
-                instance.charged = True
+        if not culprit.restarted:
+            self._charge_all(group, when)
         above = frozenset[str]().union(*(self.premises.above[name] for name in names))
         if any(map(self.picture.claims, waiting)) or any(map(self._has_to_come, above)):
             self._may_be_renewed(group)
@@ -213,16 +213,17 @@ class Observer:
             wanted = call.targets or ([call.name] if self.picture.claims(call) else [])
             call.met = call.met or (bool(wanted) and all(map(self.picture.complete, wanted)))
 
-    def _needs(self, call: Call, names: Iterable[str]) -> bool:
-        about = self.premises.above[call.name] if call.operation == "restart" else [call.name]
-        return any(not self.premises.closure[name].isdisjoint(names) for name in about)
-
-    def _are_charged(self, group: Sequence[Instance], when: float) -> bool:
-        """Whether what was lost together comes up again by itself, for the sake of the first or of its wrappers."""
-        if self._charge(group[0].name, when):
-            return True
-        charged = [self._charge(each.name, when) for each in group[1:] if not each.restarted]
-        return any(charged)
+    def _charge_all(self, group: Sequence[Instance], when: float) -> None:
+        """Note whether what was lost together comes up again by itself, for the sake of one of them."""
+        charged = self._charge(group[0].name, when)
+        for instance in () if charged else (each for each in group if not each.restarted):
+            if self._charge(instance.name, when):
+                charged = True
+            else:
+                self._forget(self._falling(instance.name) - {instance.name}, perhaps=True)
+        for instance in self._with_lost_wrappers(group) if charged else ():
+            instance.charged = True
+            instance.lost_at = when
 
     def _charge(self, name: str, when: float) -> bool:
         """Use up one of the times that a name may be renewed by itself, if one is left."""
@@ -290,15 +291,17 @@ class Observer:
         call.found = self._found(self.premises.configs)
         self._withdraw(self.premises.configs)
         self.picture.closing = True
+        for instance in self.picture.all():
+            # An attempt is given up, whatever demands it.
+            instance.unwanted = instance.unwanted or instance.state in {"built", "deploying"}
         self._look_for_unwanted(self.premises.configs)
 
     def _call_restart(self, call: Call) -> None:
         above = self.premises.above[call.name]
-        demanded = frozenset(name for name in above if self.picture.demanded(name))
-        if self.picture.closing or not demanded:
+        if self.picture.closing:
             return
-        call.targets = demanded
-        call.certain = frozenset(name for name in demanded if self.picture.demanded(name, sure=True))
+        call.targets = demanded = self._asked_for(above)
+        call.certain = self._asked_for(above, sure=True)
         call.found = self._found(above)
         self._may_return(other for other in self.picture.calls.values() if self._needs(other, above))
         for name in above:
@@ -307,6 +310,13 @@ class Observer:
                 # An attempt is given up, though not its demand.
                 instance.unwanted = instance.unwanted or not instance.up
         self._call_for(above)
+
+    def _asked_for(self, names: frozenset[str], *, sure: bool = False) -> frozenset[str]:
+        """Return those of the names that a call has asked for, and what these stand on; not what is only going down."""
+        picture = self.picture
+        asked = picture.granted if sure else picture.granted | picture.perhaps
+        asked = asked.union(*(picture.wanted_by(call, sure=sure) for call in picture.calls.values())) & names
+        return frozenset(name for name in names if not asked.isdisjoint(self.premises.above[name]))
 
     def _found(self, names: Iterable[str]) -> tuple[tuple[Instance, str, int], ...]:
         instances = [i for name in names for i in self.picture.instances.get(name, ()) if i.exists]
@@ -358,66 +368,3 @@ class Observer:
     def _has_left(self, call: Call) -> None:
         for name in call.targets or [call.name]:
             self._look_for_unwanted(self.premises.closure[name])
-
-    # -- Demand that ends --------------------------------------------------------------------------------------------
-
-    def _withdraw(self, names: Iterable[str]) -> None:
-        picture = self.picture
-        for name in names:
-            for known in (picture.granted, picture.perhaps, picture.armed):
-                known.discard(name)
-            picture.withdrawn.add(name)
-            for call in picture.calls.values():
-                if call.name == name and call.operation in {"deploy", "use"}:
-                    call.met = call.met or (not call.withdrawn and picture.live(name) is not None)
-                    call.withdrawn = True
-                elif name in call.targets:
-                    call.withdrawn = True
-            for instance in picture.instances.get(name, ()):
-                instance.touched = True
-
-    def _fail(self, name: str, *, for_good: bool = False) -> None:
-        """Mark the calls that wait for a failed deployment, unless it is tried again."""
-        picture = self.picture
-        config = self.premises.configs.get(name)
-        picture.failures[name] = picture.failures.get(name, 0) + 1
-        if not for_good and config is not None and picture.failures[name] <= config.retries:
-            picture.pausing.add(name)
-            return
-        # How often what was lost may come up again by itself is not counted here.
-        perhaps = not for_good and config is not None and config.restarts > 0 and name in picture.renewing
-        falling = self._falling(name)
-        for each in falling:
-            if perhaps and each in picture.granted:
-                picture.perhaps.add(each)
-            picture.granted.discard(each)
-            picture.failures.pop(each, None)
-            picture.pausing.discard(each)
-        for call in picture.calls.values():
-            if not perhaps and picture.wanted_by(call) & falling:
-                call.doomed = True
-            elif self._needs(call, [name]):
-                call.shaken = True
-        if perhaps:
-            picture.pausing.add(name)
-        for each in falling:
-            self._look_for_unwanted(self.premises.closure[each])
-
-    def _falling(self, name: str) -> frozenset[str]:
-        """Return a name that has failed, and those above it that wait for it, so that nothing of them exists."""
-        falling = [name]
-        for each in falling:
-            for dependent in self.premises.dependents[each]:
-                if dependent not in falling and self.picture.present(dependent) is None:
-                    falling.append(dependent)
-        return frozenset(falling)
-
-    def _look_for_unwanted(self, names: Iterable[str]) -> None:
-        """Mark those of these names that have lost their last demand."""
-        for name in names:
-            for instance in self.picture.instances.get(name, ()):
-                instance.doubtful = instance.doubtful or not self.picture.demanded(name, sure=True)
-                instance.unwanted = instance.unwanted or (instance.doubtful and not self.picture.demanded(name))
-            if name in self.picture.pausing and not self.picture.demanded(name):
-                self.picture.pausing.discard(name)
-                self.picture.failures.pop(name, None)

@@ -100,7 +100,9 @@ class Picture:
 
     def gets_on_without(self, dependent: Instance, instance: Instance) -> bool:
         """Whether a dependent may stay while an instance goes down, which was lost, or never came up (rule X2)."""
-        gone = (instance.lost and not instance.restarted) or not instance.came_up
+        # A restart tries again at once what is stuck.
+        lost = instance.lost and (instance.tries > 0 or not instance.restarted)
+        gone = lost or not instance.came_up
         return gone and self.wrapped(dependent) is not instance
 
     def complete(self, name: str) -> bool:
@@ -151,8 +153,9 @@ class Picture:
                 yield str(call)
         for dependent in self.premises.dependents[name]:
             present = self.present(dependent)
-            # Closing goes on below what is stuck.
-            if present is not None and not (self.closing and present.state == "stuck"):
+            # Closing goes on below what is stuck, unless that waits for a fresh way in to be tried again.
+            given_up = self.closing and present is not None and present.state == "stuck"
+            if present is not None and not (given_up and not self._reattaches(present)):
                 yield present.told
 
     def demanded(self, name: str, *, sure: bool = False) -> bool:
@@ -173,7 +176,7 @@ class Picture:
         yield from self.pausing
         for instance in self.all():
             waits = by_itself and instance.state == "lost" and (instance.renewable or instance.charged)
-            if instance.operating or instance.reattaching or waits:
+            if instance.operating or waits or self._reattaches(instance):
                 yield instance.name
 
     def reasons(self, call: Call) -> list[str]:
@@ -200,7 +203,11 @@ class Picture:
 
     def held_up(self, instance: Instance) -> bool:
         """Whether a teardown may have to wait for its turn, or for a fresh way in (rules K1, X3)."""
-        return self.queueing or any(each.reattaching for each in (instance, *self.way_to(instance)))
+        return self.queueing or self._reattaches(instance)
+
+    def _reattaches(self, instance: Instance) -> bool:
+        """Whether a connector is asked for a fresh way in, or one that it is reached through."""
+        return any(each.reattaching for each in (instance, *self.way_to(instance)))
 
     # -- Readings ----------------------------------------------------------------------------------------------------
 

@@ -109,10 +109,12 @@ class Restart(Rule):
             if call.operation == "restart" and not self.picture.reasons(call):
                 yield f"{call} waits for nothing: {self.picture.how_all(self.premises.above[call.name])}"
         moving = list(self.picture.moving(by_itself=False))
+        stuck = [instance.name for instance in self.picture.all() if instance.state == "stuck"]
         for instance in self.picture.all():
             waits = self.picture.queueing or self.picture.related(moving, [instance.name])
             if instance.restarted and instance.up and not waits:
                 yield f"{instance} is to be restarted, and stays {instance.state}"
             late = self.picture.now > instance.lost_at + _LONG and self.picture.demanded(instance.name, sure=True)
-            if instance.state == "lost" and instance.charged and late and not waits:
+            held = waits or self.picture.related(stuck, [instance.name])
+            if instance.state == "lost" and instance.charged and late and not held:
                 yield f"{instance} was lost long ago, and has not come up by itself"

@@ -185,7 +185,7 @@ class Everything(Rule):
             return
         if not hasattr(entry.error, "exceptions"):
             yield f"{call} raised {entry.error!r}, which is no group of errors"
-        elif not (call.doomed or any(state == "stuck" for _, state, _ in call.found)):
+        elif not (call.doomed or call.shaken or any(state == "stuck" for _, state, _ in call.found)):
             yield f"{call} raised {entry.error!r}, although no teardown had failed"
 
     def at_rest(self) -> Iterator[str]:

@@ -280,14 +280,13 @@ class Script:
         self.history.record(EntryKind.BEGAN, kind, name, instance=instance, external=external)
         try:
             await operation.plan.play(connector)
-        except GeneratorExit:
-            # The whole run was dropped, and its history with it.
-            raise
-        except get_cancelled_exc_class():
-            self.history.record(EntryKind.CANCELLED, kind, name, instance=instance)
-            raise
         except BaseException as exc:
-            self.history.record(EntryKind.FAILED, kind, name, instance=instance, error=exc)
+            dropped = isinstance(exc, GeneratorExit) and exc is not operation.plan.error
+            # Where the whole run was dropped, its history was, too.
+            if not dropped:
+                cancelled = isinstance(exc, get_cancelled_exc_class())
+                told = EntryKind.CANCELLED if cancelled else EntryKind.FAILED
+                self.history.record(told, kind, name, instance=instance, error=None if cancelled else exc)
             raise
         else:
             self.history.record(EntryKind.ENDED, kind, name, instance=instance)

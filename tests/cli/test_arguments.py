@@ -66,6 +66,20 @@ def test_a_file_that_is_not_there(name: str, tmp_path: Path) -> None:
     assert "none.yml: cannot be read: No such file or directory" in result.stderr
 
 
+@pytest.mark.parametrize("args", [["validate"], ["plan"], ["plan", "--json"], ["up"], ["run"]])
+@pytest.mark.parametrize("text", ["version: v1.0\n", "version: v1.0\ndeployments: {}\n"])
+def test_a_file_without_deployments(tmp_path: Path, args: list[str], text: str) -> None:
+    """`up` would stay until Ctrl-C, with nothing to take down."""
+    path = tmp_path / "streamflow.yml"
+    path.write_text(text)
+    tail = ["--", "true"] if args[0] == "run" else []
+    result = _invoke(*args, path, *tail)
+    assert result.exit_code == 2
+    expected = "it defines no deployments; expected at least one in the section 'deployments'"
+    assert result.stderr == f"error: {path}: {expected}\n"
+    assert not result.stdout
+
+
 @pytest.mark.parametrize("args", [["plan"], ["up"], ["run", "--on"]])
 def test_an_unknown_name(write: Write, args: list[str]) -> None:
     tail = ["--", "true"] if args[0] == "run" else []

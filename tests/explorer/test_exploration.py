@@ -22,7 +22,6 @@ from . import (
     Exploration,
     ExplorationFailure,
     LeftOverError,
-    Limits,
     ThreadError,
     UnhandledError,
     UnreproducibleError,
@@ -192,13 +191,6 @@ def test_who_sleeps_for_ever_is_never_woken(backend: str):
     assert "another waits in" in str(failure)
 
 
-def test_a_very_long_story_is_not_shown_as_a_whole(backend: str):
-    failure = failed(explore(polling(), backend=backend, steps=1_000), EndlessRunError)
-    assert len(failure.story) > 900
-    assert len(str(failure).splitlines()) < 300
-    assert "more steps) ..." in str(failure)
-
-
 def test_a_tape_knows_that_callbacks_were_chosen():
     async def scenario() -> None:
         log: list[str] = []
@@ -219,19 +211,6 @@ def test_a_tape_knows_that_callbacks_were_chosen():
     with pytest.raises(ExplorationFailure) as again:
         replay(scenario, str(failure.tape))
     assert again.value.story == failure.story
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"bound": -1}, {"cancellations": -1}, {"failures": "1"}, {"steps": 0}, {"cancellations": 1.5}]
-)
-def test_limits_that_are_none(wrong: dict[str, Any]):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} has to be a whole number"):
-        explore(nothing_wrong, **wrong)
-
-
-def test_only_asyncio_has_callbacks():
-    with pytest.raises(ValueError, match="only asyncio has callbacks"):
-        explore(nothing_wrong, backend="trio", callbacks=True)
 
 
 def test_errors_that_pass_what_is_left_step_by_step(backend: str):
@@ -265,7 +244,8 @@ def test_errors_that_pass_what_is_left_step_by_step(backend: str):
 
 
 def test_a_run_without_an_end_is_found(backend: str):
-    failure = failed(explore(polling(), backend=backend, steps=200), EndlessRunError)
+    failure = failed(explore(polling(), backend=backend, steps=1_000), EndlessRunError)
+    assert "more steps) ..." in str(failure)
     with pytest.raises(ExplorationFailure, match="EndlessRunError"):
         replay(polling(), str(failure.tape))
 
@@ -307,22 +287,6 @@ def test_a_task_that_is_left_over_is_found():
 
     failure = failed(explore(scenario), LeftOverError)
     assert "linger (" in str(failure.error)
-
-
-def test_a_generator_that_is_dropped_is_no_task_that_is_left_over(seen: list[Any]):
-    async def generate() -> Any:
-        try:
-            yield 1
-        finally:
-            see("finished")
-
-    async def scenario() -> None:
-        async for _ in generate():
-            break
-        await asyncio.sleep(1)
-
-    explore(scenario).check()
-    assert seen
 
 
 def test_a_scenario_that_is_cancelled_has_failed():
@@ -554,14 +518,6 @@ def test_no_run_leaves_anything_behind(backend: str, ends: Callable[[], Awaitabl
     assert [each for each in gc.get_objects() if isinstance(each, CoroutineType) and each.cr_frame] == []
 
 
-def test_threads_are_refused_by_the_loop():
-    async def scenario() -> None:
-        await asyncio.to_thread(int)
-
-    with pytest.raises(ThreadError):
-        explore(scenario)
-
-
 def test_what_depends_on_a_global_counter_is_refused(backend: str):
     async def scenario() -> None:
         counter.append(0)
@@ -598,17 +554,8 @@ def test_no_exploration_inside_an_event_loop(backend: str):
     explore(outer, backend=backend).check()
 
 
-def test_an_unknown_backend_is_refused():
-    with pytest.raises(ValueError, match=r"curio.*asyncio, trio"):
-        explore(nothing_wrong, backend="curio")
-
-
 def test_outside_of_an_exploration_the_world_goes_its_ordinary_way():
     assert choices.choose(3, "anything") == 0
     choices.cancellable("nobody", int)()
     choices.watch(int)
     assert not choices.exploring()
-
-
-def test_the_default_limits_allow_nothing_but_every_order():
-    assert explore(nothing_wrong).limits == Limits()

@@ -21,7 +21,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | 
 VALUES = st.recursive(
     SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text() | st.integers(), v, max_size=4)
 )
-NAMES = st.sampled_from(["a", "b", "c", "A"])
+NAMES = st.sampled_from(["a", "b", "c", "A", ""])
 DEPLOYMENTS = st.fixed_dictionaries(
     {},
     optional={

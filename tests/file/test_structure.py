@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from anydeploy import DeploymentConfig, InvalidConfigError, WrapsConfig
 from anydeploy.definitions import Definitions
 from anydeploy.file import FileError, FileWarning, load_file
 
-from .files import DATA, TYPES, load, load_deployments, problems_in, setting
+from .files import DATA, TYPES, Host, load, load_deployments, problems, problems_in, setting
 
 
 def test_a_streamflow_file_gives_its_deployments_and_nothing_else() -> None:
@@ -102,6 +103,68 @@ def test_unknown_keys_are_warned_of_with_the_nearest_known_one(file: Path) -> No
     assert {warning.filename for warning in caught} == {__file__}
 
 
+def test_what_begins_with_x_is_the_users(file: Path) -> None:
+    """DESIGN 6: no warning, which would be an error here."""
+    lines = ["a: {<<: *base, x-note: 1, wraps: {deployment: b, x-why: y}}", "b: {type: host, config: {}}"]
+    file.write_text("version: v1.0\nx-base: &base {type: layer, config: {}}\ndeployments:\n  " + "\n  ".join(lines))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(load_file(file, connector_types=TYPES)) == ["a", "b"]
+
+
+def manager_problems(file: Path, text: str) -> list[str]:
+    deployments = "deployments: {a: {type: host, config: {}}}"
+    return problems(file, f"version: v1.0\n{deployments}\ndeploymentManager: {text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "{type: anydeploy, config: {max_concurrent: 1, retries: -1}}",
+            [
+                "3:63: 'deploymentManager': setting 'max_concurrent': unknown setting; did you mean 'maxConcurrent'?",
+                "3:75: 'deploymentManager': setting 'retries': expected a whole number, 0 or more, found the number -1",
+            ],
+        ),
+        (
+            "{type: anydeploy, config: {maxConcurrent: nope}}",
+            ["3:62: 'deploymentManager': setting 'maxConcurrent': expected a whole number, 1 or more, found the stri"],
+        ),
+        (
+            "{type: anydeploy, config: {deployTimeout: 0, 1: 2}}",
+            [
+                "3:62: 'deploymentManager': setting 'deployTimeout': expected a duration",
+                "3:68: 'deploymentManager': setting '1': unknown setting",
+            ],
+        ),
+        ("{type: anydeploy, config: }", ["3:38: 'deploymentManager': expected a mapping of settings, found nothing"]),
+        ("{type: anydeploy}", ["3:20: 'deploymentManager': the key 'config' is missing; expected a mapping"]),
+    ],
+)
+def test_the_settings_of_our_deployment_manager(file: Path, text: str, expected: list[str]) -> None:
+    """DESIGN 6: and of no other."""
+    found = manager_problems(file, text)
+    assert len(found) == len(expected)
+    for line, start in zip(found, expected, strict=True):
+        assert line.startswith(start)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{type: anydeploy, config: {}}",
+        "{type: anydeploy, config: {maxConcurrent: 4, deployTimeout: 5m, undeployTimeout: 1.5, retries: 0}}",
+        "{type: other, config: {max_concurrent: nope, x: !y z}}",
+        "{config: {max_concurrent: nope}}",
+        "5",
+    ],
+)
+def test_right_settings_of_a_deployment_manager_and_those_of_others(file: Path, text: str) -> None:
+    """DESIGN 6"""
+    assert list(load(file, f"version: v1.0\ndeployments: {{}}\ndeploymentManager: {text}\n")) == []
+
+
 def test_all_problems_come_at_once_each_with_its_place() -> None:
     """DESIGN 6: file, line, column, deployment, what was expected; all errors at once."""
     with pytest.warns(FileWarning), pytest.raises(FileError) as caught:
@@ -118,7 +181,7 @@ def test_all_problems_come_at_once_each_with_its_place() -> None:
         (9, 92, "third", "'lazy': expected true or false, found the number 1"),
         (10, 46, "fourth", "deployments depend on each other in a cycle: fourth -> fifth -> fourth"),
         (10, 53, "fourth", "depends on 'forth', which is not defined; did you mean 'fourth'?; expected"),
-        (10, 60, "fourth", "'dependsOn[2]': expected a string, found the number 5"),
+        (10, 60, "fourth", "'dependsOn[2]': expected a name, a string that is not empty, found the number 5"),
         (10, 79, "fourth", "'deployTimeout': expected a duration"),
         (11, 64, "fifth", "'external': expected true or false, found the string 'no'"),
         (11, 79, "fifth", "'workdir': expected a string, found the date 2020-01-01 (put it in quotes"),
@@ -143,6 +206,13 @@ def test_an_unknown_type_shows_the_known_ones(file: Path) -> None:
     assert "known types: " in only
     assert "local" in only
     assert "host, layer, needy" in only
+
+
+def test_a_class_that_cannot_be_used(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule D4: what the manager refuses, the file does, too."""
+    monkeypatch.setattr(Host, "asyncio_only", "no")
+    (only,) = problems_in(file, "a: {type: host, config: {}}")
+    assert only.startswith("3:13: deployment 'a': type 'host', class variable 'asyncio_only' of Host: expected true")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +298,11 @@ def test_the_connectors_of_anydeploy_are_checked(file: Path) -> None:
         ),
         (["a:"], ["3:3: deployment 'a': expected a mapping with 'type' and 'config', found nothing (null)"]),
         (["a: [1]"], ["3:6: deployment 'a': expected a mapping"]),
-        (["a: {type: 5, config: {}}"], ["3:13: deployment 'a': 'type': expected a string, found the number 5"]),
+        (["a: {type: 5, config: {}}"], ["3:13: deployment 'a': 'type': expected the type of a connector"]),
+        (["a: {type: '', config: {}}"], ["3:13: deployment 'a': 'type': expected the type of a connector"]),
+        (["a: {type: layer, config: {}, wraps: ''}"], ["3:39: deployment 'a': 'wraps': expected the name of a"]),
+        (["a: {type: host, config: {}, dependsOn: ''}"], ["3:42: deployment 'a': 'dependsOn': expected the name of"]),
+        (["a: {type: host, config: {}, dependsOn: ['']}"], ["3:43: deployment 'a': 'dependsOn[0]': expected a name"]),
         (
             ["a: {type: host, config: []}"],
             ["3:27: deployment 'a': 'config': expected a mapping of settings, found a list"],
@@ -268,14 +342,18 @@ def test_the_connectors_of_anydeploy_are_checked(file: Path) -> None:
         (["a: {type: host, config: {}, [1]: 2}"], ["3:31: deployment 'a': a list or mapping is used as a key"]),
         (["a: {type: host, config: {}, workdir: x, workdir: y}"], ["3:43: deployment 'a': duplicate key 'workdir'"]),
         (["a: {type: host, config: {}, <<: 5}"], ["3:35: deployment 'a': expected a mapping, or a list of mappings"]),
-        (["a: {type: host, config: {port: !!int x}}"], ["3:34: deployment 'a': this cannot be read as a YAML int"]),
+        (
+            ["a: {type: host, config: {port: !!int x}}"],
+            ["3:34: deployment 'a': this cannot be read as a YAML int: 'x'"],
+        ),
         (
             ["a: {type: host, config: {anything: 2020-13-45}}"],
-            ["3:38: deployment 'a': this cannot be read as a YAML time"],
+            ["3:38: deployment 'a': this cannot be read as a YAML timestamp: '2020-13-45'"],
         ),
         (["a: {type: host, config: {anything: !local x}}"], ["3:38: deployment 'a': the tag !local is not supported"]),
         (["a: &a {type: host, config: {}, <<: *a}"], ["3:6: deployment 'a': this value contains itself"]),
         (['"a\\n": {type: host, config: {}}'], ["3:3: the name 'a ' is not allowed"]),
+        (['"": {type: host, config: {}}'], ["3:3: the name '' is not allowed"]),
         (['"a\\e[1m\\ud800": {type: host, config: {}}'], ["3:3: the name 'a\\x1b[1m\\ud800' is not allowed"]),
     ],
 )

@@ -38,8 +38,10 @@ from .files import load, problem, problems
         ("version: v1.0\ndeployments: {a: [}", "2:"),
         ("version: v1.0\n\tx: 1", "2:"),
         ("a: *b", "1:4: not valid YAML: found undefined alias 'b'"),
-        ("%YAML 1.7\n---\na: 1", ""),
-        ('a: "\\UFFFFFFFF"', "1:"),
+        ("%YAML 1.7\n---\na: 1", "2:4: not valid YAML: it cannot be read on from here; expected YAML 1.1"),
+        ("%YAML 9.9\n---\na: 1", "1:1: not valid YAML: found incompatible YAML document (version 1.* is required)"),
+        ("%TAG ! tag:x,2000:\n---\n!a {}", "3:1: the key 'version' is missing"),
+        ('a: "\\UFFFFFFFF"', "1:7: not valid YAML: it cannot be read on from here; expected YAML 1.1"),
         (b"version: v1.0\n# caf\xe9\n", "2:6: the byte 0xe9 is not UTF-8; expected UTF-8 text"),
         ("version: v1.0".encode("utf-16"), "1:1: the byte 0xff is not UTF-8"),
         (b"version: v1.0\n\x00", "2:1: the character U+0000 is not allowed in YAML"),
@@ -54,6 +56,14 @@ def test_broken_input_gives_one_problem(file: Path, text: str | bytes, expected:
     found = problems(file, text)
     assert found[0].startswith(expected)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "head", ["%YAML 1.2", "%TAG ! tag:example.org,2000:", "%YAML 1.2\n%TAG !e! tag:e", "%FUTURE x"]
+)
+def test_directives_are_read(file: Path, head: str) -> None:
+    """DESIGN 6: as StreamFlow reads them."""
+    assert list(load(file, f"{head}\n---\nversion: v1.0\ndeployments: {{a: {{type: host, config: {{}}}}}}\n")) == ["a"]
 
 
 @pytest.mark.parametrize(

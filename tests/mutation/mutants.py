@@ -144,6 +144,8 @@ def _change(source: str, mutated: str) -> tuple[str, str, str, str, bool]:
     line = len(old) - same
     path = list(_enclosing(ast.parse(source), line))
     in_function = any(not isinstance(node, ast.ClassDef) and line >= node.body[0].lineno for node in path)
+    # The members of an enumeration are constructed when its module is.
+    in_function = in_function and not any(ast.unparse(base) == "Enum" for node in path for base in _bases(node))
     where = ".".join(node.name for node in path)
     return where, was, becomes, mutated, in_function
 
@@ -161,6 +163,10 @@ def _enclosing(scope: ast.AST, line: int) -> Iterator[ast.ClassDef | ast.Functio
             if first <= line <= (node.end_lineno or first):
                 yield node
                 yield from _enclosing(node, line)
+
+
+def _bases(node: ast.AST) -> list[ast.expr]:
+    return node.bases if isinstance(node, ast.ClassDef) else []
 
 
 def _stripped(lines: list[str]) -> str:

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from hypothesis import Phase as HypothesisPhase
 
-from anydeploy import DefaultDeploymentManager
+from anydeploy import DefaultDeploymentManager, UndeployError
 from anydeploy import DeploymentState as State
-from anydeploy.engine import losing
+from anydeploy.engine import engine, losing
 from anydeploy.engine.deployment import Claim, Deployment, Failure, TeardownWait
 from anydeploy.engine.engine import Engine
 from anydeploy.engine.state import Do
 from anydeploy.lazy import FutureConnector
-from anydeploy.lifecycle import Phase
+from anydeploy.lifecycle import Phase, Step
 from anydeploy.runner import Runner
 from anydeploy.shell import Shell
 from anydeploy.testing import AnydeploySubject, ManagerMachine, check_manager
@@ -65,12 +65,12 @@ def the_first_cancelled_caller_takes_the_others_with_it(patch: pytest.MonkeyPatc
 
 @defect
 def the_event_is_not_set_on_failure(patch: pytest.MonkeyPatch) -> None:
-    def fail_claims(self: Any, deployment: Deployment, failure: Failure | None = None, **what: Any) -> None:
-        if what.get("withdrawn") is not None:
-            original(self, deployment, failure, **what)
+    def wake(self: Any, waiter: Claim | TeardownWait) -> None:
+        if not (isinstance(waiter, Claim) and waiter.failure is not None and waiter.failure.cause is not None):
+            original(self, waiter)
 
-    original = Engine._fail_claims
-    patch.setattr(Engine, "_fail_claims", fail_claims)
+    original = Engine._wake
+    patch.setattr(Engine, "_wake", wake)
 
 
 @defect
@@ -140,13 +140,12 @@ def waiting_callers_do_not_count_as_demand(patch: pytest.MonkeyPatch) -> None:
 
 @defect
 def a_newcomer_joins_the_doomed_attempt(patch: pytest.MonkeyPatch) -> None:
-    def attempt_failed(self: Any, deployment: Deployment, error: BaseException) -> None:
-        original(self, deployment, error)
-        if deployment.disappointed:
-            deployment.shared = deployment.disappointed[0]
+    def join(self: Any, targets: tuple[Deployment, ...]) -> Claim:
+        doomed = targets[0].disappointed
+        return doomed[0] if doomed else original(self, targets)
 
-    original = Engine._attempt_failed
-    patch.setattr(Engine, "_attempt_failed", attempt_failed)
+    original = Engine._join
+    patch.setattr(Engine, "_join", join)
 
 
 @defect
@@ -329,6 +328,279 @@ def a_loss_is_not_noticed(patch: pytest.MonkeyPatch) -> None:
 @defect
 def wrappers_outlive_what_they_wrap(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(losing, "_wrappers", lambda deployment: [])
+
+
+@defect
+def whatever_depends_on_it_is_lost_with_it(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(losing, "_wrappers", lambda deployment: list(deployment.dependents or ()))
+
+
+@defect
+def what_is_lost_is_still_shown(patch: pytest.MonkeyPatch) -> None:
+    def make_lost(self: Any, deployment: Deployment, error: Exception) -> None:
+        shown = self.visible.get(deployment.name)
+        original(self, deployment, error)
+        if shown is not None:
+            self.visible[deployment.name] = shown
+
+    original = Engine._make_lost
+    patch.setattr(Engine, "_make_lost", make_lost)
+
+
+@defect
+def what_is_reached_through_a_lost_one_can_be_used(patch: pytest.MonkeyPatch) -> None:
+    def invalidate(self: Runner, reason: str) -> None:
+        if self.deployment.phase is not Phase.LOST:
+            original(self, reason)
+
+    original = Runner.invalidate
+    patch.setattr(Runner, "invalidate", invalidate)
+
+
+@defect
+def a_wrapper_comes_up_on_what_is_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Engine, "_lose_inner", lambda self, wrapper, inner, error: None)
+
+
+@defect
+def a_loss_before_it_is_live_is_not_noticed(patch: pytest.MonkeyPatch) -> None:
+    def lost(self: Any, now: float, deployment: Deployment, error: Exception, *, cut_off: bool) -> None:
+        if deployment.phase is not Phase.ATTEMPTING:
+            original(self, now, deployment, error, cut_off=cut_off)
+
+    original = Engine.lost
+    patch.setattr(Engine, "lost", lost)
+
+
+@defect
+def what_is_lost_is_renewed_although_nothing_asks(patch: pytest.MonkeyPatch) -> None:
+    def consider_lost(self: Any, deployment: Deployment) -> None:
+        if deployment.demanded and deployment.due is None:
+            self._renew(deployment)
+        else:
+            original(self, deployment)
+
+    original = Engine._consider_lost
+    patch.setitem(Engine._CONSIDERED, Phase.LOST, consider_lost)  # type: ignore[arg-type]
+
+
+@defect
+def what_is_lost_is_never_taken_down(patch: pytest.MonkeyPatch) -> None:
+    def consider_lost(self: Any, deployment: Deployment) -> None:
+        if deployment.demanded:
+            original(self, deployment)
+
+    original = Engine._consider_lost
+    patch.setitem(Engine._CONSIDERED, Phase.LOST, consider_lost)  # type: ignore[arg-type]
+
+
+@defect
+def a_deploy_returns_on_what_was_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Engine, "_gaps", lambda self, targets: ())
+
+
+@defect
+def a_renewal_waits_for_mere_dependents(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(Engine._CONSIDERED, Phase.RENEWING, Engine._consider_retiring)  # type: ignore[arg-type]
+
+
+@defect
+def a_renewal_overtakes_its_wrappers(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(Engine._CONSIDERED, Phase.RENEWING, Engine._release)  # type: ignore[arg-type]
+
+
+@defect
+def a_renewal_ends_the_demand(patch: pytest.MonkeyPatch) -> None:
+    def step(self: Any, deployment: Deployment, step: Step, *what: Any, **more: Any) -> None:
+        original(self, deployment, step, *what, **more)
+        if step is Step.RENEWED:
+            self._end_demand(deployment)
+
+    original = Engine._step
+    patch.setattr(Engine, "_step", step)
+
+
+@defect
+def a_renewal_forgets_the_old_environment(patch: pytest.MonkeyPatch) -> None:
+    async def undeploy(self: Runner, scope: Any) -> None:
+        if self.deployment.renewal:
+            self._gone = True
+        else:
+            await original(self, scope)
+
+    original = Runner._undeploy
+    patch.setattr(Runner, "_undeploy", undeploy)
+
+
+@defect
+def undeploy_ends_the_renewal_for_others(patch: pytest.MonkeyPatch) -> None:
+    def fail_claims(self: Any, deployment: Deployment, failure: Failure | None = None, **what: Any) -> None:
+        withdrawn = what.pop("withdrawn", None)
+        failure = Failure((deployment.name,), withdrawn) if withdrawn is not None else failure
+        original(self, deployment, failure, **what)
+
+    original = Engine._fail_claims
+    patch.setattr(Engine, "_fail_claims", fail_claims)
+
+
+@defect
+def what_is_stuck_does_not_end_a_renewal(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Engine, "_keep_below", lambda self, stuck: None)
+
+
+@defect
+def nothing_reattaches(patch: pytest.MonkeyPatch) -> None:
+    async def reattach(self: Runner, wrapper: str, scope: Any) -> None:
+        pass
+
+    patch.setattr(Runner, "reattach", reattach)
+
+
+@defect
+def what_has_ended_reattaches(patch: pytest.MonkeyPatch) -> None:
+    def lost(self: Any, now: float, deployment: Deployment, error: Exception, *, cut_off: bool) -> None:
+        original(self, now, deployment, error, cut_off=True)
+
+    original = Engine.lost
+    patch.setattr(Engine, "lost", lost)
+
+
+@defect
+def a_failed_way_in_prevents_the_teardown(patch: pytest.MonkeyPatch) -> None:
+    async def reattach(self: Runner, wrapper: str, scope: Any) -> None:
+        assert self.connector is not None
+        await self.connector.reattach()
+
+    patch.setattr(Runner, "reattach", reattach)
+
+
+@defect
+def the_way_in_is_open_to_users(patch: pytest.MonkeyPatch) -> None:
+    async def reattach(self: Runner, wrapper: str, scope: Any) -> None:
+        await original(self, wrapper, scope)
+        assert self.connector is not None
+        self.connector._invalid = None
+
+    original = Runner.reattach
+    patch.setattr(Runner, "reattach", reattach)
+
+
+@defect
+def a_restart_leaves_dependents_up(patch: pytest.MonkeyPatch) -> None:
+    def consider(self: Any, deployment: Deployment) -> None:
+        self._release(deployment)
+
+    patch.setattr(engine, "_above", lambda deployment: [deployment])
+    patch.setitem(Engine._CONSIDERED, Phase.RETIRING, consider)  # type: ignore[arg-type]
+
+
+@defect
+def a_restart_takes_down_what_it_stands_on(patch: pytest.MonkeyPatch) -> None:
+    def above(deployment: Deployment) -> list[Deployment]:
+        return [*original(deployment), *deployment.dependencies]
+
+    original = engine._above
+    patch.setattr(engine, "_above", above)
+
+
+@defect
+def a_restart_returns_before_it_is_up(patch: pytest.MonkeyPatch) -> None:
+    def restart(self: Any, now: float, name: str) -> Claim | None:
+        claim = original(self, now, name)
+        if claim is not None:
+            self.leave(now, claim, granted=False)
+        return None
+
+    original = Engine.restart
+    patch.setattr(Engine, "restart", restart)
+
+
+@defect
+def a_cancelled_restart_is_called_off(patch: pytest.MonkeyPatch) -> None:
+    def leave(self: Any, now: float, claim: Claim, *, granted: bool) -> None:
+        for target in claim.targets if not (claim.grants or granted) else ():
+            if target.phase is Phase.RETIRING:
+                self._step(target, Step.KEPT)
+                self._rise(target)
+        original(self, now, claim, granted=granted)
+
+    original = Engine.leave
+    patch.setattr(Engine, "leave", leave)
+
+
+@defect
+def nothing_comes_up_by_itself(patch: pytest.MonkeyPatch) -> None:
+    def due(self: Any, now: float, deployment: Deployment) -> None:
+        if deployment.phase is Phase.LOST:
+            deployment.due = None
+        else:
+            original(self, now, deployment)
+
+    original = Engine.due
+    patch.setattr(Engine, "due", due)
+
+
+@defect
+def it_comes_up_by_itself_without_an_end(patch: pytest.MonkeyPatch) -> None:
+    def may_renew(self: Any, deployment: Deployment) -> bool:
+        deployment.restarts = 0
+        return original(self, deployment)
+
+    original = Engine._may_renew
+    patch.setattr(Engine, "_may_renew", may_renew)
+
+
+@defect
+def it_comes_up_by_itself_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(losing, "pause_after", lambda failures: 0.0)
+
+
+@defect
+def one_attempt_more_than_its_definition_says(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Deployment, "attempts", property(lambda self: self.definition.retries + 2))
+
+
+@defect
+def nothing_is_tried_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Deployment, "attempts", property(lambda self: 1))
+
+
+@defect
+def the_failure_of_what_follows_is_told_to_nobody(patch: pytest.MonkeyPatch) -> None:
+    async def undeploy(self: Any, deployment_name: str) -> None:
+        try:
+            await original(self, deployment_name)
+        except UndeployError as exc:
+            if exc.deployment_name == deployment_name:
+                raise
+
+    original = DefaultDeploymentManager.undeploy
+    patch.setattr(DefaultDeploymentManager, "undeploy", undeploy)
+
+
+@defect
+def only_one_of_several_failures_is_told(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(UndeployError, "add_note", lambda self, note: None)
+
+
+@defect
+def a_failing_hook_stops_the_teardown(patch: pytest.MonkeyPatch) -> None:
+    def invalidate(self: Runner, reason: str) -> None:
+        if self.connector is not None:
+            self.connector.invalidate(reason)
+
+    patch.setattr(Runner, "invalidate", invalidate)
+
+
+@defect
+def a_system_exit_is_raised_into_the_block(patch: pytest.MonkeyPatch) -> None:
+    def outcome(self: Runner, exc: BaseException, raised: BaseException | None) -> BaseException:
+        if isinstance(exc, SystemExit):
+            raise exc
+        return original(self, exc, raised)
+
+    original = Runner._outcome
+    patch.setattr(Runner, "_outcome", outcome)
 
 
 def found_by_machine(backend: str, examples: int) -> str | None:

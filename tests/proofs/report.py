@@ -6,7 +6,6 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +76,10 @@ def markdown(subject: Subject, findings: Sequence[Finding], command: str) -> str
 
     :param command: the one that it was written by
     """
-    rules = {rule: list(found) for rule, found in groupby(findings, lambda finding: finding.scenario.rule)}
+    # The scenarios of one rule stand in several modules.
+    rules: dict[str, list[Finding]] = {}
+    for finding in findings:
+        rules.setdefault(finding.scenario.rule, []).append(finding)
     verdicts = {rule: _verdict(found) for rule, found in rules.items()}
     counts = {each: sum(verdict == each for verdict in verdicts.values()) for each in ("keeps", "breaks", "not tried")}
     return _PAGE.format(

@@ -350,11 +350,20 @@ class _Draft:
                 # Witnessed connectors tell their number.
                 number = 0 if self.model.witnessed else self.standings[name].number
                 self.set(name, state=State.UNDEPLOYING, number=number, seen=False)
+        # What was going down already goes down for good with the last that waited for it to come up again.
+        dropped = {name for name in before if before[name].state is State.DEPLOYING and self._is_absent(name)}
         return [
             name
             for name, standing in self.standings.items()
-            if standing.state is State.UNDEPLOYING and before[name].state in {State.DEPLOYING, State.LIVE}
+            if standing.state is State.UNDEPLOYING
+            and (
+                before[name].state in {State.DEPLOYING, State.LIVE}
+                or (not dropped.isdisjoint(self.model.above[name]) and not self.demanded(name))
+            )
         ]
+
+    def _is_absent(self, name: str) -> bool:
+        return self.standings[name].state is State.ABSENT
 
     # -- Steps of environments ---------------------------------------------------------------------------------------
 

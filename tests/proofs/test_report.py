@@ -24,7 +24,7 @@ def test_a_manager_that_breaks_some(tmp_path: Path, capsys: pytest.CaptureFixtur
     page = (tmp_path / "page.md").read_text()
     assert capsys.readouterr().out == page
     assert "| K1 | 0 | 0 | not tried |" in page
-    assert "| R1 | 4 | 1 | breaks |" in page
+    assert "| R1 | 5 | 1 | breaks |" in page
     assert "get_connector(a) gave a#1, but a#1 is deploying" in page
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 from anydeploy.engine.deployment import Claim
 from anydeploy.exceptions import UndeployError
@@ -77,7 +77,7 @@ def failure_says_why(move: Passage) -> None:
         assert failure is not None
         path = [numbered(name) for name in failure.path]
         require(path[0] in targets_of(claim), "D5", "the error does not name what was asked for")
-        for one, other in itertools.pairwise(path):
+        for one, other in pairwise(path):
             related = one in move.graph.closure[other] or other in move.graph.closure[one]
             require(related, "D5", "the path leads to something unrelated")
         cause = failure.cause
@@ -139,6 +139,17 @@ def is_hidden_since_undeploy(move: Passage) -> None:
         if record is not None and record.withdrawn is not withdrawn[number]:
             forgotten = withdrawn[number] and not move.after.demanded[number]
             require(forgotten, "R1", f"{record.name} is {'' if record.withdrawn else 'not '}hidden")
+
+
+def callers_are_counted(move: Passage) -> None:
+    """D6: a claim knows how many callers it has: the last one who leaves takes the demand along."""
+    expected = [claim.waiters for claim in move.before.world.claims]
+    counted = [claim.waiters for claim in move.after.world.claims]
+    if move.kind is Kind.CANCEL or move.kind is Kind.LEAVE:
+        expected[move.number] -= 1
+    new = sum(counted) - sum(expected)
+    came = 1 if move.kind is Kind.DEPLOY else len(counted) - len(expected)
+    require(new == came and (new > 0 or counted == expected), "D6", "callers are not counted")
 
 
 def others_notice_nothing(move: Passage) -> None:

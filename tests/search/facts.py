@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anydeploy.engine.deployment import Claim, Deployment
 from anydeploy.engine.state import Do, Effect
@@ -21,12 +21,12 @@ GOING = frozenset({Phase.LEAVING, Phase.UNDEPLOYING})
 ATTEMPTED = frozenset({Phase.ATTEMPTING, Phase.ABORTING, Phase.CLEANING})
 ANY = frozenset(Phase)
 
-#: What ends the life of a deployment.
+#: Steps that end the life of a deployment.
 ENDS = frozenset({Step.UNDEPLOYED, Step.UNDEPLOY_FAILED, Step.DROPPED, Step.FAILED_BELOW})
 
 
 class Facts:
-    """What is true of a world.
+    """The facts about a world.
 
     :ivar records: by number; None where there is none
     :ivar phases: by number; absent where there is no record, or one that was left behind
@@ -54,7 +54,7 @@ class Facts:
         if self._demanded is None:
             phases = self.phases
             demanded = self._demanded = [
-                explicit or any(phases[each] is not Phase.ABSENT for each in above)
+                explicit or any([phases[each] is not Phase.ABSENT for each in above])
                 for explicit, above in zip(self.explicit, self.world.graph.above, strict=True)
             ]
             for claim in self.claims:
@@ -68,7 +68,7 @@ class Facts:
         return record
 
     def is_live_with_closure(self, number: int) -> bool:
-        return all(self.phases[each] is Phase.LIVE for each in self.world.graph.closure[number])
+        return all([self.phases[each] is Phase.LIVE for each in self.world.graph.closure[number]])
 
     def is_awaited(self, number: int) -> bool:
         """Whether a caller waits for a deployment to be live, or a dependent does that is still to come."""
@@ -80,6 +80,23 @@ class Facts:
 
 def targets_of(claim: Claim) -> list[int]:
     return [number_of(target) for target in claim.targets]
+
+
+def present(facts: Facts, numbers: Iterable[int]) -> list[int]:
+    """Return some deployments, and in place of each that is absent what it has stood on and nothing demands."""
+    found: list[int] = []
+    stack = list(numbers)
+    while stack:
+        number = stack.pop()
+        if facts.phases[number] is not Phase.ABSENT:
+            found.append(number)
+        else:
+            stack += [below for below in facts.world.graph.below[number] if not facts.demanded[below]]
+    return found
+
+
+def bits(numbers: Iterable[int]) -> int:
+    return sum(1 << number for number in set(numbers))
 
 
 def follow_down(facts: Facts, effects: Sequence[Effect]) -> None:
@@ -101,7 +118,6 @@ def follow_down(facts: Facts, effects: Sequence[Effect]) -> None:
             if subject.step is Step.UNDEPLOY_FAILED:
                 told = any(name == subject.name for name, _ in wait.failures)
                 require(told, "U1", "an undeploy does not learn what got stuck")
-                continue
-            for below in facts.world.graph.below[number]:
-                if facts.phases[below] is not Phase.ABSENT and not facts.demanded[below]:
-                    waits[wait] |= 1 << below
+            else:
+                below = [each for each in facts.world.graph.below[number] if not facts.demanded[each]]
+                waits[wait] |= bits(present(facts, below))

@@ -1,328 +1,239 @@
-"""States as tuples of numbers: what is not in there can have no influence, and two that are equal are the same state.
+"""States as tuples of numbers: two that are equal are the same state.
 
 Left out is what nothing depends on:
 
-* The time. A due is pending or not, and a life is long or not; which time comes first is searched in every order, the
-  impossible ones included.
+* The time. A due is pending or not, and a life is long or not; which comes first is searched in every order.
 * What is for the status alone, the lengths of pauses, and the epochs, which the engine only counts.
 * Waiters without a caller: of waits for teardowns, and of claims that no record knows, the engine asks only whether
-  anybody has to be woken. So a caller that has failed, or whose teardown has ended, is gone at once: it changes nothing
-  when it leaves.
-* Errors, but for those that somebody may still be told (:func:`_told`); and what :func:`_attempt`, and conditions in
-  :meth:`Freezer.freeze`, call meaningless.
+  there is somebody to be woken. So a caller that has failed, or whose teardown has ended, is gone at once: nothing
+  changes when it leaves.
+* Errors, but for those that somebody may still be told.
+* Without a limit, the order of records and links: it decides only about the order of effects of one move.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from heapq import heapify
-from typing import Any
+from operator import itemgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from anydeploy.engine.deployment import Claim, Deployment, TeardownWait
-from anydeploy.engine.losing import LONG_LIFE
-from anydeploy.lifecycle import Phase
 
 from .graphs import NAMES, Graph
-from .world import FAULTS, OUTDATED, STUCK_ERRORS, TOLD_BEFORE, UNDEPLOY_FAULTS, Fault, World
+from .records import Numbers, Record, forget_record, freeze_record, thaw_record, told_records
+from .world import OUTDATED, TOLD_BEFORE, UNDEPLOY_FAULTS, World, number_of, numbered
 
+#: The numbers of a head, of claims, of waits and of slots, and of the records.
 State = tuple[int, ...]
 
-#: That a record has failed counts for longer than with what.
-SOMETHING = Fault("what nobody is told")
-
-UP = frozenset({Phase.LIVE, Phase.RETIRING})
-ATTEMPTED = frozenset({Phase.ATTEMPTING, Phase.ABORTING, Phase.CLEANING})
-REPEATED = frozenset({Phase.WAITING, Phase.READY, Phase.STARTING, Phase.PAUSED})
+_Value = TypeVar("_Value", bound=Hashable)
 
 
-class Table:
+class Table(Generic[_Value]):
     """Values by number, and numbers by value."""
 
     def __init__(self) -> None:
-        self.values: list[Any] = []
-        self.numbers: dict[Any, int] = {}
+        self.values: list[_Value] = []
+        self._numbers: dict[_Value, int] = {}
 
-    def number(self, value: object) -> int:
-        number = self.numbers.get(value)
+    def number(self, value: _Value) -> int:
+        number = self._numbers.get(value)
         if number is None:
-            number = self.numbers[value] = len(self.values)
+            number = self._numbers[value] = len(self.values)
             self.values.append(value)
         return number
+
+
+class Head(NamedTuple):
+    """The facts about the manager, and by deployment those about tasks and environments."""
+
+    tasks: tuple[int, ...]
+    exists: tuple[bool, ...]
+    closing: bool
+    expired: bool
+    closers: bool
+    drained: bool
+    outgrown: bool
+    broken: tuple[int, ...]
+    left_behind: tuple[str, ...]
+
+
+class FrozenClaim(NamedTuple):
+    grants: bool
+    settled: bool
+    missing: int
+    waiters: int
+    failed: bool
+    restarted: int
+    targets: tuple[int, ...]
+    awaited: tuple[int, ...]
+
+
+class FrozenWait(NamedTuple):
+    pending: int
+    failed: tuple[int, ...]
+    following: int
+
+
+#: The urgency, the deployment, and whether it has made no other request since.
+Request = tuple[int, int, bool]
 
 
 class Freezer:
     """Freezes the worlds of one graph, and thaws them."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self._heads = Table()
-        self._records = Table()
-        self._claims = Table()
-        self._waits = Table()
-        self._slots = Table()
+        self._ordered = graph.limit is not None
+        self._heads = Table[Head]()
+        self._records = Table[Record]()
+        self._claims = Table[tuple[FrozenClaim, ...]]()
+        self._waits = Table[tuple[FrozenWait, ...]]()
+        self._requests = Table[tuple[Request, ...]]()
 
     def freeze(self, world: World) -> State:
-        engine: Any = world.engine
-        told = _told(engine.deployments.values())
+        engine = world.engine
         visible = engine.visible
-        claims: dict[Claim, int] = {}
-        waits: dict[TeardownWait, int] = {}
-        state: list[int] = []
-        numbers = self._records.numbers
-        for name, record in engine.deployments.items():
-            definition = record.definition
-            phase = record.phase
-            if told and record in told:
-                failure = _same(record.failure)
-                error = _same(record.error)
-                blamed = None if record.blamed is None else ord(record.blamed.definition.name) - 97
-            else:
-                failure = None if record.failure is None else SOMETHING
-                error = blamed = None
-            dependents = record.dependents
-            known = record.claims
-            disappointed = record.disappointed
-            following = record.waits
-            value = (
-                ord(name) - 97,
-                phase,
-                record.explicit,
-                record.withdrawn,
-                record.renewal and definition.restarts > 0,
-                record.cut_off and record.wrapping > 0,
-                record.last_try,
-                record.has_slot,
-                record.due is not None,
-                name in visible,
-                record.live_since < 0.0 and phase in UP,
-                _attempt(record, phase),
-                record.restarts,
-                record.missing,
-                record.holders,
-                record.standing,
-                record.wrapping,
-                record.height,
-                failure,
-                error,
-                blamed,
-                tuple([ord(each.definition.name) - 97 for each in dependents]) if dependents else None,
-                tuple([claims.setdefault(claim, len(claims)) for claim in known]) if known else None,
-                None if record.shared is None else claims.setdefault(record.shared, len(claims)),
-                tuple([claims.setdefault(claim, len(claims)) for claim in disappointed if claim.waiters])
-                if disappointed
-                else None,
-                tuple([waits.setdefault(wait, len(waits)) for wait in following if wait in world.waits]) or None
-                if following
-                else None,
-            )
-            number = numbers.get(value)
-            state.append(self._records.number(value) if number is None else number)
-        world.claims = list(claims)
-        state.append(self._claims.number(tuple([_claim(world, claim) for claim in claims]) if claims else None))
-        state.append(self._waits.number(tuple([_wait(world, wait) for wait in waits]) if waits else None))
-        if world.slots is not None:
-            requests = sorted(world.slots._waiting, key=_by_number)
-            state.append(
-                self._slots.number(
-                    tuple(
-                        [
-                            (urgency, ord(record.definition.name) - 97, record.request == number)
-                            for urgency, number, record in requests
-                        ]
-                    )
-                )
-            )
-        head = (
-            len(engine.deployments),
-            tuple(world.tasks),
-            tuple(world.exists),
-            engine.closing,
-            world.expired,
-            world.closers,
-            engine.drained.settled,
-            engine._outgrown,
-            tuple(sorted([ord(record.definition.name) - 97 for record in engine._broken])) if engine._broken else None,
-            tuple(engine.left_behind) or None,
+        claims = sorted([(_claim(world, claim), claim) for claim in world.claims if _counts(claim)], key=itemgetter(0))
+        waits = sorted([(_wait(world, wait), wait) for wait in world.waits if not wait.settled], key=itemgetter(0))
+        numbers = Numbers(
+            {claim: number for number, (_, claim) in enumerate(claims)},
+            {wait: number for number, (_, wait) in enumerate(waits)},
+            self._ordered,
         )
-        state.append(self._heads.number(head))
-        return tuple(state)
+        records = engine.deployments.values() if self._ordered else [each for each in world.records if each is not None]
+        told = told_records(records)
+        frozen = [
+            freeze_record(record, numbers, visible=record.name in visible, told=record in told) for record in records
+        ]
+        return (
+            self._heads.number(_head(world)),
+            self._claims.number(tuple([content for content, _ in claims])),
+            self._waits.number(tuple([content for content, _ in waits])),
+            self._requests.number(_requests(world)),
+            *map(self._records.number, frozen),
+        )
 
     def thaw(self, state: State, world: World) -> None:
-        engine: Any = world.engine
-        (
-            count,
-            tasks,
-            exists,
-            engine.closing,
-            world.expired,
-            world.closers,
-            engine.drained.settled,
-            engine._outgrown,
-            broken,
-            left,
-        ) = self._heads.values[state[-1]]
-        world.tasks = list(tasks)
-        world.exists = list(exists)
-        pool = world.pool
-        world.records = records = [None] * len(pool)  # type: ignore[assignment]
-        claims = self._thaw_claims(state[count], world)
-        waits = self._thaw_waits(state[count + 1], world)
-        engine.visible = visible = {}
+        """Make a world what a state says."""
+        engine = world.engine
+        head, claimed, waiting, requests, *parts = state
+        claims = _thaw_claims(self._claims.values[claimed], world)
+        waits = _thaw_waits(self._waits.values[waiting], world)
+        records = world.records = [None] * len(world.pool)
         engine.deployments = deployments = {}
-        engine.left_behind = dict.fromkeys(left) if left else {}
-        values = self._records.values
-        for part in state[:count]:
-            value = values[part]
-            number = value[0]
-            record: Any = pool[number]
-            (
-                _,
-                phase,
-                record.explicit,
-                record.withdrawn,
-                record.renewal,
-                record.cut_off,
-                record.last_try,
-                record.has_slot,
-                due,
-                is_visible,
-                is_long,
-                record.attempt,
-                record.restarts,
-                record.missing,
-                record.holders,
-                record.standing,
-                record.wrapping,
-                record.height,
-                record.failure,
-                record.error,
-                blamed,
-                dependents,
-                known,
-                shared,
-                disappointed,
-                following,
-            ) = value
-            record.phase = phase
-            record.due = 1.0 if due else None
-            record.live_since = -LONG_LIFE if is_long else 0.0
-            record.request = 0
-            record.teardown = None
-            record.connector = record.definition if phase.stands else None
-            record.blamed = None if blamed is None else pool[blamed]
-            record.dependents = {pool[each]: None for each in dependents} if dependents else None
-            record.claims = {claims[each]: None for each in known} if known else None
-            record.shared = None if shared is None else claims[shared]
-            record.disappointed = [claims[each] for each in disappointed] if disappointed else None
-            record.waits = [waits[each] for each in following] if following else None
-            records[number] = record
-            name = record.definition.name
-            deployments[name] = record
-            if is_visible:
-                visible[name] = record.definition
-        for number, each in enumerate(records):
-            if each is None:
-                _forget(pool[number])
-        engine._broken = {pool[each]: None for each in broken} if broken else {}
+        engine.visible = visible = {}
+        for part in parts:
+            frozen = self._records.values[part]
+            thawed = thaw_record(frozen, world, claims, waits)
+            records[frozen.number] = thawed
+            deployments[thawed.name] = thawed
+            if frozen.special[3]:
+                visible[thawed.name] = thawed.definition
+        for record, pooled in zip(records, world.pool, strict=True):
+            if record is None:
+                forget_record(pooled)
+        _thaw_head(self._heads.values[head], world)
         if world.slots is not None:
-            self._thaw_slots(state[count + 2], world)
-
-    def _thaw_claims(self, part: int, world: World) -> list[Claim]:
-        values = self._claims.values[part]
-        pool = world.pool
-        world.restarts = {}
-        claims: list[Claim] = []
-        for grants, settled, missing, waiters, failed, root, targets, awaited in values or ():
-            claim = Claim(
-                settled=settled,
-                targets=tuple([pool[each] for each in targets]),
-                grants=grants,
-                awaited=tuple([pool[each] for each in awaited]),
-                missing=missing,
-                waiters=waiters,
-                failure=TOLD_BEFORE if failed else None,
-            )
-            if root is not None:
-                world.restarts[claim] = root
-            claims.append(claim)
-        world.claims = claims
-        return claims
-
-    def _thaw_waits(self, part: int, world: World) -> list[TeardownWait]:
-        values = self._waits.values[part]
-        world.waits = {}
-        for pending, failed, following in values or ():
-            failures: list[tuple[str, BaseException]] = [(NAMES[each], UNDEPLOY_FAULTS[each]) for each in failed]
-            world.waits[TeardownWait(pending=pending, failures=failures)] = following
-        return list(world.waits)
-
-    def _thaw_slots(self, part: int, world: World) -> None:
-        slots: Any = world.slots
-        slots._taken = sum([record is not None and record.has_slot for record in world.records])
-        slots._waiting = waiting = []
-        number = 0
-        for urgency, each, valid in self._slots.values[part]:
-            number += 1
-            record = world.pool[each] if valid else OUTDATED[each]
-            if valid:
-                record.request = number
-            waiting.append((urgency, number, record))
-        slots._number = number
-        heapify(waiting)
+            _thaw_requests(self._requests.values[requests], world)
 
 
-def _forget(record: Deployment) -> None:
-    """Make a record absent that is in no state, but may be the target of a claim that has failed."""
-    record.phase = Phase.ABSENT
-    record.explicit = False
-    record.holders = 0
-    record.standing = 0
-    record.claims = None
-    record.shared = None
+def _head(world: World) -> Head:
+    engine: Any = world.engine
+    return Head(
+        tuple(world.tasks),
+        tuple(world.exists),
+        engine.closing,
+        world.expired,
+        world.closers,
+        engine.drained.settled,
+        engine._outgrown,
+        tuple(sorted([number_of(record) for record in engine._broken])) if engine._broken else (),
+        tuple(engine.left_behind),
+    )
 
 
-def _told(records: Any) -> set[Deployment]:
-    """Return those of whose errors somebody may still be told: attempts that failed, and whatever they blame.
-
-    A claim fails as soon as there is an error to tell, but for an attempt that has to end first, or to be cleaned up.
-    """
-    told: set[Deployment] = set()
-    for record in records:
-        if record.phase is Phase.ABORTING or record.phase is Phase.CLEANING:
-            each = record
-            while each is not None and each not in told:
-                told.add(each)
-                each = each.blamed
-    return told
+def _thaw_head(head: Head, world: World) -> None:
+    engine: Any = world.engine
+    world.tasks = list(head.tasks)
+    world.exists = list(head.exists)
+    engine.closing = head.closing
+    world.expired = head.expired
+    world.closers = head.closers
+    engine.drained.settled = head.drained
+    engine._outgrown = head.outgrown
+    engine._broken = {world.pool[each]: None for each in head.broken}
+    engine.left_behind = {name: world.pool[numbered(name)] for name in head.left_behind}
 
 
-def _attempt(record: Deployment, phase: Phase) -> int:
-    """Return the number of the attempt, if it counts: while it is under way, and for the next one."""
-    counts = phase in ATTEMPTED or (record.definition.retries > 0 and phase in REPEATED)
-    return record.attempt if counts else 0
+def _counts(claim: Claim) -> bool:
+    return claim.waiters > 0 and not (claim.settled and claim.failure is not None)
 
 
-def _same(error: BaseException | None) -> BaseException | None:
-    """Return the error that stands for all like it: those that the engine makes of failed teardowns are always new."""
-    return error if error is None or error in FAULTS or error is SOMETHING else STUCK_ERRORS[error.__cause__]  # type: ignore[index]
-
-
-def _claim(world: World, claim: Claim) -> tuple[object, ...]:
-    return (
+def _claim(world: World, claim: Claim) -> FrozenClaim:
+    return FrozenClaim(
         claim.grants,
         claim.settled,
         claim.missing,
         claim.waiters,
         claim.failure is not None,
-        world.restarts.get(claim),
-        tuple([ord(each.definition.name) - 97 for each in claim.targets]),
-        tuple([ord(each.definition.name) - 97 for each in claim.awaited]),
+        world.restarts.get(claim, -1),
+        tuple([number_of(each) for each in claim.targets]),
+        tuple([number_of(each) for each in claim.awaited]),
     )
 
 
-def _wait(world: World, wait: TeardownWait) -> tuple[object, ...]:
-    failed = tuple(sorted([ord(name) - 97 for name, _ in wait.failures]))
-    return (wait.pending, failed, world.waits[wait])
+def _thaw_claims(frozen: tuple[FrozenClaim, ...], world: World) -> list[Claim]:
+    pool = world.pool
+    world.restarts = {}
+    claims = world.claims = []
+    for each in frozen:
+        claim = Claim(
+            settled=each.settled,
+            targets=tuple([pool[number] for number in each.targets]),
+            grants=each.grants,
+            awaited=tuple([pool[number] for number in each.awaited]),
+            missing=each.missing,
+            waiters=each.waiters,
+            failure=TOLD_BEFORE if each.failed else None,
+        )
+        if each.restarted >= 0:
+            world.restarts[claim] = each.restarted
+        claims.append(claim)
+    return claims
 
 
-def _by_number(request: tuple[int, int, Deployment]) -> int:
-    return request[1]
+def _wait(world: World, wait: TeardownWait) -> FrozenWait:
+    failed = tuple(sorted([numbered(name) for name, _ in wait.failures]))
+    return FrozenWait(wait.pending, failed, world.waits[wait])
+
+
+def _thaw_waits(frozen: tuple[FrozenWait, ...], world: World) -> list[TeardownWait]:
+    world.waits = {}
+    for each in frozen:
+        failures: list[tuple[str, BaseException]] = [(NAMES[number], UNDEPLOY_FAULTS[number]) for number in each.failed]
+        world.waits[TeardownWait(pending=each.pending, failures=failures)] = each.following
+    return list(world.waits)
+
+
+def _requests(world: World) -> tuple[Request, ...]:
+    """Return the requests for slots in the order in which they were made."""
+    slots: Any = world.slots
+    if slots is None:
+        return ()
+    waiting: list[tuple[int, int, Deployment]] = sorted(slots._waiting, key=itemgetter(1))
+    return tuple([(urgency, number_of(record), record.request == number) for urgency, number, record in waiting])
+
+
+def _thaw_requests(requests: tuple[Request, ...], world: World) -> None:
+    slots: Any = world.slots
+    waiting: list[tuple[int, int, Deployment]] = []
+    for number, (urgency, each, is_valid) in enumerate(requests, 1):
+        record = world.pool[each] if is_valid else OUTDATED[each]
+        if is_valid:
+            record.request = number
+        waiting.append((urgency, number, record))
+    heapify(waiting)
+    slots._waiting = waiting
+    slots._number = len(waiting)
+    slots._taken = sum([record is not None and record.has_slot for record in world.records])

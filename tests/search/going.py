@@ -53,7 +53,7 @@ def undeploy_withdraws(move: Passage) -> None:
     before, after = move.before, move.after
     for claim in after.claims:
         require(not claim.grants or number not in targets_of(claim), "U4", "a deploy goes on that was withdrawn")
-    waits = len(after.world.waits) > len(before.world.waits)
+    waits = any(following >> number & 1 for following in after.world.waits.values())
     down = after.demanded[number] or after.phases[number] is Phase.ABSENT
     require(waits or down, "U2", "an undeploy returns before it is down")
     if before.phases[number] is Phase.STUCK and not after.demanded[number]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import permutations, product
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 NAMES = "abcd"
 
@@ -15,7 +15,7 @@ Edges = tuple[tuple[tuple[int, bool], ...], ...]
 
 @frozen
 class Option:
-    """What may be said of one deployment."""
+    """The options of one deployment."""
 
     retries: int = 0
     restarts: int = 0
@@ -42,6 +42,58 @@ class Node:
     restarts: int
 
 
+def _below(graph: Graph) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(number for number, _ in sorted(edges, key=lambda edge: not edge[1])) for edges in graph.edges)
+
+
+def _inner(graph: Graph) -> tuple[int, ...]:
+    return tuple(next((number for number, wraps in edges if wraps), -1) for edges in graph.edges)
+
+
+def _wrapped(graph: Graph) -> tuple[bool, ...]:
+    return tuple(number in graph.inner for number in range(len(graph.edges)))
+
+
+def _above(graph: Graph) -> tuple[tuple[int, ...], ...]:
+    return tuple(
+        tuple(other for other, below in enumerate(graph.below) if number in below) for number in range(len(graph.edges))
+    )
+
+
+def _closure(graph: Graph) -> tuple[tuple[int, ...], ...]:
+    found: list[tuple[int, ...]] = []
+    for number, below in enumerate(graph.below):
+        order = dict.fromkeys(each for dependency in below for each in found[dependency])
+        found.append((*order, number))
+    return tuple(found)
+
+
+def _upwards(graph: Graph) -> tuple[tuple[int, ...], ...]:
+    numbers = range(len(graph.edges))
+    return tuple(tuple(other for other in numbers if number in graph.closure[other]) for number in numbers)
+
+
+def _depths(graph: Graph) -> tuple[int, ...]:
+    found: list[int] = []
+    for below in graph.below:
+        found.append(1 + max((found[each] for each in below), default=0))
+    return tuple(found)
+
+
+def _nodes(graph: Graph) -> tuple[Node, ...]:
+    return tuple(
+        Node(
+            NAMES[number],
+            tuple(NAMES[dependency] for dependency in graph.below[number]),
+            graph.inner[number] >= 0,
+            option.interruptible,
+            option.retries,
+            option.restarts,
+        )
+        for number, option in enumerate(graph.options)
+    )
+
+
 @frozen
 class Graph:
     """Definitions, and the limit on how many connectors may be at work.
@@ -58,67 +110,14 @@ class Graph:
     edges: Edges
     options: tuple[Option, ...]
     limit: int | None = None
-    below: tuple[tuple[int, ...], ...] = field(init=False)
-    inner: tuple[int, ...] = field(init=False)
-    wrapped: tuple[bool, ...] = field(init=False)
-    above: tuple[tuple[int, ...], ...] = field(init=False)
-    closure: tuple[tuple[int, ...], ...] = field(init=False)
-    upwards: tuple[tuple[int, ...], ...] = field(init=False)
-    depths: tuple[int, ...] = field(init=False)
-    nodes: tuple[Node, ...] = field(init=False)
-
-    @below.default
-    def _below(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(number for number, _ in sorted(edges, key=lambda edge: not edge[1])) for edges in self.edges)
-
-    @inner.default
-    def _inner(self) -> tuple[int, ...]:
-        return tuple(next((number for number, wraps in edges if wraps), -1) for edges in self.edges)
-
-    @wrapped.default
-    def _wrapped(self) -> tuple[bool, ...]:
-        return tuple(number in self.inner for number in range(len(self.edges)))
-
-    @above.default
-    def _above(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(
-            tuple(other for other, below in enumerate(self.below) if number in below)
-            for number in range(len(self.edges))
-        )
-
-    @closure.default
-    def _closure(self) -> tuple[tuple[int, ...], ...]:
-        found: list[tuple[int, ...]] = []
-        for number, below in enumerate(self.below):
-            order = dict.fromkeys(each for dependency in below for each in found[dependency])
-            found.append((*order, number))
-        return tuple(found)
-
-    @upwards.default
-    def _upwards(self) -> tuple[tuple[int, ...], ...]:
-        numbers = range(len(self.edges))
-        return tuple(tuple(other for other in numbers if number in self.closure[other]) for number in numbers)
-
-    @depths.default
-    def _depths(self) -> tuple[int, ...]:
-        found: list[int] = []
-        for below in self.below:
-            found.append(1 + max((found[each] for each in below), default=0))
-        return tuple(found)
-
-    @nodes.default
-    def _nodes(self) -> tuple[Node, ...]:
-        return tuple(
-            Node(
-                NAMES[number],
-                tuple(NAMES[dependency] for dependency in self.below[number]),
-                self.inner[number] >= 0,
-                option.interruptible,
-                option.retries,
-                option.restarts,
-            )
-            for number, option in enumerate(self.options)
-        )
+    below: tuple[tuple[int, ...], ...] = field(init=False, default=Factory(_below, takes_self=True))
+    inner: tuple[int, ...] = field(init=False, default=Factory(_inner, takes_self=True))
+    wrapped: tuple[bool, ...] = field(init=False, default=Factory(_wrapped, takes_self=True))
+    above: tuple[tuple[int, ...], ...] = field(init=False, default=Factory(_above, takes_self=True))
+    closure: tuple[tuple[int, ...], ...] = field(init=False, default=Factory(_closure, takes_self=True))
+    upwards: tuple[tuple[int, ...], ...] = field(init=False, default=Factory(_upwards, takes_self=True))
+    depths: tuple[int, ...] = field(init=False, default=Factory(_depths, takes_self=True))
+    nodes: tuple[Node, ...] = field(init=False, default=Factory(_nodes, takes_self=True))
 
     def __len__(self) -> int:
         return len(self.edges)

@@ -1,4 +1,4 @@
-"""What must be true at any moment: the rules that say so, and what the engine promises itself."""
+"""Invariants: the rules that speak about every moment, and promises of the engine to itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .graphs import NAMES
 from .violation import Violation, require
 from .world import ATTEMPTING, CANCELLED, IDLE, TOLD, UNDEPLOYING, numbered
 
-#: What the task of a deployment does, by phase; where the attempt has been cancelled, if it may be.
+#: The activity of a task, by the phase of its deployment; cancelled only where the attempt may be.
 TASKS = dict.fromkeys(Phase, IDLE) | {
     Phase.STARTING: TOLD,
     Phase.ATTEMPTING: ATTEMPTING,
@@ -57,7 +57,7 @@ def counts_are_right(facts: Facts, number: int, record: Deployment) -> None:
     phases = facts.phases
     above = [each for each in graph.above[number] if facts.records[each] is not None]
     dependents = record.dependents or ()
-    linked = len(dependents) == len(above) and all(facts.records[each] in dependents for each in above)
+    linked = len(dependents) == len(above) and all([facts.records[each] in dependents for each in above])
     require(linked, "engine", "a record is not linked to its dependents")
     standing = [each for each in above if phases[each].stands]
     counts = (
@@ -80,11 +80,11 @@ def phase_is_what_demand_wants(facts: Facts, number: int, record: Deployment) ->
     require(facts.demanded[number], "D6", "what nothing demands is up, or coming up")
     below = facts.world.graph.below[number]
     if phase is Phase.WAITING:
-        ready = all(facts.phases[each] is Phase.LIVE for each in below)
-        never = any(facts.phases[each] is Phase.ABSENT or facts.phases[each] is Phase.STUCK for each in below)
+        ready = all([facts.phases[each] is Phase.LIVE for each in below])
+        never = any([facts.phases[each] is Phase.ABSENT or facts.phases[each] is Phase.STUCK for each in below])
         require(not ready and not never, "D1", "something waits for nothing, or for what never comes")
     elif phase is Phase.READY or phase is Phase.STARTING:
-        ready = all(facts.phases[each] is Phase.LIVE for each in below)
+        ready = all([facts.phases[each] is Phase.LIVE for each in below])
         require(ready, "D1", "something is to be started on what is not live")
     elif phase is Phase.RETIRING or phase is Phase.RETIRING_LOST:
         require(record.standing > 0, "X4", "what is restarted does not go down")
@@ -159,7 +159,7 @@ def claims_wait_for_something(facts: Facts) -> None:
             away = sum([each.phase is not Phase.LIVE for each in claim.awaited])
             require(claim.missing == away, "engine", "a claim counts wrongly what is not live")
             require(away > 0, "X2", "a caller waits for what is live")
-        known = all(claim in (each.claims or ()) for each in claim.awaited)
+        known = all([claim in (each.claims or ()) for each in claim.awaited])
         require(known, "engine", "a claim is not known to what it waits for")
 
 
@@ -173,9 +173,9 @@ def waits_follow_something(facts: Facts) -> None:
 
 def slots_are_used(facts: Facts) -> None:
     """K1: no more is at work than the limit allows, and nothing waits for a slot that is free."""
-    slots: Any = facts.world.slots
-    waiting = any(phase in WITHOUT_SLOT for phase in facts.phases)
-    if slots is None:
+    limit = facts.world.graph.limit
+    waiting = any([phase in WITHOUT_SLOT for phase in facts.phases])
+    if limit is None:
         require(not waiting, "K1", "something waits for a slot where there is no limit")
         return
     for number, record in enumerate(facts.records):
@@ -183,8 +183,9 @@ def slots_are_used(facts: Facts) -> None:
         works = TASKS[facts.phases[number]] != IDLE
         require(holds is works, "K1", "a slot is held by what does not work, or not by what does")
     held = sum([record is not None and record.has_slot for record in facts.records])
-    require(slots._taken == held <= slots._limit, "K1", "more is at work than the limit allows")
-    require(not waiting or held == slots._limit, "K1", "something waits for a slot that is free")
+    slots: Any = facts.world.slots
+    require(slots._taken == held <= limit, "K1", "more is at work than the limit allows")
+    require(not waiting or held == limit, "K1", "something waits for a slot that is free")
 
 
 def what_is_granted_is_live(facts: Facts) -> None:
@@ -200,9 +201,9 @@ def closing_brings_nothing_up(facts: Facts) -> None:
     """U8: when the manager closes, nothing is demanded or comes up any more, and it ends when all is down."""
     engine = facts.world.engine
     require(not any(facts.explicit), "U8", "something is demanded of a manager that closes")
-    require(all(claim.settled for claim in facts.claims), "U8", "a caller waits for a manager that closes")
+    require(all([claim.settled for claim in facts.claims]), "U8", "a caller waits for a manager that closes")
     require(engine.drained.settled is not bool(engine.deployments), "U8", "closing ends too early, or never")
-    coming = any(phase in COMING or phase in ATTEMPTED for phase in facts.phases)
+    coming = any([phase in COMING or phase in ATTEMPTED for phase in facts.phases])
     require(not coming, "U8", "something comes up while the manager closes")
 
 
@@ -210,8 +211,8 @@ def is_at_rest(facts: Facts) -> bool:
     """Whether nothing happens any more unless somebody calls, is cancelled, or something goes wrong."""
     return (
         not any(facts.world.tasks)
-        and not any(record is not None and record.due is not None for record in facts.records)
-        and not any(claim.settled for claim in facts.claims)
+        and not any([record is not None and record.due is not None for record in facts.records])
+        and not any([claim.settled for claim in facts.claims])
     )
 
 
@@ -221,7 +222,7 @@ def check_rest(facts: Facts) -> None:
     :raises Violation: if it is a deadlock, or something that nothing demands exists
     """
     world = facts.world
-    waiting = bool(facts.claims) or world.closers or not all(wait.settled for wait in world.waits)
+    waiting = bool(facts.claims) or world.closers or not all([wait.settled for wait in world.waits])
     require(not waiting, "deadlock", "a caller waits for something that never happens")
     for number, phase in enumerate(facts.phases):
         require(phase in SETTLED, "deadlock", "something waits for what never happens")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from anydeploy.lifecycle import Phase, Step
 
-from .facts import ATTEMPTED, COMING, GOING, LOST, UP, Facts, targets_of
+from .facts import ATTEMPTED, COMING, GOING, LOST, UP, targets_of
 from .graphs import NAMES
 from .moves import Kind
 from .passage import Passage
 from .violation import Violation, require
+from .world import number_of
 
-#: What is in one of these is on its way down, or will be when its dependents are.
+#: On the way down, now or when the dependents are.
 LEAVING_SOON = GOING | {Phase.RETIRING, Phase.RETIRING_LOST, Phase.GIVING_UP, Phase.CLEANING}
 
 
@@ -79,28 +80,22 @@ def renews_itself_as_often_as_allowed(move: Passage) -> None:
 
 
 def restarts_what_stands_on_it(move: Passage) -> None:
-    """X4: `restart` takes down a deployment and all that stands on it, and waits for what was demanded of them."""
+    """X4: `restart` takes down a deployment and all that stands on it, and waits for what was asked for of them."""
     before, after = move.before, move.after
-    above = [number for number in move.graph.upwards[move.number] if _stands_on(before, number, move.number)]
+    above = [number for number in move.graph.upwards[move.number] if before.records[number] is not None]
     for number, phase in enumerate(before.phases):
         now = after.phases[number]
         if number in above:
             require(not phase.stands or now in LEAVING_SOON, "X4", "what is to be restarted stays up")
         elif phase in UP:
             require(now is phase or not after.demanded[number], "X4", "what a restarted one stands on goes down")
-    targets = [number for number in above if before.demanded[number]]
+    called = {number_of(each) for claim in before.claims for each in claim.awaited}
+    asked = [number for number in above if before.explicit[number] or number in called]
+    targets = [number for number in above if any(number in move.graph.closure[each] for each in asked)]
     made = after.world.claims[len(before.world.claims) :]
     claimed = sorted(target for claim in made for target in targets_of(claim))
     if claimed != targets:
         raise Violation("X4", f"a restart waits for {claimed}, and not for {targets}")
-
-
-def _stands_on(facts: Facts, upper: int, lower: int) -> bool:
-    """Whether one that is not absent depends on another one, through what is not absent."""
-    if upper == lower:
-        return True
-    below = facts.world.graph.below[upper]
-    return facts.phases[upper] is not Phase.ABSENT and any(_stands_on(facts, each, lower) for each in below)
 
 
 def what_is_kept_disappoints(move: Passage) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 
+from attrs import define, field
+
 from anydeploy.engine.deployment import Deployment
 from anydeploy.engine.losing import LONG_LIFE
 from anydeploy.engine.state import Do, Effect
 from anydeploy.lifecycle import Phase
 
+from .facts import Facts, bits, present
 from .graphs import NAMES
 from .violation import require
 from .world import (
@@ -68,8 +71,6 @@ class Kind(IntEnum):
 
 Move = tuple[Kind, int]
 
-#: What happens by itself if everything goes well. All callers have to return by these alone.
-PROGRESS = frozenset({Kind.LEAVE, Kind.BEGIN, Kind.RETURN, Kind.END, Kind.GONE, Kind.DUE, Kind.STICK})
 #: Those whose number is not that of a deployment.
 WITHOUT_DEPLOYMENT = frozenset(
     {Kind.UNDEPLOY_ALL, Kind.CLOSE, Kind.CANCEL, Kind.CANCEL_WAIT, Kind.CANCEL_CLOSE, Kind.LEAVE, Kind.EXPIRE}
@@ -81,79 +82,103 @@ def show(move: Move) -> str:
     return f"{kind.name.lower()} {number if kind in WITHOUT_DEPLOYMENT else NAMES[number]}"
 
 
-def moves(world: World) -> tuple[list[Move], list[Move], list[Move]]:  # noqa: C901
-    """Return all that can happen next: by itself, as a call, and as a fault.
+@define
+class Next:
+    """All that can happen next.
 
-    The callers that are cancelled, and the deployments that are live for long, are among what happens by itself: a
-    search may not have too many of them. When the shutdown deadline has passed, so are failing attempts and teardowns:
-    none of them returns any more.
+    :ivar progress: what happens by itself, if all goes well; all callers have to return by this alone
+    :ivar leisure: deployments that stay live for long
+    :ivar cancellations: callers that are cancelled
+    :ivar calls: callers who come
+    :ivar faults: what goes wrong
     """
-    free: list[Move] = []
-    calls: list[Move] = []
-    faults: list[Move] = []
-    engine = world.engine
-    closing = engine.closing
+
+    progress: list[Move] = field(factory=list[Move])
+    leisure: list[Move] = field(factory=list[Move])
+    cancellations: list[Move] = field(factory=list[Move])
+    calls: list[Move] = field(factory=list[Move])
+    faults: list[Move] = field(factory=list[Move])
+
+
+def moves(world: World) -> Next:
+    """Return all that can happen next.
+
+    When the shutdown deadline has passed, no attempt or teardown returns any more: all of them fail by themselves.
+    """
+    found = Next()
+    closing = world.engine.closing
     for number, record in enumerate(world.records):
         if not closing:
-            calls.append((Kind.DEPLOY, number))
+            found.calls.append((Kind.DEPLOY, number))
         if record is None:
             continue
-        calls.append((Kind.UNDEPLOY, number))
+        found.calls.append((Kind.UNDEPLOY, number))
         if not closing:
-            calls.append((Kind.RESTART, number))
-        _of_task(world, number, free, faults)
-        _of_environment(world, number, record, free, faults)
+            found.calls.append((Kind.RESTART, number))
+        _of_task(world, number, found)
+        _of_environment(world, number, record, found)
+    _of_manager(world, found)
+    _of_callers(world, found)
+    return found
+
+
+def _of_manager(world: World, found: Next) -> None:
+    engine = world.engine
+    if engine.deployments:
+        found.calls.append((Kind.UNDEPLOY_ALL, 0))
+    if engine.drained.settled:
+        return
+    if not world.closers:
+        found.calls.append((Kind.CLOSE, 0))
+    if engine.closing and not world.expired:
+        found.faults.append((Kind.EXPIRE, 0))
+
+
+def _of_callers(world: World, found: Next) -> None:
     for number, claim in enumerate(world.claims):
         if claim.waiters:
-            free.append((Kind.CANCEL, number))
+            found.cancellations.append((Kind.CANCEL, number))
             if claim.settled:
-                free.append((Kind.LEAVE, number))
-    free.extend([(Kind.CANCEL_WAIT, number) for number in range(len(world.waits))])
+                found.progress.append((Kind.LEAVE, number))
+    found.cancellations += [(Kind.CANCEL_WAIT, number) for number in range(len(world.waits))]
     if world.closers:
-        free.append((Kind.CANCEL_CLOSE, 0))
-    if engine.deployments:
-        calls.append((Kind.UNDEPLOY_ALL, 0))
-    if not engine.drained.settled and not world.closers:
-        calls.append((Kind.CLOSE, 0))
-    if closing and not engine.drained.settled and not world.expired:
-        faults.append((Kind.EXPIRE, 0))
-    return free, calls, faults
+        found.cancellations.append((Kind.CANCEL_CLOSE, 0))
 
 
-def _of_task(world: World, number: int, free: list[Move], faults: list[Move]) -> None:
+def _of_task(world: World, number: int, found: Next) -> None:
     task = world.tasks[number]
     if task == TOLD:
-        free.append((Kind.BEGIN, number))
+        found.progress.append((Kind.BEGIN, number))
     elif task in (ATTEMPTING, CANCELLED):
         if not world.expired:
-            free.append((Kind.RETURN, number))
+            found.progress.append((Kind.RETURN, number))
         if task == CANCELLED or world.expired:
-            free.append((Kind.END, number))
+            found.progress.append((Kind.END, number))
         else:
-            faults.append((Kind.FAIL, number))
+            found.faults.append((Kind.FAIL, number))
     elif task == UNDEPLOYING:
         if world.expired:
-            free.append((Kind.STICK, number))
+            found.progress.append((Kind.STICK, number))
         else:
-            free.append((Kind.GONE, number))
-            faults.append((Kind.STICK, number))
+            found.progress.append((Kind.GONE, number))
+            found.faults.append((Kind.STICK, number))
 
 
-def _of_environment(world: World, number: int, record: Deployment, free: list[Move], faults: list[Move]) -> None:
+def _of_environment(world: World, number: int, record: Deployment, found: Next) -> None:
     phase = record.phase
     if record.due is not None:
-        free.append((Kind.DUE, number))
+        found.progress.append((Kind.DUE, number))
     wrapped = world.graph.wrapped[number]
     if phase is Phase.LIVE or phase is Phase.RETIRING:
-        faults.append((Kind.LOSE, number))
+        found.faults.append((Kind.LOSE, number))
         if wrapped:
-            faults.append((Kind.CUT, number))
+            found.faults.append((Kind.CUT, number))
         if record.restarts and record.live_since == 0.0:
-            free.append((Kind.LAST, number))
+            found.leisure.append((Kind.LAST, number))
     elif phase is Phase.ATTEMPTING:
-        faults.append((Kind.LOSE, number))
+        found.faults.append((Kind.LOSE, number))
     elif wrapped and record.wrapping and not record.cut_off:
-        faults.append((Kind.CUT, number))
+        found.faults.append((Kind.CUT, number))
 
 
 def make(world: World, move: Move) -> list[Effect]:
@@ -199,9 +224,11 @@ def _deploy(world: World, number: int) -> None:
 
 
 def _undeploy(world: World, number: int) -> None:
+    goes_down = bits(present(Facts(world), [number]))
     wait = world.engine.withdraw(0.0, NAMES[number])
     if wait is not None:
-        world.waits[wait] = 1 << number
+        # Where others wait for the same already, it is theirs.
+        world.waits.setdefault(wait, goes_down)
 
 
 def _restart(world: World, number: int) -> None:
@@ -212,12 +239,13 @@ def _restart(world: World, number: int) -> None:
 
 
 def _undeploy_all(world: World, number: int) -> None:
-    wait = world.engine.withdraw_all(0.0)
-    world.waits[wait] = sum(
-        1 << each
+    phases = Facts(world).phases
+    top = [
+        each
         for each, above in enumerate(world.graph.above)
-        if world.records[each] is not None and all(world.records[other] is None for other in above)
-    )
+        if phases[each] is not Phase.ABSENT and all(phases[other] is Phase.ABSENT for other in above)
+    ]
+    world.waits[world.engine.withdraw_all(0.0)] = bits(top)
 
 
 def _close(world: World, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Which rule speaks about which move. What must be true at any moment is among the invariants."""
+"""The rules about moves, and the moves that each is about. Those about states are among the invariants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from .passage import Passage
 Rule: TypeAlias = Callable[[Passage], None]
 
 #: About every move.
-ALWAYS: tuple[Rule, ...] = (coming.demand_is_explicit, coming.is_hidden_since_undeploy)
+ALWAYS: tuple[Rule, ...] = (
+    coming.callers_are_counted,
+    coming.demand_is_explicit,
+    coming.is_hidden_since_undeploy,
+)
 
 #: About moves that do something.
 ON_EFFECTS: tuple[Rule, ...] = (

@@ -1,4 +1,4 @@
-"""What is raised where the engine does what it must not."""
+"""The exception for an engine that breaks a rule."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class Violation(Exception):
     def __init__(self, rule: str, problem: str) -> None:
         super().__init__(f"{rule}: {problem}")
         self.rule = rule
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Violation, (self.rule, self.problem)
 
 
 def require(holds: bool, rule: str, problem: str) -> None:

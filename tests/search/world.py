@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from anydeploy.engine.deployment import Claim, Deployment, Failure, TeardownWait, undeploy_error
 from anydeploy.engine.engine import Engine
 from anydeploy.engine.slots import Slots
 
 from .graphs import NAMES, Graph, Node
 
-#: What the task of a deployment does.
+#: The activities of a task.
 IDLE, TOLD, ATTEMPTING, CANCELLED, UNDEPLOYING = range(5)
 
 
 class Fault(Exception):
-    """What a connector's operation fails with, or its environment is lost by: one of each kind for each deployment."""
+    """The failure of a connector's operation, or the loss of its environment: one of each for each deployment."""
 
 
 DEPLOY_FAULTS = [Fault(f"deploy of {name}") for name in NAMES]
@@ -26,7 +28,7 @@ FAULTS = {
     for faults in (DEPLOY_FAULTS, UNDEPLOY_FAULTS, LOSSES, CUTS, CANCELLATIONS)
     for number, fault in enumerate(faults)
 }
-#: What the engine makes of the failure of a teardown.
+#: The errors that the engine makes of failed teardowns.
 STUCK_ERRORS = {fault: undeploy_error(name, fault) for name, fault in zip(NAMES, UNDEPLOY_FAULTS, strict=True)}
 
 
@@ -61,7 +63,8 @@ class World:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.engine = Engine(graph.limit)
-        self.slots: Slots | None = self.engine._slots
+        internals: Any = self.engine
+        self.slots: Slots | None = internals._slots
         #: A record of each deployment, to be used where a state has one.
         self.pool: list[Deployment] = []
         for node, below, depth in zip(graph.nodes, graph.below, graph.depths, strict=True):
@@ -78,14 +81,14 @@ class World:
 
 def number_of(deployment: Deployment) -> int:
     """Return the number of a deployment in its graph."""
-    return ord(deployment.definition.name) - 97
+    return ord(deployment.name) - 97
 
 
 def numbered(name: str) -> int:
     return ord(name) - 97
 
 
-#: What a claim has failed with whose caller is not told yet: by what was checked when it failed.
+#: In place of the failure of a claim whose caller is not told yet: that was checked when it failed.
 TOLD_BEFORE = Failure((), "was checked before")
 #: A record that has not asked for a slot, in place of one that has not since.
 OUTDATED = [Deployment(name, Node(name, (), False, True, 0, 0), (), 1, 0) for name in NAMES]

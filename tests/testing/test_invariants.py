@@ -43,9 +43,16 @@ FAILED = "a1 coming; a1 deploy failed"
 RESTARTS = unit("a", restarts=1)
 #: Deployed, granted, and lost.
 LOST = "1 deploy a; a1 up; 1 returned; a1 lost"
+#: It came up again by itself after that; or was deployed afresh.
+RENEWED = f"{LOST}; wait 1; a1 down; a2 up"
+AGAIN = "3 deploy a; a2 up; 3 returned"
 #: What depends on it is live, and it was lost.
 GAP = "1 deploy b; a1 up; b1 up; 1 returned; a1 lost"
 WRAPPED = "1 deploy w; a1 up; w1 built 1; w1 deploy began; w1 deploy ended; 1 returned"
+V = wrapper("v", "a", restarts=1)
+WRAPPED_TWICE = f"{WRAPPED}; 2 deploy v; v1 built 1; v1 deploy began; v1 deploy ended; 2 returned"
+BOTH = "1 deploy w; a1 up; c1 up; w1 built 1; w1 deploy began; w1 deploy ended; 1 returned"
+TRIANGLE = "1 deploy c; a1 up; b1 up; c1 up; 1 returned; 2 deploy b; 2 returned"
 RESTARTED = "1 deploy b; a1 up; b1 up; 1 returned; 2 restart a"
 
 CASES = [
@@ -186,11 +193,22 @@ CASES = [
     ),
     breaks("X3", "although its connection was not lost", f"{WRAPPED}; a1 lost; a1 reattach began", A, W),
     breaks("X3", "although nothing is there that is reached through it", f"{GAP}; a1 cut; a1 reattach began"),
+    keeps("X4", f"{WRAPPED_TWICE}; w1 lost; wait 100; a1 lost; read a 0; rest", A, W, V),
+    keeps("X4", f"{WRAPPED_TWICE}; a1 lost; wait 1; v1 stuck; wait 100; read a 0; rest", A, W, V),
+    # A teardown waits while another environment reattaches for it.
+    keeps("X4", f"{BOTH}; a1 cut; 2 restart c; a1 reattach began; rest", A, ALONE, wrapper("w", "a", "c")),
     keeps("X4", f"{RESTARTED}; b1 undeploy began; rest; b1 undeploy ended; a1 down; a2 up; b2 up; 2 returned; rest"),
     keeps("X4", "1 restart a; 1 returned"),
     keeps("X4", f"{RESTARTED}; b1 stuck; 2 raised"),
     keeps("X4", f"{RESTARTED}; 3 undeploy b; 2 raised"),
     keeps("X4", f"{LOST}; wait 1; a1 undeploy began", RESTARTS),
+    keeps("X1", f"{LOST}; 2 undeploy a; a1 down; 2 returned; {AGAIN}; a2 lost; wait 1; a2 undeploy began", RESTARTS),
+    breaks(
+        "X1",
+        "nothing has asked for it",
+        f"{LOST}; wait 1; a1 down; a2 up; a2 lost; wait 1; a2 undeploy began",
+        RESTARTS,
+    ),
     keeps("X4", f"{LOST}; 2 deploy a; a1 undeploy began", RESTARTS),
     keeps("X4", f"{LOST}; wait 100; read a 0; rest"),
     breaks("X4", "returned, but a#1, which was to go, is live", f"{RESTARTED}; b1 down; b2 up; 2 returned"),
@@ -202,6 +220,28 @@ CASES = [
     breaks("X4", "b#1 is to be restarted, and stays live", f"{RESTARTED}; 2 leaves; rest"),
     breaks("X4", "by itself, without a pause", f"{LOST}; a1 undeploy began", RESTARTS),
     breaks("X4", "a#1 was lost long ago, and has not come up by itself", f"{LOST}; wait 32; read a 0; rest", RESTARTS),
+    keeps(
+        "U1",
+        f"{BOTH}; 2 undeploy w; w1 stuck; 2 raised; a1 cut; 3 undeploy_all; a1 reattach began; 4 close; rest",
+        A,
+        ALONE,
+        wrapper("w", "a", "c"),
+    ),
+    keeps("U1", f"{GAP}; 2 deploy b; a1 stuck; 2 raised a; 3 restart a; a1 undeploy began"),
+    keeps(
+        "U6",
+        f"{GAP}; 2 deploy b; a1 undeploy began; 3 undeploy b; 2 raised; b1 undeploy began; a1 undeploy failed;"
+        "b1 undeploy ended; a1 down; 3 returned",
+    ),
+    # What waits to come up again fails with what it stands on when that is lost.
+    keeps(
+        "U1",
+        f"{TRIANGLE}; 3 restart b; c1 down; b1 undeploy began; 3 leaves; a1 lost; b1 undeploy ended; a1 down;"
+        "a2 up; b2 up; rest",
+        A,
+        B,
+        unit("c", "a", "b"),
+    ),
     keeps("U1", f"{GAP}; 2 deploy a; a1 down; rest"),
     keeps("U1", f"{RESTARTED}; b1 down; a1 down; a2 coming; rest"),
     breaks("U1", "undeploy of a#1 began under b#1, which is live", f"{RESTARTED}; a1 undeploy began"),

@@ -442,7 +442,7 @@ async def test_what_may_be_left_is_reported_by_close():
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"maxConcurrent": 0}, "'maxConcurrent': expected a whole number, 1 or more; got 0"),
+        ({"maxConcurrent": 0}, "'maxConcurrent': expected a whole number, 1 or more, found the number 0"),
         ({"maxConcurrent": True}, "'maxConcurrent': expected a whole number"),
         ({"retries": -1}, "'retries': expected a whole number, 0 or more"),
         ({"deployTimeout": 0}, "'deployTimeout': expected a duration"),

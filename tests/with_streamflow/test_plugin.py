@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from anydeploy.file.manager import SETTINGS, check_manager
+
 needs_streamflow = pytest.mark.skipif(find_spec("streamflow") is None, reason="streamflow is not installed")
 
 
@@ -99,7 +101,7 @@ class TestSchema:
         schema = json.loads(AnydeployDeploymentManager.get_schema())
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
         assert schema["$id"]
-        assert set(schema["properties"]) == {"maxConcurrent", "deployTimeout", "undeployTimeout", "retries"}
+        assert set(schema["properties"]) == set(SETTINGS)
         assert all(setting["title"] and setting["description"] for setting in schema["properties"].values())
 
     @pytest.mark.parametrize(
@@ -115,6 +117,7 @@ class TestSchema:
 
         SfValidator().validate(file(**settings))
         AnydeployDeploymentManager(context=SimpleNamespace(config={}), **settings)
+        assert list(check_manager({"config": settings})) == []
 
     @pytest.mark.parametrize(
         "settings",
@@ -135,6 +138,7 @@ class TestSchema:
 
         with pytest.raises(WorkflowDefinitionException):
             SfValidator().validate(file(**settings))
+        assert [path for path, _ in check_manager({"config": settings})] == [("config", *settings)]
 
 
 def test_the_schema_is_part_of_the_package():

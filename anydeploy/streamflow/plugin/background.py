@@ -19,14 +19,6 @@ from .signals import Lease, acquire
 _running: Final[set[Task[None]]] = set()
 
 
-class KnowingManager(DefaultDeploymentManager):
-    """A manager that says which definitions it goes by, so that the plugin keeps none."""
-
-    def definition(self, name: str) -> DeploymentConfig | None:
-        """Return the definition of a name, if it has one."""
-        return self._definitions.get(name)
-
-
 @define(eq=False)
 class _EarlyDeploy:
     """A ``deploy`` that was called before the manager was entered, and waits for that.
@@ -48,7 +40,7 @@ class BackgroundManager:
     :ivar left: the error of what could not be taken down in the end
     """
 
-    manager: KnowingManager
+    manager: DefaultDeploymentManager
     left: ExceptionGroup[UndeployError] | None = field(init=False, default=None)
     _loop: AbstractEventLoop = field(init=False)
     _task: Task[None] = field(init=False)

@@ -98,10 +98,10 @@ class Translator:
             return {"retries": self.retries}
         own = {key: given[key] for key in _OWN if key in given}
         problems: list[tuple[Path, str]] = []
-        found = structure(name, {"retries": self.retries} | own, problems)
-        if found is None:
+        fields = structure({"retries": self.retries} | own, problems)
+        if problems:
             raise InvalidConfigError(name, "; ".join(problem for _, problem in problems))
-        return {attribute: getattr(found, attribute) for attribute in _OWN.values()}
+        return {attribute: fields[attribute] for attribute in _OWN.values() if attribute in fields}
 
     def _wraps(self, config: StreamFlowConfig) -> WrapsConfig | None:
         if config.wraps is None:

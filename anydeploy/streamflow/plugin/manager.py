@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from streamflow.core.deployment import Connector as StreamFlowConnector
 from streamflow.core.deployment import DeploymentConfig as StreamFlowConfig
 from streamflow.core.deployment import DeploymentManager
 from streamflow.log_handler import logger
 
-from ...duration import to_positive_seconds
 from ...exceptions import (
     DifferentDefinitionError,
     ManagerClosedError,
     WorkflowDefinitionException,
     WorkflowException,
 )
+from ...file.manager import SETTINGS
 from ...lifecycle import DeploymentEvent
-from ...manager import DEFAULT_UNDEPLOY_TIMEOUT
-from .background import BackgroundManager, KnowingManager
+from ...manager import DEFAULT_UNDEPLOY_TIMEOUT, DefaultDeploymentManager
+from .background import BackgroundManager
 from .definitions import HostedTypes, Translator
 from .errors import as_streamflow
 from .progress import log_progress
@@ -64,10 +64,10 @@ class AnydeployDeploymentManager(DeploymentManager):
     ) -> None:
         super().__init__(context)
         try:
-            self._max_concurrent = None if maxConcurrent is None else _count("maxConcurrent", maxConcurrent, 1)
-            self._deploy_timeout = None if deployTimeout is None else _seconds("deployTimeout", deployTimeout)
-            self._undeploy_timeout = _seconds("undeployTimeout", undeployTimeout)
-            self._translator = Translator(context.config, _count("retries", retries, 0))
+            self._max_concurrent = None if maxConcurrent is None else _convert("maxConcurrent", maxConcurrent)
+            self._deploy_timeout = None if deployTimeout is None else _convert("deployTimeout", deployTimeout)
+            self._undeploy_timeout = _convert("undeployTimeout", undeployTimeout)
+            self._translator = Translator(context.config, _convert("retries", retries))
         except WorkflowException as exc:
             raise as_streamflow(exc) from exc.__cause__
         self._background: BackgroundManager | None = None
@@ -166,7 +166,7 @@ class AnydeployDeploymentManager(DeploymentManager):
         def log(event: DeploymentEvent) -> None:
             log_progress(event, manager.definition(event.name))
 
-        manager = KnowingManager(
+        manager = DefaultDeploymentManager(
             self._translator.known(),
             connector_types=HostedTypes(),
             config_dir=_directory(self.context.config.get("path")),
@@ -187,16 +187,8 @@ def _directory(path: str | None) -> Path:
     return found if found.is_dir() else found.parent
 
 
-def _seconds(setting: str, value: float | str) -> float:
+def _convert(setting: str, value: object) -> Any:
     try:
-        return to_positive_seconds(value)
+        return SETTINGS[setting](value)
     except ValueError as exc:
         raise WorkflowDefinitionException(f"deployment manager, setting '{setting}': {exc}") from None
-
-
-def _count(setting: str, value: int, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise WorkflowDefinitionException(
-            f"deployment manager, setting '{setting}': expected a whole number, {least} or more; got {value!r}"
-        )
-    return value

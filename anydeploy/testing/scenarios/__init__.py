@@ -16,6 +16,6 @@ _MODULES = (
 
 
 def every_scenario() -> Sequence[Scenario]:
-    """Return all scenarios, in the order of the rules."""
+    """Return all scenarios, those of one theme beside each other."""
     found = [value for name in _MODULES for value in vars(import_module(f".{name}", __name__)).values()]
     return [value for value in found if isinstance(value, Scenario)]

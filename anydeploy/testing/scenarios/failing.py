@@ -40,6 +40,19 @@ async def what_failed_can_be_deployed_again(stage: Stage) -> None:
     stage.shows("a", connector=True)
 
 
+@scenario("D5", A)
+async def a_newcomer_does_not_share_the_failure(stage: Stage) -> None:
+    """A caller that comes while a failed deploy is cleaned away waits for that, and then gets a fresh one."""
+    stage.script.fail("deploy a")
+    plan = stage.script.hold("undeploy a")
+    first, newcomer = await stage.start("deploy", "a"), await stage.start("deploy", "a")
+    stage.waits(newcomer)
+    await stage.release(plan)
+    stage.raised(first)
+    stage.returned(newcomer)
+    stage.happened("deploy of a#2 ended")
+
+
 @scenario("D5", A, B)
 async def what_wraps_it_fails_with_it(stage: Stage) -> None:
     """A wrapper that waits for a deployment that fails, fails the same way, and can be deployed again."""

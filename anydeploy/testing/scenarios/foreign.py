@@ -24,7 +24,7 @@ async def _goes_on(stage: Stage) -> None:
 async def a_deploy_may_raise_anything(stage: Stage) -> None:
     """Whatever a connector's `deploy` raises is a failure of that deployment, SystemExit too, and cancels nothing."""
     await stage.done("deploy", "z")
-    for failure in (SystemExit(3), BaseException("odd")):
+    for failure in (SystemExit(3), BaseException("odd"), GeneratorExit()):
         stage.script.fail("deploy a", failure)
         error = await stage.refused("deploy", "b")
         stage.tells_of(error, "b", failure)
@@ -37,7 +37,7 @@ async def a_teardown_may_raise_anything(stage: Stage) -> None:
     """So is whatever its `undeploy` raises: it is stuck, and can be tried again."""
     for name in "az":
         await stage.done("deploy", name)
-    for failure in (SystemExit(3), BaseException("odd")):
+    for failure in (SystemExit(3), BaseException("odd"), GeneratorExit()):
         stage.script.fail("undeploy a", failure)
         stage.tells_of(await stage.refused("undeploy", "a"), "a", failure)
         stage.stands(a="stuck", z="live")
@@ -48,7 +48,7 @@ async def a_teardown_may_raise_anything(stage: Stage) -> None:
 async def a_constructor_may_raise_anything(stage: Stage) -> None:
     """So is whatever its constructor raises; then there is nothing to clean away."""
     await stage.done("deploy", "z")
-    for failure in (SystemExit(3), BaseException("odd")):
+    for failure in (SystemExit(3), BaseException("odd"), GeneratorExit()):
         stage.script.fail_constructor("a", failure)
         stage.tells_of(await stage.refused("deploy", "b"), "b", failure)
         stage.stands(a="absent", b="absent", z="live")

@@ -285,6 +285,19 @@ async def the_way_in_is_opened_for_the_teardown(stage: Stage) -> None:
     stage.stands(a="absent", b="absent", c="absent")
 
 
+@scenario("X3", A, B, C, needs=LOSS)
+async def what_is_cut_off_meanwhile_is_asked_as_well(stage: Stage) -> None:
+    """A connector whose connection is lost while another one reattaches is asked before the teardown, too."""
+    await stage.done("deploy", "c")
+    stage.cut_off("b")
+    plan = stage.script.hold("reattach b")
+    caller = await stage.start("undeploy", "c")
+    stage.cut_off("a")
+    await stage.release(plan)
+    stage.returned(caller)
+    _order(stage, "reattach of b#1 ended", "reattach of a#1 ended", "undeploy of c#1 began")
+
+
 @scenario("X3", A, B, needs=LOSS)
 async def it_is_opened_for_the_teardown_alone(stage: Stage) -> None:
     """The operations of users stay refused while a connector reattaches, and afterwards."""
@@ -358,11 +371,27 @@ async def the_way_in_has_no_time_of_its_own(stage: Stage) -> None:
     """The time that a connector takes to reattach counts for the teardown of the wrapper; the next one tries again."""
     await stage.done("deploy", "b")
     stage.cut_off("a")
-    stage.script.hold("reattach a")
+    stage.script.delay("reattach a", 2)
+    stage.script.hold("undeploy b")
     caller = await stage.start("undeploy", "b")
     with stage.in_time(5):
         await caller.wait()
     stage.tells_of(stage.raised(caller), "b")
-    stage.stands(a="lost", b="lost")
+    stage.stands(a="lost", b="stuck")
     await stage.done("undeploy", "b")
+    stage.stands(a="absent", b="absent")
+
+
+@scenario("X3", A, B, undeploy_timeout=5, needs=LOSS)
+async def the_way_in_leaves_time_to_undeploy(stage: Stage) -> None:
+    """A connector that does not come to an end with reattaching has half of the time; `undeploy` is called then."""
+    await stage.done("deploy", "b")
+    stage.cut_off("a")
+    stage.script.hold("reattach a")
+    caller = await stage.start("undeploy", "b")
+    with stage.in_time(2.5):
+        await caller.wait()
+    stage.returned(caller)
+    stage.happened("reattach of a#1 was cancelled")
+    stage.happened("undeploy of b#1 ended")
     stage.stands(a="absent", b="absent")

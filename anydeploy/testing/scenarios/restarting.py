@@ -43,6 +43,19 @@ async def there_is_nothing_to_restart_of_what_is_absent(stage: Stage) -> None:
 
 
 @scenario("X4", A, B, needs=RESTART)
+async def what_goes_down_is_not_brought_up_by_a_restart(stage: Stage) -> None:
+    """`restart` of what is up only until its dependent is down returns, and brings nothing up again."""
+    await stage.done("deploy", "b")
+    plan = stage.script.hold("undeploy b")
+    caller = await stage.start("undeploy_all")
+    await stage.done("restart", "a")
+    await stage.release(plan)
+    stage.returned(caller)
+    stage.stands(a="absent", b="absent")
+    stage.happened("a#2 was built", times=0)
+
+
+@scenario("X4", A, B, needs=RESTART)
 async def a_restart_goes_on_without_its_caller(stage: Stage) -> None:
     """A restart goes on although its caller is cancelled, who returns at once."""
     await stage.done("deploy", "b")
@@ -148,6 +161,20 @@ async def what_was_lost_comes_up_by_itself(stage: Stage) -> None:
     stage.happened("deploy of a#2 ended")
     stage.happened("deploy of b#2 ended")
     stage.happened("d#2 was built", times=0)
+
+
+@scenario("X4", unit("a", restarts=1), unit("d", "a"), needs=[Feature.LOSS])
+async def closing_renews_nothing(stage: Stage) -> None:
+    """Closing takes down what was lost after what depends on it, though the time of its renewal comes meanwhile."""
+    await stage.done("deploy", "d")
+    stage.script.lose("a")
+    plan = stage.script.hold("undeploy d")
+    caller = await stage.start("close")
+    await anyio.sleep(10)
+    stage.stands(a="lost", d="undeploying")
+    await stage.release(plan)
+    stage.returned(caller)
+    stage.happened("a#2 was built", times=0)
 
 
 @scenario("X4", unit("a", restarts=2), needs=[Feature.LOSS])

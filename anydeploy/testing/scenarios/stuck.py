@@ -60,6 +60,33 @@ async def what_is_stuck_keeps_what_it_stands_on(stage: Stage) -> None:
     stage.stands(a="absent", b="absent")
 
 
+@scenario("U6", A, B)
+async def what_follows_and_fails_is_named(stage: Stage) -> None:
+    """When what follows cannot be torn down, the caller is told, and the error names that one."""
+    await stage.done("deploy", "b")
+    failure = stage.script.fail("undeploy a")
+    stage.tells_of(await stage.refused("undeploy", "b"), "a", failure)
+    stage.stands(a="stuck", b="absent")
+    await stage.done("undeploy", "a")
+    stage.stands(a="absent")
+
+
+@scenario("U6", A, unit("b"), unit("c", "a", "b"))
+async def all_that_fail_are_told(stage: Stage) -> None:
+    """When several cannot be torn down, one error is raised, for the first, and the others are in its notes."""
+    await stage.done("deploy", "c")
+    plans = {name: stage.script.hold(f"undeploy {name}") for name in "ab"}
+    caller = await stage.start("undeploy", "c")
+    first, second = RuntimeError("no luck"), RuntimeError("no luck either")
+    await stage.release(plans["b"], first)
+    stage.waits(caller)
+    await stage.release(plans["a"], second)
+    error = stage.raised(caller)
+    stage.tells_of(error, "b", first)
+    notes = "\n".join(getattr(error, "__notes__", ()))
+    stage.expect("'a'" in notes and str(second) in notes, f"the notes of {error!r} do not tell of a: {notes}")
+
+
 @scenario("U6", A)
 async def the_cleanup_of_a_failure_may_fail(stage: Stage) -> None:
     """When the cleanup after a failed deploy fails too, it is not forgotten."""

@@ -37,6 +37,30 @@ async def a_stack_goes_down_from_above(stage: Stage) -> None:
 
 
 @scenario("U1", A, B)
+async def undeploy_returns_when_what_follows_is_gone(stage: Stage) -> None:
+    """`undeploy` returns when what was up for its sake alone has followed it, and does not wait for what stays."""
+    await stage.done("deploy", "b")
+    plan = stage.script.hold("undeploy a")
+    caller = await stage.start("undeploy", "b")
+    stage.stands(a="undeploying", b="absent")
+    stage.waits(caller)
+    await stage.release(plan)
+    stage.returned(caller)
+
+
+@scenario("U1", A, B)
+async def undeploy_does_not_wait_for_what_is_wanted_again(stage: Stage) -> None:
+    """It returns without what somebody else has asked for meanwhile."""
+    await stage.done("deploy", "b")
+    plan = stage.script.hold("undeploy b")
+    caller = await stage.start("undeploy", "b")
+    await stage.done("deploy", "a")
+    await stage.release(plan)
+    stage.returned(caller)
+    stage.stands(a="live", b="absent")
+
+
+@scenario("U1", A, B)
 async def what_was_deployed_for_itself_stays(stage: Stage) -> None:
     """A dependency with a `deploy` of its own stays when its dependent goes."""
     await stage.done("deploy", "a")
