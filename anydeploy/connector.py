@@ -287,6 +287,25 @@ class Connector(Operations):
             location=location,
         )
 
+    # -- Between environments ------------------------------------------------------------------------------------------
+
+    def for_wrapper(self, wrapper: type[Connector], service: str | None = None) -> Connector:  # noqa: ARG002
+        """Return the connector that a wrapper stands on: by default this one, or a view of one of its services.
+
+        An environment in which two commands may run in different places overrides it, for a wrapper that is
+        ``stateful``. It is called when the wrapper is constructed, and makes nothing.
+
+        :param wrapper: the class of the wrapper
+        :raises WorkflowExecutionException: if such a wrapper cannot stand on this environment
+        """
+        return self.at(service)
+
+    async def release(self) -> None:
+        """Take down what was made for one wrapper.
+
+        It is called after the wrapper's teardown, on the connector that :meth:`for_wrapper` has returned.
+        """
+
     # -- The manager's back channel ------------------------------------------------------------------------------------
 
     def invalidate(self, reason: str) -> None:

@@ -57,7 +57,7 @@ class ResolvedDefinition:
         arguments: dict[str, Any] = thaw(self.config.config)
         if wrapped is not None:
             service = self.config.wraps.service if self.config.wraps is not None else None
-            arguments["connector"] = wrapped if service is None else _connector_at(wrapped, service)
+            arguments["connector"] = _place_for(self.connector_type, wrapped, service)
             arguments["service"] = service
         return self.connector_type(deployment_name=self.name, config_dir=self.config_dir, **arguments)
 
@@ -243,8 +243,8 @@ class Definitions:
         return type_, flags
 
 
-def _connector_at(wrapped: Connector, service: str) -> Connector:
-    connector = cast("object", wrapped.at(service))
+def _place_for(wrapper: type[Connector], wrapped: Connector, service: str | None) -> Connector:
+    connector = cast("object", wrapped.for_wrapper(wrapper, service))
     if not isinstance(connector, Connector):
         problem = expected("a connector", connector)
         raise WorkflowExecutionException(f"`at` of {type(wrapped).__name__}, for service '{service}': {problem}")

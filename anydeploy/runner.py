@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from anyio import CancelScope, Event, Lock, current_effective_deadline, current_time, get_cancelled_exc_class
 from attrs import define
 
-from .connector import Connector, admitted
+from .connector import Connector, ConnectorWrapper, admitted
 from .engine.deployment import Definition, Deployment
 from .engine.engine import Engine
 from .exceptions import ConnectionLostError, WorkflowExecutionException
@@ -242,6 +242,8 @@ class Runner:
             if inner is not None and inner.phase.state is not Phase.LIVE.state:
                 await self._reach(inner, scope)
             await self.connector.undeploy(self.definition.external)
+            if isinstance(self.connector, ConnectorWrapper):
+                await self.connector.connector.release()
             self._gone = True
         finally:
             self._ending = None

@@ -10,7 +10,7 @@ from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError, E
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from attrs import define, field, frozen
 
-from .exceptions import ConnectionLostError
+from .exceptions import WorkflowExecutionException
 
 #: Seconds for which output is still read after a command has ended: programs that it left in the background may hold
 #: the pipes open for ever.
@@ -72,10 +72,11 @@ async def communicate(process: Process, data: bytes | None) -> Completed:
 
     If cancelled, the process is left alone.
 
-    :raises ConnectionLostError: if its status is not known, because the connection to its environment was lost
+    :raises WorkflowExecutionException: if its status is not known: a :class:`ConnectionLostError` where the way to its
+        environment was lost
     """
     stdout, stderr = Collector(), Collector()
-    lost: ConnectionLostError | None = None
+    lost: WorkflowExecutionException | None = None
     async with create_task_group() as tasks:
         tasks.start_soon(stdout.collect, process.stdout)
         tasks.start_soon(stderr.collect, process.stderr)
@@ -86,7 +87,7 @@ async def communicate(process: Process, data: bytes | None) -> Completed:
             with move_on_after(None if isinstance(process, ExactProcess) else DRAIN):
                 await stdout.ended()
                 await stderr.ended()
-        except ConnectionLostError as exc:
+        except WorkflowExecutionException as exc:
             # Raised in here, it would come out of the task group as a group.
             lost = exc
         tasks.cancel_scope.cancel()
@@ -98,21 +99,21 @@ async def communicate(process: Process, data: bytes | None) -> Completed:
 async def communicate_all(processes: Sequence[Process]) -> Sequence[Completed]:
     """Wait until all of some processes have ended, reading their output at the same time.
 
-    :raises ConnectionLostError: as :func:`communicate` does, when all have ended or are lost
+    :raises WorkflowExecutionException: as :func:`communicate` does, when all have ended or are lost
     """
-    outcomes: list[Completed | ConnectionLostError | None] = [None] * len(processes)
+    outcomes: list[Completed | WorkflowExecutionException | None] = [None] * len(processes)
 
     async def follow(index: int) -> None:
         try:
             outcomes[index] = await communicate(processes[index], None)
-        except ConnectionLostError as exc:
+        except WorkflowExecutionException as exc:
             outcomes[index] = exc
 
     async with create_task_group() as tasks:
         for index in range(len(processes)):
             tasks.start_soon(follow, index)
     for outcome in outcomes:
-        if isinstance(outcome, ConnectionLostError):
+        if isinstance(outcome, WorkflowExecutionException):
             raise outcome
     return cast("Sequence[Completed]", outcomes)
 

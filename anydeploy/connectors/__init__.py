@@ -23,6 +23,7 @@ _BUILTIN = {
     "local": "anydeploy.connectors.local:LocalConnector",
     "process": "anydeploy.connectors.process:ProcessConnector",
     "command": "anydeploy.connectors.command:CommandConnector",
+    "slurm": "anydeploy.connectors.slurm:SlurmConnector",
     "ssh": "anydeploy.connectors.ssh:SshConnector",
 }
 

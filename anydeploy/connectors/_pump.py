@@ -27,10 +27,10 @@ class OutputPump:
     _is_running: bool = field(init=False, default=False)
 
     @classmethod
-    def to(cls, sink: Stdio) -> OutputPump:
-        """Return a pump to the stdout of a command: a file, its number, or None for that of this program."""
+    def to(cls, sink: Stdio, inherited: int = _STDOUT) -> OutputPump:
+        """Return a pump to a file, its number, or None for the stream of this program that is inherited."""
         if sink is None:
-            return cls(os.dup(_STDOUT))
+            return cls(os.dup(inherited))
         return cls(os.dup(sink if isinstance(sink, int) else sink.fileno()))
 
     async def run(self, stream: ByteReceiveStream, on_broken: Callable[[], object]) -> None:

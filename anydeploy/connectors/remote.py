@@ -44,6 +44,8 @@ class RemoteConnector(ConnectorWrapper):
 
     """
 
+    #: The commands of a session have to come to where it is.
+    stateful: ClassVar[bool] = True
     finds_strays: ClassVar[bool] = True
     _terminator: Terminator = field(init=False, factory=Terminator, repr=False)
     #: The task group of the sessions; open from the first connection until :meth:`disconnect`.

@@ -54,11 +54,6 @@ from .termination import Terminator, UnstoppableError
 
 #: Reads the script from the first line of its input: no shell on the way interprets more than this.
 _BOOTSTRAP: Final = 'read -r script && eval "$(printf %b "$script")"'
-_SCRIPT: Final = "\n".join(
-    line.strip()
-    for line in files("anydeploy.connectors").joinpath("session.sh").read_text().splitlines()
-    if line.strip() and not line.lstrip().startswith("#")
-)
 _FACTS: Final = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
 
 #: Seconds beyond its grace in which a script has to clean up.
@@ -70,6 +65,15 @@ _CLIENT_GRACE: Final = 1.0
 _LONGEST_ERROR: Final = 4096
 
 Starter = Callable[[Command], AbstractAsyncContextManager[Process]]
+
+
+def read_script(name: str) -> str:
+    """Return the text of a script of this package without what is there to be read by people only."""
+    lines = files("anydeploy.connectors").joinpath(name).read_text().splitlines()
+    return "\n".join(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+
+
+_SCRIPT: Final = read_script("session.sh")
 
 
 class SessionError(WorkflowExecutionException):
@@ -107,6 +111,7 @@ class Session:
     :ivar explain: makes a sentence of the last errors of its client and its status, if there is one
     :ivar on_lost: told, once, when it has ended by itself after it was opened
     :ivar grace: seconds that commands have to end when the session ends
+    :ivar script: the text that watches over the commands
     :ivar facts: ``dir``, ``setsid``, ``proc``, ``tar`` and ``uname`` of the environment, when it is open
     """
 
@@ -117,6 +122,7 @@ class Session:
     explain: Callable[[str, int | None], str] = _explain
     on_lost: Callable[[ConnectionLostError], None] | None = None
     grace: float = DEFAULT_GRACE
+    script: str = _SCRIPT
     facts: Mapping[str, str] = field(init=False, factory=dict[str, str])
     #: Set when it has been opened, or could not be.
     opened: Event = field(init=False, factory=Event)
@@ -258,7 +264,7 @@ class Session:
         orders, received = create_memory_object_stream[bytes](math.inf)
         with orders, received:
             self._orders = orders
-            self.order(escape(_SCRIPT))
+            self.order(escape(self.script))
             async with create_task_group() as self._tasks:
                 self._tasks.start_soon(self._send, client.stdin, received)
                 self._tasks.start_soon(self._collect, client.stderr)
