@@ -45,7 +45,7 @@ class AllocationConnector(RemoteConnector):
     def transform(self, command: Command) -> Command:
         place = ("--nodelist", self.node) if self.node is not None else ()
         stdin = ("--input=none",) if command.stdin == DEVNULL else ()
-        step = ("--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none", "--quiet", "--unbuffered")
+        step = ("--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none", "--quiet")
         return attrs.evolve(command, argv=("srun", f"--jobid={self.job}", *step, *place, *stdin, *command.argv))
 
 

@@ -65,7 +65,7 @@ def _refused(name: str, reason: str) -> Any:
 
 @define(kw_only=True, eq=False, slots=False)
 class SlurmConnector(RemoteConnector):
-    """A Slurm cluster, whose programs are run in the wrapped environment: ``sbatch``, ``srun``, ``squeue``, ``scancel``.
+    """A Slurm cluster, whose programs (``sbatch``, ``srun``, ``squeue`` ...) are run in the wrapped environment.
 
     Each command is a job. A wrapper that has to come back to the same place, as a container has, gets an allocation of
     its own, in which its commands are steps.

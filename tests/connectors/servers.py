@@ -33,7 +33,7 @@ UsePAM no
 UseDNS no
 MaxStartups 200
 MaxSessions {max_sessions}
-SetEnv HOME={directory}/home
+SetEnv HOME={directory}/home {environment}
 """
 
 _CLIENT = """\
@@ -86,8 +86,11 @@ def lacks_sshd() -> str | None:
 
 
 @contextmanager
-def running_sshd(directory: Path, max_sessions: int = 10) -> Iterator[Sshd]:
-    """Start an sshd, and end it with all connections when the block is left."""
+def running_sshd(directory: Path, max_sessions: int = 10, environment: str = "") -> Iterator[Sshd]:
+    """Start an sshd, and end it with all connections when the block is left.
+
+    :param environment: a variable of the sessions
+    """
     program = shutil.which("sshd", path=_PATH)
     assert program is not None
     for name in ("host", "user"):
@@ -99,7 +102,9 @@ def running_sshd(directory: Path, max_sessions: int = 10) -> Iterator[Sshd]:
     key = (directory / "host.pub").read_text().rsplit(" ", 1)[0]
     (directory / "known").write_text(f"[127.0.0.1]:{port} {key}\n")
     (directory / "client").write_text(_CLIENT.format(directory=directory, port=port))
-    (directory / "config").write_text(_SSHD.format(directory=directory, port=port, max_sessions=max_sessions))
+    (directory / "config").write_text(
+        _SSHD.format(directory=directory, port=port, max_sessions=max_sessions, environment=environment)
+    )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     with (directory / "log").open("w") as log:
