@@ -22,6 +22,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from subprocess import DEVNULL, PIPE
 from typing import Final
 
 from anyio import CancelScope, create_task_group, move_on_after
@@ -141,7 +142,9 @@ class JobQueue(Session):
             return
         argv = ("sh", f"{self.facts['dir']}/streams", process.token, process.streams)
         process.pump_files()
-        client = Command(argv, stdin=process.command.stdin, grace=0)
+        # A stream that is not joined has no end to wait for.
+        stdout, stderr = (PIPE if each in process.streams else DEVNULL for each in "oe")
+        client = Command(argv, stdin=process.command.stdin, stdout=stdout, stderr=stderr, grace=0)
         async with self.beside(client) as streams:
             process.attach(streams)
             if self._tasks is not None:

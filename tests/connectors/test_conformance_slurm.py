@@ -15,7 +15,7 @@ from anydeploy.connectors.slurm import SlurmConnector
 from anydeploy.testing.conformance import ConnectorSuite
 
 #: A job may wait for the scheduler for a second, and some clauses run dozens of them one after the other.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="class")
