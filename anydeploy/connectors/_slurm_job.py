@@ -83,7 +83,7 @@ class JobSpec:
     """
 
     options: tuple[str, ...] = ()
-    script: str = "#!/bin/sh\n\0\n"
+    script: str = "#!/bin/sh\ntrap : HUP INT QUIT TERM USR1 USR2\n\0\n"
     held: bool = False
 
 

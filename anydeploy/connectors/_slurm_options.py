@@ -54,6 +54,8 @@ REFUSED: Final[Mapping[str, str]] = {
 KNOWN: Final = frozenset({"file", *_TEXT, *_NUMBERS, *_FLAGS, *_FLAGS_OR_TEXT, *REFUSED})
 
 _CAPITAL: Final = re.compile(r"(?=[A-Z])")
+#: A job ends with its script, which therefore has to outlive signals that are meant for the command.
+_OUTLIVE: Final = "trap : HUP INT QUIT TERM USR1 USR2\n"
 #: Where a template has something to be filled in, or more of Jinja.
 _PLACE: Final = re.compile(r"\{\{\s*(.*?)\s*\}\}|(\{%|\{#)")
 
@@ -149,4 +151,9 @@ def to_script(template: str) -> str:
     script = _PLACE.sub(fill, template.replace("\0", ""))
     if "streamflow_command" not in places:
         raise ValueError("the template does not contain {{streamflow_command}}")
-    return script
+    lines = script.splitlines(keepends=True)
+    if not lines[0].startswith("#!") or lines[0].rstrip().endswith("sh"):
+        # Options of sbatch stand before the first command.
+        first = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith("#"))
+        lines.insert(first, _OUTLIVE)
+    return "".join(lines)

@@ -16,9 +16,21 @@ done
 squeue --me -h -o %i >/dev/null || exit
 mkdir -p "$base" && mkdir -m 700 "$d" && mkdir "$d/new" || exit
 
+# The processes of a command, by what is in their environment; those of its job are not always found by Slurm.
+family=$(cat <<\END
+family() {
+    grep -ls -- "ANYDEPLOY_COMMAND=$name-$t\." /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do
+        read -r stat 2>/dev/null <"/proc/$pid/stat" || continue
+        case ${stat##*) } in [ZX]*) ;; *) echo "$pid" ;; esac
+    done
+}
+END
+)
+
 # Runs one command in its job, whose token is $1. $2: the streams that are pipes (i, o, e).
 {
     echo "d=$d name=$name"
+    echo "$family"
     cat <<\END
 t=$1 streams=$2 asked=
 trap 'asked=asked' TERM
@@ -71,12 +83,29 @@ esac
 ) <"$input" >>"$d/$t.out" 2>>"$d/$t.err"
 status=$?
 [ -z "$feeder" ] || kill -s KILL "$feeder" 2>/dev/null
+if [ -e "$d/$t.stop" ]; then
+    # Its end was asked for, so what it leaves is ended as well.
+    signal=TERM
+    while pids=$(family) && [ -n "$pids" ]; do
+        [ ! -e "$d/$t.killed" ] || signal=KILL
+        [ -z "$signal" ] || kill -s "$signal" $pids 2>/dev/null
+        signal=
+        sleep 0.1
+    done
+fi
 frame
 [ -e "$d/new/$t.begun" ] || [ -e "$d/$t.begun" ] || exit "$status"
 say status "ended $status $asked"
 exit "$status"
 END
 } >"$d/job"
+
+# Kills a command, whose token is $1, from another step of its job.
+{
+    echo "d=$d name=$name t=\$1"
+    echo "$family"
+    echo 'pids=$(family); [ -z "$pids" ] || kill -s KILL $pids 2>/dev/null; :'
+} >"$d/kill"
 
 # Joins the streams of one command, whose token is $1, with those of its own; $2 as above. It ends when it is told to.
 {
@@ -142,7 +171,15 @@ end() { # TOKEN SIGNAL
     : >"$d/$1.stop"
     id_of "$1" || return
     case $2 in
-    KILL) scancel --signal=KILL --full "$id"; scancel "$id" ;;
+    KILL)
+        : >"$d/$1.killed"
+        # Cancelled by Slurm, it would be asked to end once more, and its status be lost.
+        if read -r _ _ node 2>/dev/null <"$d/$1.begun" && srun --jobid="$id" --overlap --nodes=1 --ntasks=1 --mem=0 \
+            --mpi=none --quiet --input=none --nodelist="$node" sh "$d/kill" "$1"; then
+            sleep 5
+        fi
+        [ ! -e "$d/$1.id" ] || { scancel --signal=KILL --full "$id"; scancel "$id"; }
+        ;;
     *) if [ -e "$d/$1.begun" ]; then scancel --signal="$2" --full "$id"; else scancel "$id"; fi ;;
     esac
 }

@@ -18,7 +18,7 @@ from .test_commands import is_running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("directories")]
 
-QUEUE = DeploymentConfig("queue", "slurm", {"pollingInterval": 1, "maxConcurrentJobs": 10})
+QUEUE = DeploymentConfig("queue", "streamflow:slurm", {"pollingInterval": 1, "maxConcurrentJobs": 10})
 PROGRAMS = Path(__file__).parent / "queue"
 
 

@@ -59,7 +59,7 @@ async def deployed(connector):
 
 async def appears(condition):
     with anyio.fail_after(60):
-        while not await anyio.to_thread.run_sync(condition):
+        while not await anyio.to_thread.run_sync(condition):  # noqa: ASYNC110 - nothing tells of it
             await anyio.sleep(0.05)
 
 
@@ -129,7 +129,7 @@ async def test_a_status_like_that_of_a_signal_is_told_from_an_end_by_slurm(clust
 
 async def test_a_job_that_is_refused_says_why(cluster):
     async with deployed(cluster(services={"wrong": {"partition": "nowhere"}})) as connector:
-        with pytest.raises(JobError, match="(?i)invalid partition"):
+        with pytest.raises(JobError, match=r"(?i)invalid partition"):
             await connector.at("wrong").run(["true"])
 
 
@@ -336,15 +336,17 @@ def test_nothing_is_left_by_one_that_was_killed(owner, slurm, tmp_path, mode):
     until(lambda: not list(tmp_path.glob("jobs/*")))
 
 
+def kill_scripts(name):
+    """Kill what watches over jobs, and nothing inside of them."""
+    found = subprocess.run(["pgrep", "-f", name], capture_output=True, text=True, check=True).stdout
+    for pid in found.split():
+        if b"SLURM_JOB_ID=" not in Path(f"/proc/{pid}/environ").read_bytes():
+            os.kill(int(pid), signal.SIGKILL)
+
+
 async def test_remains_are_found_by_their_traces(owner, slurm, cluster, tmp_path):
     process = await anyio.to_thread.run_sync(owner, "batch")
-    scripts = subprocess.run(
-        ["pgrep", "-f", "anydeploy-s-0123456789abcdef"], capture_output=True, text=True, check=True
-    )
-    for pid in scripts.stdout.split():
-        cgroup = Path(f"/proc/{pid}/environ").read_bytes()
-        if b"SLURM_JOB_ID=" not in cgroup:
-            os.kill(int(pid), signal.SIGKILL)
+    kill_scripts("anydeploy-s-0123456789abcdef")
     process.kill()
     assert slurm.jobs("0123456789abcdef")
     connector = cluster()
