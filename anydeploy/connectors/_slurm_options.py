@@ -1,15 +1,16 @@
-"""The settings of one service: the options of ``sbatch``, under the names that StreamFlow gives them."""
+"""The settings, and those of one service: the options of ``sbatch``, under the names that StreamFlow gives them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final, cast
 
 from attrs import field, frozen
 
 from ..exceptions import did_you_mean
-from ..typecheck import expected, is_mapping, show
+from ..typecheck import expected, is_mapping, show, to_count
+from ._settings import to_path
 
 _TEXT: Final = (
     *("account", "acctgFreq", "batch", "bb", "bbf", "begin", "constraint", "container", "containerId", "cpuFreq"),
@@ -53,6 +54,7 @@ REFUSED: Final[Mapping[str, str]] = {
 }
 KNOWN: Final = frozenset({"file", *_TEXT, *_NUMBERS, *_FLAGS, *_FLAGS_OR_TEXT, *REFUSED})
 
+_MODES: Final = ("batch", "allocation")
 _CAPITAL: Final = re.compile(r"(?=[A-Z])")
 #: A job ends with its script, which therefore has to outlive signals that are meant for the command.
 _OUTLIVE: Final = "trap : HUP INT QUIT TERM USR1 USR2\n"
@@ -157,3 +159,34 @@ def to_script(template: str) -> str:
         first = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith("#"))
         lines.insert(first, _OUTLIVE)
     return "".join(lines)
+
+
+def to_mode(value: object) -> str | None:
+    """Return the mode, or None for both.
+
+    :raises ValueError: if there is no such mode
+    """
+    if value is not None and (not isinstance(value, str) or value not in _MODES):
+        known = did_you_mean(value, _MODES) if isinstance(value, str) else ""
+        raise ValueError(f"{expected('`batch` or `allocation`', value)}{known}")
+    return value
+
+
+def to_optional_count(value: object) -> int | None:
+    """Return a whole number, 1 or more, or None."""
+    return None if value is None else to_count(value, 1)
+
+
+def to_optional_path(value: object) -> str | None:
+    """Return a path, or None."""
+    return None if value is None else to_path(value)
+
+
+def refused(name: str, reason: str) -> Any:
+    """Return a setting of StreamFlow's slurm that this one does not have, and says so."""
+
+    def refuse(value: object) -> None:
+        if value is not None:
+            raise ValueError(f"this setting of StreamFlow's slurm is not supported: {reason}")
+
+    return cast("Any", field)(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any, ClassVar, Final, cast
+from typing import ClassVar, Final
 
 import attrs
 from anyio import Semaphore, create_task_group
@@ -16,11 +16,9 @@ from ..connector import Connector
 from ..duration import to_positive_seconds
 from ..exceptions import ConnectionLostError, InvalidConnectorError, WorkflowExecutionException, did_you_mean
 from ..location import Location, Port
-from ..typecheck import expected, to_count
-from ._settings import to_path
 from ._slurm_allocation import AllocatedConnector, Allocation, AllocationConnector
 from ._slurm_job import JobSpec
-from ._slurm_options import Service, to_script, to_services
+from ._slurm_options import Service, refused, to_mode, to_optional_count, to_optional_path, to_script, to_services
 from ._slurm_queue import JobQueue, job_label, queue_script
 from ._slurm_remnants import find_job, remove_jobs
 from .local import LocalConnector
@@ -28,39 +26,13 @@ from .remote import RemoteConnector
 from .termination import Terminator
 
 _TEMPLATE: Final = "#!/bin/sh\n{{streamflow_command}}\n"
-_MODES: Final = ("batch", "allocation")
 #: Seconds that a job may take to leave its nodes when it was killed.
 _LEAVING: Final = 60.0
 _BY_SSH: Final = "reach the host with a deployment of type `ssh`, and wrap that"
 
 
-def _to_mode(value: object) -> str | None:
-    if value is not None and (not isinstance(value, str) or value not in _MODES):
-        known = did_you_mean(value, _MODES) if isinstance(value, str) else ""
-        raise ValueError(f"{expected('`batch` or `allocation`', value)}{known}")
-    return value
-
-
-def _to_optional_count(value: object) -> int | None:
-    return None if value is None else to_count(value, 1)
-
-
-def _to_optional_path(value: object) -> str | None:
-    return None if value is None else to_path(value)
-
-
 def _ignore(_: Exception) -> None:
     """The wrapper of an allocation reports its loss: its own session ends with it."""
-
-
-def _refused(name: str, reason: str) -> Any:
-    """Return a setting of StreamFlow's slurm that this one does not have, and says so."""
-
-    def refuse(value: object) -> None:
-        if value is not None:
-            raise ValueError(f"this setting of StreamFlow's slurm is not supported: {reason}")
-
-    return cast("Any", field)(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -82,23 +54,23 @@ class SlurmConnector(RemoteConnector):
 
     keeps_place: ClassVar[bool] = False
 
-    mode: str | None = field(default=None, converter=_to_mode)
+    mode: str | None = field(default=None, converter=to_mode)
     services: Mapping[str, Service] = field(factory=dict[str, Service], converter=to_services)
-    file: str | None = field(default=None, converter=_to_optional_path)
-    directory: str | None = field(default=None, converter=_to_optional_path)
-    max_jobs: int | None = field(default=None, alias="maxConcurrentJobs", converter=_to_optional_count)
+    file: str | None = field(default=None, converter=to_optional_path)
+    directory: str | None = field(default=None, converter=to_optional_path)
+    max_jobs: int | None = field(default=None, alias="maxConcurrentJobs", converter=to_optional_count)
     interval: float = field(default=1.0, alias="pollingInterval", converter=to_positive_seconds)
-    _check_host_key: None = _refused("checkHostKey", _BY_SSH)
-    _data_transfer_connection: None = _refused("dataTransferConnection", "copies go the way of all commands")
-    _hostname: None = _refused("hostname", _BY_SSH)
-    _max_sessions: None = _refused("maxConcurrentSessions", _BY_SSH)
-    _max_connections: None = _refused("maxConnections", _BY_SSH)
-    _password_file: None = _refused("passwordFile", _BY_SSH)
-    _ssh_key: None = _refused("sshKey", _BY_SSH)
-    _passphrase_file: None = _refused("sshKeyPassphraseFile", _BY_SSH)
-    _transfer_buffer_size: None = _refused("transferBufferSize", "copies need no buffer")
-    _tunnel: None = _refused("tunnel", _BY_SSH)
-    _username: None = _refused("username", _BY_SSH)
+    _check_host_key: None = refused("checkHostKey", _BY_SSH)
+    _data_transfer_connection: None = refused("dataTransferConnection", "copies go the way of all commands")
+    _hostname: None = refused("hostname", _BY_SSH)
+    _max_sessions: None = refused("maxConcurrentSessions", _BY_SSH)
+    _max_connections: None = refused("maxConnections", _BY_SSH)
+    _password_file: None = refused("passwordFile", _BY_SSH)
+    _ssh_key: None = refused("sshKey", _BY_SSH)
+    _passphrase_file: None = refused("sshKeyPassphraseFile", _BY_SSH)
+    _transfer_buffer_size: None = refused("transferBufferSize", "copies need no buffer")
+    _tunnel: None = refused("tunnel", _BY_SSH)
+    _username: None = refused("username", _BY_SSH)
     _terminator: Terminator = field(init=False, factory=lambda: Terminator(_LEAVING), repr=False)
     _queue: JobQueue | None = field(init=False, default=None, repr=False)
     #: Those of the connector itself, by service.

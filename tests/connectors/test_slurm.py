@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 from processes import until
 from rooms import Room
@@ -20,6 +21,7 @@ from anydeploy.connectors._slurm_job import JobError
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.slurm import SlurmConnector
+from anydeploy.file import load_file
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -282,6 +284,36 @@ async def test_an_external_allocation_is_found_by_its_name_and_left_alone(cluste
     await connector.undeploy(True)
     assert slurm.ask("squeue", "-h", "-j", job, "-o", "%T").strip() == "RUNNING"
     slurm.ask("scancel", job)
+
+
+# -- Over ssh ----------------------------------------------------------------------------------------------------------
+
+
+async def test_jobs_and_allocations_are_reached_over_ssh(settings, login, slurm, tmp_path):
+    login_host = DeploymentConfig("login", "ssh", login.settings())
+    cluster = DeploymentConfig("cluster", "slurm", settings, wraps="login")
+    room = DeploymentConfig("room", "room", {}, wraps="cluster")
+    definitions = [login_host, cluster, room]
+    async with DefaultDeploymentManager(definitions, connector_types={"room": Room}, config_dir=tmp_path) as manager:
+        await manager.deploy("room")
+        cluster, room = manager.get_connector("cluster"), manager.get_connector("room")
+        for connector in (cluster, room):
+            done = await connector.run(["sh", "-c", "cat; echo err >&2; exit 7"], stdin="in", check=False)
+            assert (done.returncode, done.stdout, done.stderr) == (7, b"in", b"err\n")
+            with anyio.move_on_after(0.5):
+                await connector.run(["sleep", "1000"])
+        assert len(slurm.jobs("")) == 1
+
+
+async def test_the_example_comes_up(slurm, tmp_path):
+    path = Path(__file__).parents[2] / "examples" / "clusters" / "slurm.yml"
+    (tmp_path / "jobs").mkdir()
+    definitions = load_file(path).values()
+    changed = [attrs.evolve(each, config={**each.config, "directory": str(tmp_path / "jobs")}) for each in definitions]
+    async with DefaultDeploymentManager(changed, config_dir=path.parent) as manager:
+        await manager.deploy("cluster")
+        done = await manager.get_connector("cluster").at("small").run(["sh", "-c", "echo $SLURM_JOB_CPUS_PER_NODE"])
+        assert done.stdout == b"2\n"
 
 
 # -- Killed ------------------------------------------------------------------------------------------------------------

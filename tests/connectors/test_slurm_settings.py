@@ -79,11 +79,11 @@ def test_what_is_wrong_is_told(settings, problem):
 
 
 def test_a_template_is_that_of_streamflow_without_jinja():
+    trap = "trap : HUP INT QUIT TERM USR1 USR2\n"
     template = "#!/bin/bash\n#SBATCH -n 2\nfor i in {1..2}; do :; done\n{{ streamflow_command }}\n"
-    assert to_script(template) == "#!/bin/bash\n#SBATCH -n 2\nfor i in {1..2}; do :; done\n\0\n"
-    assert (
-        to_script("cd {{streamflow_workdir}} && {{streamflow_environment}}; {{streamflow_command}}") == "cd . && :; \0"
-    )
+    assert to_script(template) == f"#!/bin/bash\n#SBATCH -n 2\n{trap}for i in {{1..2}}; do :; done\n\0\n"
+    template = "cd {{streamflow_workdir}} && {{streamflow_environment}}; {{streamflow_command}}"
+    assert to_script(template) == f"{trap}cd . && :; \0"
     for wrong in ("echo", "{% if x %}{{streamflow_command}}", "{{streamflow_command}} {{other}}"):
         with pytest.raises(ValueError, match="template"):
             to_script(wrong)
