@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import Sshd
 from slurm_server import Slurm
+from stacked import over_ssh
 
 from anydeploy import Connector
 from anydeploy.connectors.slurm import SlurmConnector
@@ -53,3 +55,23 @@ class TestAllocation(ConnectorSuite):
 
     def exists(self, connector: Connector, directory: Path) -> bool | None:
         return bool(self.slurm.jobs(connector.token))
+
+
+_LOGIN: list[Sshd] = []
+
+
+@pytest.fixture(scope="class")
+def reached(cluster: Slurm, login: Sshd) -> None:
+    _LOGIN[:] = [login]
+
+
+@pytest.mark.usefixtures("reached")
+class TestBatchOverSsh(TestBatch):
+    connector_type = over_ssh(SlurmConnector, lambda _: _LOGIN[0].settings())
+    backends = ("asyncio",)
+
+
+@pytest.mark.usefixtures("reached")
+class TestAllocationOverSsh(TestAllocation):
+    connector_type = over_ssh(SlurmConnector, lambda _: _LOGIN[0].settings())
+    backends = ("trio",)

@@ -1,0 +1,67 @@
+"""Connectors that bring up the one that they wrap themselves, in a task of its own, as a manager does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from anyio import CancelScope, Event, create_task_group
+from attrs import define, field
+
+from anydeploy import WorkflowExecutionException
+from anydeploy.connectors.local import LocalConnector
+from anydeploy.connectors.remote import RemoteConnector
+from anydeploy.connectors.ssh import SshConnector
+
+
+def over_ssh(base: Any, outer_settings: Callable[[Any], Mapping[str, Any]]) -> type[RemoteConnector]:
+    """A connector type whose programs are run on a host that ssh reaches.
+
+    :param outer_settings: those of the ssh, by the connector
+    """
+
+    @define(kw_only=True, eq=False, slots=False)
+    class OverSsh(base):
+        _up: Event = field(init=False, factory=Event)
+        _down: Event = field(init=False, factory=Event)
+        _outer: AsyncExitStack | None = field(init=False, default=None)
+
+        async def deploy(self, external: bool) -> None:
+            problem = None
+            async with AsyncExitStack() as stack:
+                tasks = await stack.enter_async_context(create_task_group())
+                try:
+                    tasks.start_soon(self._hold)
+                    await self._up.wait()
+                    await super().deploy(external)
+                    self._outer = stack.pop_all()
+                except WorkflowExecutionException as exc:
+                    problem = exc
+                finally:
+                    if self._outer is None:
+                        self._down.set()
+            if problem is not None:
+                raise problem
+
+        async def undeploy(self, external: bool) -> None:
+            stack, self._outer = self._outer, None
+            try:
+                await super().undeploy(external)
+            finally:
+                self._down.set()
+                if stack is not None:
+                    await stack.aclose()
+
+        async def _hold(self) -> None:
+            local = LocalConnector(deployment_name="l", config_dir=self.config_dir)
+            settings = outer_settings(self)
+            outer = SshConnector(deployment_name="outer", config_dir=self.config_dir, connector=local, **settings)
+            with CancelScope(shield=True):
+                await outer.deploy(False)
+                self.connector = outer
+                self._up.set()
+                await self._down.wait()
+                await outer.undeploy(False)
+
+    return OverSsh
