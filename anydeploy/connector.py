@@ -298,7 +298,7 @@ class Connector(Operations):
         :param wrapper: the class of the wrapper
         :raises WorkflowExecutionException: if such a wrapper cannot stand on this environment
         """
-        return self.at(service)
+        return self if service is None else self.at(service)
 
     async def release(self) -> None:
         """Take down what was made for one wrapper.
