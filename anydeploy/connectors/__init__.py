@@ -24,6 +24,8 @@ _BUILTIN = {
     "process": "anydeploy.connectors.process:ProcessConnector",
     "command": "anydeploy.connectors.command:CommandConnector",
     "ssh": "anydeploy.connectors.ssh:SshConnector",
+    "docker": "anydeploy.connectors.docker:DockerConnector",
+    "podman": "anydeploy.connectors.docker:PodmanConnector",
 }
 
 

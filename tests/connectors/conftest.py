@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from servers import Sshd, lacks_sshd, running_sshd
+from servers import (
+    Engine,
+    Sshd,
+    lacks_compose,
+    lacks_docker,
+    lacks_podman,
+    lacks_sshd,
+    podman_store,
+    running_dockerd,
+    running_sshd,
+)
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +27,37 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         pytest.skip(reason)
     with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def short_path() -> Iterator[Path]:
+    """A directory for sockets, whose paths have to be short."""
+    with TemporaryDirectory(prefix="ad-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def dockerd(short_path: Path) -> Iterator[Engine]:
+    skip_for(lacks_docker())
+    (short_path / "d").mkdir()
+    with running_dockerd(short_path / "d") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def podman(short_path: Path) -> Iterator[Engine]:
+    skip_for(lacks_podman())
+    (short_path / "p").mkdir()
+    with podman_store(short_path / "p") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def compose(request: pytest.FixtureRequest) -> Engine:
+    skip_for(lacks_compose())
+    return request.getfixturevalue("dockerd")
+
+
+def skip_for(reason: str | None) -> None:
+    if reason is not None:
+        pytest.skip(reason)

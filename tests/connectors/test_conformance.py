@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from anyio import CancelScope, Event, create_task_group
 from attrs import define, field
 from rooms import Room
-from servers import Sshd
+from servers import Engine, Sshd
 
+from anydeploy import Connector
+from anydeploy.connectors.docker import DockerConnector, PodmanConnector
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.ssh import SshConnector
@@ -98,3 +101,59 @@ class TestSshOverSsh(ConnectorSuite):
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
         return self.server.settings()
+
+
+# -- Containers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="class")
+def docker(request: pytest.FixtureRequest, dockerd: Engine) -> Iterator[Engine]:
+    yield from engine_of(request, dockerd)
+
+
+@pytest.fixture(scope="class")
+def podman_engine(request: pytest.FixtureRequest, podman: Engine) -> Iterator[Engine]:
+    yield from engine_of(request, podman)
+
+
+def engine_of(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Engine]:
+    """Give an engine to a suite, with a container that is there for external deployments."""
+    request.cls.engine = engine
+    name = f"external-{engine.program}"
+    engine("run", "--detach", "--interactive", "--network=host", "--init", "--name", name, engine.image)
+    yield engine
+    engine("rm", "--force", "--volumes", name)
+
+
+def there_is(engine: Engine, directory: Path) -> bool:
+    """Whether there is a container of a test."""
+    project = re.sub(r"[^a-z0-9]+", "-", directory.name.lower()).strip("-")
+    return bool(engine.containers(f"name=anydeploy-{project}-tested-"))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("docker")
+class TestDocker(ConnectorSuite):
+    connector_type = DockerConnector
+    backends = ("asyncio", "trio")
+    engine: Engine
+
+    def settings(self, directory: Path) -> Mapping[str, Any]:
+        return self.engine.settings(containerId="external-docker")
+
+    def exists(self, connector: Connector, directory: Path) -> bool | None:
+        return there_is(self.engine, directory)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("podman_engine")
+class TestPodman(ConnectorSuite):
+    connector_type = PodmanConnector
+    backends = ("asyncio", "trio")
+    engine: Engine
+
+    def settings(self, directory: Path) -> Mapping[str, Any]:
+        return self.engine.settings(containerId="external-podman")
+
+    def exists(self, connector: Connector, directory: Path) -> bool | None:
+        return there_is(self.engine, directory)
