@@ -26,6 +26,7 @@ _BUILTIN = {
     "ssh": "anydeploy.connectors.ssh:SshConnector",
     "docker": "anydeploy.connectors.docker:DockerConnector",
     "podman": "anydeploy.connectors.docker:PodmanConnector",
+    "docker-compose": "anydeploy.connectors.compose:ComposeConnector",
 }
 
 

@@ -6,13 +6,16 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from subprocess import DEVNULL, STDOUT, CompletedProcess
 from typing import Any, Final, cast
 
-from anyio import sleep
+import attrs
+from anyio import BrokenResourceError, sleep
 from anyio.abc import ByteReceiveStream
 from attrs import frozen
 
+from ..command import DEFAULT_GRACE, Command
 from ..connector import Connector
 from ..exceptions import ConnectionLostError, WorkflowExecutionException, describe
 from ..streams import last_lines
@@ -29,6 +32,10 @@ _ATTEMPTS: Final = 100
 
 class ContainerError(WorkflowExecutionException):
     """A container could not be brought up or found, or has ended by itself."""
+
+
+class NoShellError(ContainerError):
+    """A container runs, but has no ``sh``, without which no command can run in it."""
 
 
 def reason(output: bytes | str) -> str:
@@ -124,9 +131,12 @@ class ContainerProgram:
             raise ContainerError(f"{failure}: {reason(done.stderr or done.stdout)}")
         return done.stdout.decode(errors="replace").strip()
 
-    async def follow(self, *arguments: str, failure: str, subject: str, grace: float) -> None:
+    async def follow(
+        self, *arguments: str, failure: str, subject: str, grace: float = DEFAULT_GRACE, stdin: bytes = b""
+    ) -> None:
         """Run the program, and log each line that it prints while it works.
 
+        :param stdin: its input, which fits into a pipe
         :param subject: the beginning of each line in the log
         :param grace: seconds that it has to end if it is cancelled
         :raises ContainerError: as for :meth:`ask`
@@ -135,10 +145,13 @@ class ContainerProgram:
         async with self.connector.start(
             argv,
             environment=self.environment,
-            stdin=DEVNULL,
             stderr=STDOUT,
             grace=grace,
         ) as process:
+            if process.stdin is not None:
+                with suppress(BrokenResourceError):
+                    await process.stdin.send(stdin)
+                await process.stdin.aclose()
             printed = await _log_lines(process.stdout, subject)
             status = await process.wait()
         if status != 0:
@@ -181,10 +194,14 @@ class ContainerProgram:
         done = await self.call("exec", container, "sh", "-c", ":")
         printed = (done.stdout + done.stderr).decode(errors="replace")
         if done.returncode in (126, 127) and _NO_SHELL.search(printed):
-            return ContainerError(
-                f"commands cannot run in container '{container}': its image has no `sh` ({reason(printed)})"
-            )
+            return NoShellError(f"commands cannot run in container '{container}': its image has no `sh`")
         return ContainerError(f"container '{container}' cannot be entered: {describe(error)}")
+
+    def enter(self, container: str, command: Command) -> Command:
+        """Return the command that runs a command without environment and workdir in a container."""
+        interactive = ("--interactive",) if command.stdin != DEVNULL else ()
+        argv = [*self.argv, "exec", *interactive, container, *command.argv]
+        return attrs.evolve(command, argv=argv, environment=self.environment)
 
     async def stop(self, container: str) -> None:
         """Let a container end. One that is not there, or does not run, is left as it is."""

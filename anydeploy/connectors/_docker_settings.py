@@ -11,8 +11,8 @@ from attrs import define, field
 from attrs.converters import optional
 
 from ..typecheck import expected, is_list_or_tuple, is_number, show
+from ._container_connector import ContainerConnector
 from ._settings import to_argv, to_environment
-from .remote import RemoteConnector
 
 Scalar: TypeAlias = str | float
 
@@ -135,7 +135,7 @@ def divide_variables(variables: Sequence[str]) -> tuple[str, Mapping[str, str]]:
 
 
 @define(kw_only=True, eq=False, slots=False)
-class ContainerSettings(RemoteConnector):
+class ContainerSettings(ContainerConnector):
     """The settings of one container.
 
     :ivar image: the image

@@ -15,6 +15,7 @@ from rooms import Room
 from servers import Engine, Sshd
 
 from anydeploy import Connector
+from anydeploy.connectors.compose import ComposeConnector
 from anydeploy.connectors.docker import DockerConnector, PodmanConnector
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
@@ -157,3 +158,44 @@ class TestPodman(ConnectorSuite):
 
     def exists(self, connector: Connector, directory: Path) -> bool | None:
         return there_is(self.engine, directory)
+
+
+COMPOSE = """\
+services:
+  a:
+    image: {image}
+    network_mode: host
+    init: true
+    stdin_open: true
+  b:
+    image: {image}
+    network_mode: host
+    init: true
+    command: [sleep, "1000000"]
+"""
+
+
+@pytest.fixture(scope="class")
+def compose_engine(request: pytest.FixtureRequest, compose: Engine) -> Engine:
+    request.cls.engine = compose
+    (compose.directory / "compose.yml").write_text(COMPOSE.format(image=compose.image))
+    return compose
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("compose_engine")
+class TestCompose(ConnectorSuite):
+    connector_type = ComposeConnector
+    backends = ("asyncio", "trio")
+    engine: Engine
+
+    def settings(self, directory: Path) -> Mapping[str, Any]:
+        return {
+            "files": [str(self.engine.directory / "compose.yml")],
+            "projectName": directory.name.lower(),
+            "environment": dict(self.engine.variables),
+            "timeout": 2,
+        }
+
+    def exists(self, connector: Connector, directory: Path) -> bool | None:
+        return bool(self.engine.containers(f"label=com.docker.compose.project={directory.name.lower()}"))
