@@ -218,15 +218,16 @@ class ContainerProgram:
             await self._remove(container)
 
     async def _remove(self, container: str) -> None:
-        for _ in range(_ATTEMPTS):
+        attempts = _ATTEMPTS
+        while True:
             done = await self.call("rm", "--force", "--volumes", container)
             problem = done.stderr.decode(errors="replace")
             if done.returncode == 0 or _MISSING.search(problem):
                 return
-            if "already in progress" not in problem:
-                break
+            attempts -= 1
+            if "already in progress" not in problem or attempts == 0:
+                raise ContainerError(f"container '{container}' could not be removed: {reason(problem)}")
             await sleep(_REMOVING_INTERVAL)
-        raise ContainerError(f"container '{container}' could not be removed: {reason(problem)}")
 
 
 async def _log_lines(stream: ByteReceiveStream | None, subject: str) -> bytes:

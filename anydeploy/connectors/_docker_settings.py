@@ -112,13 +112,13 @@ def options_of(settings: object, only: Sequence[str] | None = None) -> Iterator[
     """
     for attribute in attrs.fields(cast("Any", type(settings))):
         name = attribute.metadata.get("option")
-        value = getattr(settings, attribute.name, None)
+        value = cast("object", getattr(settings, attribute.name, None))
         if name is None or value is None or (only is not None and attribute.name not in only):
             continue
         if isinstance(value, bool):
             yield name if value else f"{name}=false"
         else:
-            yield from (f"{name}={each}" for each in (value if isinstance(value, tuple) else (value,)))
+            yield from (f"{name}={each}" for each in (value if is_list_or_tuple(value) else (value,)))
 
 
 def divide_variables(variables: Sequence[str]) -> tuple[str, Mapping[str, str]]:

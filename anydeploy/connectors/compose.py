@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -29,11 +28,23 @@ _COLUMNS: Final = (
     '{{.Label "anydeploy.run"}}',
     "{{.State}}",
 )
-_VERSION: Final = re.compile(r"v?([0-9]+)\.")
 #: Seconds for a last teardown when the time for it is up.
 _LAST: Final = 10.0
 #: Seconds in which a container appears that was being made when Compose was interrupted.
 _APPEARING: Final = 0.5
+
+
+def missing_plugin(problem: str, standalone: str) -> str:
+    """Return the sentence of an error where docker has no plugin ``compose``.
+
+    :param problem: docker's own reason
+    :param standalone: the version that the program ``docker-compose`` tells, if there is one
+    """
+    needed = "Docker Compose v2 is needed, as the plugin `docker compose`"
+    version = standalone.strip().removeprefix("v")
+    if version.startswith("1."):
+        return f"{needed}; docker-compose {version} is v1, which is not supported"
+    return f"{needed}: {problem}"
 
 
 @frozen
@@ -184,16 +195,13 @@ class ComposeConnector(ComposeSettings):
         :raises ContainerError: if it is not; where version 1 is there, the error says so
         """
         done = await self.client.call("compose", "version", "--short")
-        found = _VERSION.match(done.stdout.decode(errors="replace"))
-        if done.returncode == 0 and found is not None and int(found[1]) >= 2:
+        if done.returncode == 0:
             return
-        problem = "Docker Compose v2 is needed, the plugin `docker compose`"
+        standalone = ""
         with suppress(OSError):
             old = await self.connector.run(["docker-compose", "version", "--short"], check=False)
-            version = old.stdout.decode(errors="replace").strip()
-            if version.startswith("1."):
-                raise ContainerError(f"{problem}; there is only docker-compose {version}, which is v1 and unsupported")
-        raise ContainerError(f"{problem}: {reason(done.stderr or done.stdout)}")
+            standalone = old.stdout.decode(errors="replace")
+        raise ContainerError(missing_plugin(reason(done.stderr or done.stdout), standalone))
 
     async def _read_files(self, project: str | None) -> tuple[str, Sequence[str]]:
         """Return the names of the project and of its services, as the files have them.

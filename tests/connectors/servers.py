@@ -258,7 +258,9 @@ def running_dockerd(directory: Path) -> Iterator[Engine]:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **path}, start_new_session=True)
     engine = Engine(directory, "docker", "local/busybox:1", variables, process)
     try:
-        _wait_until(lambda: engine("version", "--format", "{{.Server.Version}}", check=False), process, directory / "log")
+        _wait_until(
+            lambda: engine("version", "--format", "{{.Server.Version}}", check=False), process, directory / "log"
+        )
         engine.add_image(engine.image, 'CMD ["sh"]')
         yield engine
     finally:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from anyio import CancelScope, Event, create_task_group
@@ -150,7 +150,7 @@ class TestDocker(ConnectorSuite):
 @pytest.mark.usefixtures("podman_engine")
 class TestPodman(ConnectorSuite):
     connector_type = PodmanConnector
-    backends = ("asyncio", "trio")
+    backends = ("asyncio",)
     engine: Engine
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
@@ -186,7 +186,7 @@ def compose_engine(request: pytest.FixtureRequest, compose: Engine) -> Engine:
 @pytest.mark.usefixtures("compose_engine")
 class TestCompose(ConnectorSuite):
     connector_type = ComposeConnector
-    backends = ("asyncio", "trio")
+    backends = ("trio",)
     engine: Engine
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
@@ -199,3 +199,76 @@ class TestCompose(ConnectorSuite):
 
     def exists(self, connector: Connector, directory: Path) -> bool | None:
         return bool(self.engine.containers(f"label=com.docker.compose.project={directory.name.lower()}"))
+
+
+@define(kw_only=True, eq=False, slots=False)
+class DockerOverSsh(DockerConnector):
+    """A connector that connects to the host that it wraps by itself, in a task of its own, as a manager does."""
+
+    host: ClassVar[Mapping[str, Any]] = {}
+    _up: Event = field(init=False, factory=Event)
+    _down: Event = field(init=False, factory=Event)
+    _outer: AsyncExitStack | None = field(init=False, default=None)
+
+    async def deploy(self, external: bool) -> None:
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(create_task_group())
+            try:
+                tasks.start_soon(self._hold)
+                await self._up.wait()
+                await super().deploy(external)
+                self._outer = stack.pop_all()
+            finally:
+                if self._outer is None:
+                    self._down.set()
+
+    async def undeploy(self, external: bool) -> None:
+        stack, self._outer = self._outer, None
+        if stack is None:
+            # Its deploy did not return: there is no connection any more.
+            async with self._reached():
+                await super().undeploy(external)
+            return
+        try:
+            await super().undeploy(external)
+        finally:
+            self._down.set()
+            await stack.aclose()
+
+    async def _hold(self) -> None:
+        with CancelScope(shield=True):
+            async with self._reached():
+                self._up.set()
+                await self._down.wait()
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncGenerator[None, None]:
+        local = LocalConnector(deployment_name="l", config_dir=self.config_dir)
+        host = SshConnector(deployment_name="host", config_dir=self.config_dir, connector=local, **self.host)
+        with CancelScope() as scope:
+            await host.deploy(False)
+            self.connector = host
+            try:
+                yield
+            finally:
+                scope.shield = True
+                await host.undeploy(False)
+
+
+@pytest.fixture
+def host(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DockerOverSsh, "host", sshd.settings())
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("docker", "host")
+class TestDockerOverSsh(ConnectorSuite):
+    connector_type = DockerOverSsh
+    backends = ("asyncio",)
+    engine: Engine
+
+    def settings(self, directory: Path) -> Mapping[str, Any]:
+        return self.engine.settings(containerId="external-docker")
+
+    def exists(self, connector: Connector, directory: Path) -> bool | None:
+        return there_is(self.engine, directory)
