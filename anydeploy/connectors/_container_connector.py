@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import ClassVar, Final
 
 from anyio import CancelScope, move_on_after
+from anyio.abc import ByteStream
 from attrs import define, field
 
+from ..command import Command
 from ..exceptions import ConnectionLostError, WorkflowExecutionException
+from ..location import Port
 from ._containers import ContainerProgram
+from ._forwarded import ForwardedStream
 from .local import LocalConnector
 from .remote import RemoteConnector
 
 #: Seconds in which a lost connection is told from a container that has ended.
 _ASKING: Final = 10.0
+#: Arguments: a host and a port. It joins its input and output with them.
+_CONNECT: Final = """
+for program in nc ncat; do
+    if command -v $program >/dev/null 2>&1; then exec $program "$1" "$2"; fi
+done
+echo "the container has no nc, by which a connection to a port could be made" >&2
+exit 1
+"""
 _UNUSUAL: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -52,6 +65,18 @@ class ContainerConnector(RemoteConnector):
     def local_directory(self) -> str | None:
         """The directory that relative paths are relative to, where the program runs on this machine."""
         return str(self.config_dir.absolute()) if isinstance(self.connector, LocalConnector) else None
+
+    @asynccontextmanager
+    async def _forward(self, port: Port) -> AsyncGenerator[ByteStream, None]:
+        # A container may have a network of its own, which only its own programs see.
+        command = Command(
+            ("sh", "-c", _CONNECT, "anydeploy", port.host, str(port.port)), service=port.service, location=port.location
+        )
+        async with (
+            self._start(command) as process,
+            ForwardedStream(f"{port.host}:{port.port}", process) as stream,
+        ):
+            yield stream
 
     async def close_way(self) -> None:
         for question in self._questions:

@@ -336,8 +336,7 @@ async def test_hurry_cuts_the_end_short(engine, make):
 
             await connector.deploy(False)
             tasks.start_soon(hurry)
-            with anyio.CancelScope():
-                await connector.undeploy(False)
+            await connector.undeploy(False)
     assert containers_of(engine, connector) == []
 
 
@@ -361,6 +360,24 @@ async def test_an_external_container_has_to_be_named_and_to_run(engine, make):
             await make(engine, containerId="never-started").deploy(True)
     finally:
         engine("rm", name)
+
+
+async def test_a_port_is_seen_from_the_container(engine, make):
+    """It has a network of its own, so that nothing on this machine could answer."""
+    server = 'echo up; while read -r line; do echo "got $line"; done'
+    async with deployed(make(engine, network=["none"])) as connector:
+        script = f"mkfifo /tmp/f; nc -l -p 7000 </tmp/f | sh -c '{server}' >/tmp/f"
+        async with connector.start(["sh", "-c", script]):
+            with anyio.fail_after(60):
+                while (await connector.run(["sh", "-c", "netstat -tln | grep :7000"], check=False)).returncode != 0:  # noqa: ASYNC110
+                    await anyio.sleep(0.05)
+                async with connector.forward("127.0.0.1", 7000) as stream:
+                    assert await stream.receive() == b"up\n"
+                    await stream.send(b"this\n")
+                    assert await stream.receive() == b"got this\n"
+        with pytest.raises(OSError, match="refused"):
+            async with connector.forward("127.0.0.1", 7001) as stream:
+                await stream.receive()
 
 
 # -- Loss and crashes --------------------------------------------------------------------------------------------------
