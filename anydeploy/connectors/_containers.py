@@ -28,6 +28,8 @@ _PREFIXES: Final = re.compile(r"^(docker|error|error response from daemon|daemon
 #: Seconds between two attempts to remove a container that another call is removing.
 _REMOVING_INTERVAL: Final = 0.1
 _ATTEMPTS: Final = 100
+#: The program may open its input by a path, which is an error where that is a socket, as uvloop has it.
+_PIPED: Final = 'cat | "$@"'
 
 
 class ContainerError(WorkflowExecutionException):
@@ -96,11 +98,13 @@ class ContainerProgram:
 
     :ivar argv: the program with its options
     :ivar environment: variables for it
+    :ivar removing: the words that remove a container at once
     """
 
     connector: Connector
     argv: tuple[str, ...]
     environment: Mapping[str, str]
+    removing: tuple[str, ...] = ("rm", "--force", "--volumes")
 
     async def call(
         self, *arguments: str, stdin: str | None = None, environment: Mapping[str, str] | None = None
@@ -112,6 +116,8 @@ class ContainerProgram:
         """
         variables = {**self.environment, **(environment or {})}
         argv = [*self.argv, *arguments]
+        if stdin is not None:
+            argv = ["sh", "-c", _PIPED, "anydeploy", *argv]
         return await self.connector.run(argv, stdin=stdin, environment=variables, check=False)
 
     async def ask(
@@ -220,7 +226,7 @@ class ContainerProgram:
     async def _remove(self, container: str) -> None:
         attempts = _ATTEMPTS
         while True:
-            done = await self.call("rm", "--force", "--volumes", container)
+            done = await self.call(*self.removing, container)
             problem = done.stderr.decode(errors="replace")
             if done.returncode == 0 or _MISSING.search(problem):
                 return

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import ClassVar, Final
 
+import attrs
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class, move_on_after, sleep
 from attrs import define, field
 
@@ -226,6 +227,11 @@ class PodmanConnector(DockerConnector):
     """
 
     program: ClassVar[str] = "podman"
+
+    @property
+    def client(self) -> ContainerProgram:
+        # It would let the process of the container end first, for as long as that takes.
+        return attrs.evolve(super().client, removing=("rm", "--force", "--volumes", "--time=0"))
 
     async def _check_health(self, container: str, state: ContainerState) -> bool:  # noqa: ARG002
         """Run the check once: podman leaves that to systemd, which is not everywhere."""
