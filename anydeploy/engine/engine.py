@@ -291,7 +291,7 @@ class Engine(Undeploying):
     def _consider_lost(self, deployment: Deployment) -> None:
         if not deployment.demanded:
             self._release(deployment)
-        elif deployment.pulled and deployment.due is None:
+        elif deployment.pulled and deployment.due is None and not self.closing:
             self._renew(deployment)
 
     def _consider_renewing(self, deployment: Deployment) -> None:

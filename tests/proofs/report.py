@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from anydeploy.exceptions import describe
 from anydeploy.testing import Feature, Subject, Violation, run_virtual
 from anydeploy.testing.scenarios import Scenario, every_scenario, play
 
@@ -65,9 +66,9 @@ def _find(scenario: Scenario, subject: Subject) -> Finding:
         run_virtual(subject.backends[0], partial(play, scenario, subject))
     except AssertionError as exc:
         return Finding(scenario, violation=exc)
-    except RuntimeError as exc:
-        # Its end cannot be reached.
-        return Finding(scenario, violation=Violation(scenario.rule, str(exc)))
+    except (RuntimeError, SystemExit) as exc:
+        # Its end cannot be reached, or it has ended the event loop.
+        return Finding(scenario, violation=Violation(scenario.rule, describe(exc)))
     return Finding(scenario)
 
 

@@ -107,8 +107,23 @@ class Search:
         seconds = time.process_time() - begun
         return Result(self.graph, len(self.states), self.transitions, seconds, frozenset(rows))
 
+    def follow(self, trace: Iterable[str]) -> None:
+        """Make some moves one after the other, as they are shown.
+
+        :raises Found: at the first violation
+        """
+        number = self._start()
+        for shown in trace:
+            self._freezer.thaw(self.states[number], self._before)
+            possible = [move for made, _, _ in self._prices(moves(self._before)) for move in made]
+            (move,) = [each for each in possible if show(each) == shown]
+            number = self._pass(number, Facts(self._before), move)
+
+    def _start(self) -> int:
+        return self._number(self._freezer.freeze(self._world), -1, (Kind.LAST, 0))
+
     def _search(self) -> None:
-        start = self._number(self._freezer.freeze(self._world), -1, (Kind.LAST, 0))
+        start = self._start()
         # By how much has been spent: the largest budgets come first.
         queues: list[deque[tuple[int, int, int]]] = [deque() for _ in range(self._calls + self._faults + 1)]
         queues[0].append((start, self._calls, self._faults))
