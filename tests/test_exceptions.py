@@ -30,6 +30,7 @@ from anydeploy import (
 )
 from anydeploy.cli.loading import Misuse
 from anydeploy.connectors import UnknownConnectorTypeError
+from anydeploy.connectors._containers import ContainerError, NoShellError
 from anydeploy.connectors._ready import NotReadyError
 from anydeploy.connectors._remote_process import NotBegunError
 from anydeploy.connectors.local import StartError
@@ -59,6 +60,8 @@ EXAMPLES: list[BaseException] = [
     UndeployError("a", "no"),
     InvalidConnectorError("a", "gone"),
     CommandError(["x", "y"], -9, "output"),
+    ContainerError("image 'x' could not be pulled: refused"),
+    NoShellError("its image has no `sh`"),
     UnknownConnectorTypeError("sssh", of_families={"other": ["ssh"]}, problems=["a problem"]),
     StartError(("x", "y"), "no such file"),
     UnstoppableError(("x", "y"), 123),

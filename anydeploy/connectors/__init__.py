@@ -25,6 +25,9 @@ _BUILTIN = {
     "command": "anydeploy.connectors.command:CommandConnector",
     "slurm": "anydeploy.connectors.slurm:SlurmConnector",
     "ssh": "anydeploy.connectors.ssh:SshConnector",
+    "docker": "anydeploy.connectors.docker:DockerConnector",
+    "podman": "anydeploy.connectors.docker:PodmanConnector",
+    "docker-compose": "anydeploy.connectors.compose:ComposeConnector",
 }
 
 

@@ -96,7 +96,7 @@ def clean(daemon: str, image: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 async def deployed(image: str, *above: DeploymentConfig, **settings: object) -> AsyncIterator[Connector]:
     config = {"image": image, "network": ["none"], "command": ["sleep", "1000"], **settings}
     with anyio.fail_after(60):
-        async with DefaultDeploymentManager([DeploymentConfig("box", "docker", config), *above]) as manager:
+        async with DefaultDeploymentManager([DeploymentConfig("box", "streamflow:docker", config), *above]) as manager:
             await manager.deploy_all()
             connector = manager.get_connector(above[-1].name if above else "box")
             assert connector is not None

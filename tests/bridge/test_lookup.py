@@ -68,14 +68,15 @@ def test_an_unknown_type_lists_the_families_and_what_is_wrong_with_them():
     with pytest.raises(UnknownConnectorTypeError) as caught:
         connector_type("boar")
     assert str(caught.value) == (
-        "unknown type 'boar'; did you mean 'boat'? (known types: command, local, process, ssh; of fleet: boat, local); "
+        "unknown type 'boar'; did you mean 'boat'? (known types: command, docker, docker-compose, local, podman, "
+        "process, ssh; of fleet: boat, local); "
         "the fleet is not installed"
     )
     with pytest.raises(UnknownConnectorTypeError, match=r"unknown type 'broken:boat' .*the fleet is not installed"):
         connector_type("broken:boat")
 
 
-@pytest.mark.parametrize("type_", ["docker", "streamflow:local"])
+@pytest.mark.parametrize("type_", ["singularity", "streamflow:local"])
 def test_without_streamflow_the_extra_is_named(tmp_path: Path, type_: str):
     """Rule D4."""
     path = tmp_path / "streamflow.yml"
@@ -100,6 +101,6 @@ def test_streamflows_types():
 
     for type_, class_ in connector_classes.items():
         assert connector_type(f"streamflow:{type_}").real_type is class_
-    assert connector_type("docker") is connector_type("streamflow:docker")
+    assert connector_type("singularity") is connector_type("streamflow:singularity")
     with pytest.raises(UnknownConnectorTypeError, match=r"'streamflow:dockr'; did you mean 'streamflow:docker'\?"):
         connector_type("streamflow:dockr")

@@ -18,7 +18,7 @@ FILE = """\
 version: v1.0
 deployments:
   box:
-    type: docker
+    type: streamflow:docker
     config:
       imag: debian
       env: HOME=/

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from servers import Sshd, lacks_sshd, running_sshd
+from servers import (
+    Engine,
+    Sshd,
+    lacks_compose,
+    lacks_docker,
+    lacks_podman,
+    lacks_sshd,
+    podman_store,
+    running_dockerd,
+    running_sshd,
+)
 from slurm_server import Slurm, lacks_slurm, running_slurm
 
 
 @pytest.fixture(scope="session")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    reason = lacks_sshd()
-    if reason is not None:
-        pytest.skip(reason)
+    skip_for(lacks_sshd())
     with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
         yield server
 
@@ -21,9 +31,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A Slurm, to which programs that find their configuration by the environment belong."""
-    reason = lacks_slurm()
-    if reason is not None:
-        pytest.skip(reason)
+    skip_for(lacks_slurm())
     with running_slurm(tmp_path_factory.mktemp("slurm")) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(server.configuration))
         yield server
@@ -32,8 +40,40 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 @pytest.fixture(scope="session")
 def login(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A host from which that Slurm is reached."""
-    reason = lacks_sshd()
-    if reason is not None:
-        pytest.skip(reason)
+    skip_for(lacks_sshd())
     with running_sshd(tmp_path_factory.mktemp("login"), environment=f"SLURM_CONF={slurm.configuration}") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def short_path() -> Iterator[Path]:
+    """A directory for sockets, whose paths have to be short."""
+    with TemporaryDirectory(prefix="ad-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def dockerd(short_path: Path) -> Iterator[Engine]:
+    skip_for(lacks_docker())
+    (short_path / "d").mkdir()
+    with running_dockerd(short_path / "d") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def podman(short_path: Path) -> Iterator[Engine]:
+    skip_for(lacks_podman())
+    (short_path / "p").mkdir()
+    with podman_store(short_path / "p") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def compose(request: pytest.FixtureRequest) -> Engine:
+    skip_for(lacks_compose())
+    return request.getfixturevalue("dockerd")
+
+
+def skip_for(reason: str | None) -> None:
+    if reason is not None:
+        pytest.skip(reason)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from anyio import CancelScope, Event, create_task_group
@@ -46,22 +46,35 @@ def over_ssh(base: Any, outer_settings: Callable[[Any], Mapping[str, Any]]) -> t
 
         async def undeploy(self, external: bool) -> None:
             stack, self._outer = self._outer, None
+            if stack is None:
+                # Its deploy did not return: there is no connection any more.
+                async with self._reached():
+                    await super().undeploy(external)
+                return
             try:
                 await super().undeploy(external)
             finally:
                 self._down.set()
-                if stack is not None:
-                    await stack.aclose()
+                await stack.aclose()
 
         async def _hold(self) -> None:
+            with CancelScope(shield=True):
+                async with self._reached():
+                    self._up.set()
+                    await self._down.wait()
+
+        @asynccontextmanager
+        async def _reached(self) -> AsyncGenerator[None, None]:
             local = LocalConnector(deployment_name="l", config_dir=self.config_dir)
             settings = outer_settings(self)
             outer = SshConnector(deployment_name="outer", config_dir=self.config_dir, connector=local, **settings)
-            with CancelScope(shield=True):
+            with CancelScope() as scope:
                 await outer.deploy(False)
                 self.connector = outer
-                self._up.set()
-                await self._down.wait()
-                await outer.undeploy(False)
+                try:
+                    yield
+                finally:
+                    scope.shield = True
+                    await outer.undeploy(False)
 
     return OverSsh

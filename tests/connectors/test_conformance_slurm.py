@@ -57,21 +57,16 @@ class TestAllocation(ConnectorSuite):
         return bool(self.slurm.jobs(connector.token))
 
 
-_LOGIN: list[Sshd] = []
-
-
 @pytest.fixture(scope="class")
-def reached(cluster: Slurm, login: Sshd) -> None:
-    _LOGIN[:] = [login]
+def reached(request: pytest.FixtureRequest, cluster: Slurm, login: Sshd) -> None:
+    request.cls.connector_type = over_ssh(SlurmConnector, lambda _: login.settings())
 
 
 @pytest.mark.usefixtures("reached")
 class TestBatchOverSsh(TestBatch):
-    connector_type = over_ssh(SlurmConnector, lambda _: _LOGIN[0].settings())
     backends = ("asyncio",)
 
 
 @pytest.mark.usefixtures("reached")
 class TestAllocationOverSsh(TestAllocation):
-    connector_type = over_ssh(SlurmConnector, lambda _: _LOGIN[0].settings())
     backends = ("trio",)

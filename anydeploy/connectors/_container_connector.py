@@ -1,0 +1,106 @@
+"""The base of connectors whose commands run in containers."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import ClassVar, Final
+
+from anyio import CancelScope, move_on_after
+from anyio.abc import ByteStream
+from attrs import define, field
+
+from ..command import Command
+from ..exceptions import ConnectionLostError, WorkflowExecutionException
+from ..location import Port
+from ._containers import ContainerProgram
+from ._forwarded import ForwardedStream
+from .local import LocalConnector
+from .remote import RemoteConnector
+
+#: Seconds in which a lost connection is told from a container that has ended.
+_ASKING: Final = 10.0
+#: Arguments: a host and a port. It joins its input and output with them.
+_CONNECT: Final = """
+for program in nc ncat; do
+    if command -v $program >/dev/null 2>&1; then exec $program "$1" "$2"; fi
+done
+echo "the container has no nc, by which a connection to a port could be made" >&2
+exit 1
+"""
+_UNUSUAL: Final = re.compile(r"[^a-z0-9]+")
+
+
+@define(kw_only=True, eq=False, slots=False)
+class ContainerConnector(RemoteConnector):
+    """Containers, which a program in the wrapped environment drives.
+
+    It has to come back to the place in the wrapped environment where it was deployed: a container is nowhere else.
+    """
+
+    stateful: ClassVar[bool] = True
+    #: Each around the question why a session has ended.
+    _questions: set[CancelScope] = field(init=False, factory=set[CancelScope], repr=False)
+
+    @property
+    @abstractmethod
+    def client(self) -> ContainerProgram:
+        """The program."""
+
+    @property
+    def outside_name(self) -> str:
+        """The name of what it makes: ``anydeploy-<project>-<deployment>-<token>``."""
+        words = (self.config_dir.absolute().name, self.deployment_name, self.token)
+        reduced = (_UNUSUAL.sub("-", word.lower()).strip("-") for word in words)
+        return "-".join(("anydeploy", *(word for word in reduced if word)))
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of what it makes."""
+        return {"anydeploy.run": self.token, "anydeploy.deployment": self.deployment_name}
+
+    @property
+    def local_directory(self) -> str | None:
+        """The directory that relative paths are relative to, where the program runs on this machine."""
+        return str(self.config_dir.absolute()) if isinstance(self.connector, LocalConnector) else None
+
+    @asynccontextmanager
+    async def _forward(self, port: Port) -> AsyncGenerator[ByteStream, None]:
+        # A container may have a network of its own, which only its own programs see.
+        command = Command(
+            ("sh", "-c", _CONNECT, "anydeploy", port.host, str(port.port)), service=port.service, location=port.location
+        )
+        async with (
+            self._start(command) as process,
+            ForwardedStream(f"{port.host}:{port.port}", process) as stream,
+        ):
+            yield stream
+
+    async def close_way(self) -> None:
+        for question in self._questions:
+            question.cancel()
+        await super().close_way()
+
+    def tell_loss(self, container: str, error: ConnectionLostError) -> None:
+        """Find out, in a task, why the session in a container has ended, and report that."""
+        if self._tasks is None:
+            self.report_lost(error)
+        else:
+            self._tasks.start_soon(self._report_loss, container, error)
+
+    async def _report_loss(self, container: str, error: ConnectionLostError) -> None:
+        """Report that the container has ended, or else that only the connection to it is lost."""
+        loss: Exception = error
+        with CancelScope() as question:
+            self._questions.add(question)
+            try:
+                with move_on_after(_ASKING):
+                    loss = await self.client.explain(container, error)
+            except (WorkflowExecutionException, OSError):
+                # Not even that can be asked.
+                loss = error
+            finally:
+                self._questions.discard(question)
+            self.report_lost(loss)
