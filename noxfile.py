@@ -1,4 +1,4 @@
-"""What is checked, session by session: ``nox -l`` lists them, ``nox -s tests`` runs one."""
+"""All checks, session by session: ``nox -l`` lists them, ``nox -s tests`` runs one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-#: What the tests need beside an installed anydeploy.
+#: Files and packages that the tests need beside an installed anydeploy.
 TESTED = ("tests", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml")
 #: The pages that sessions write; they are no part of the documentation.
 REPORTS = Path(".nox", "reports")
@@ -169,7 +169,7 @@ def prove(session: nox.Session, page: str, *arguments: str, **options: Any) -> N
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What a deployment costs, beside peers and limits: writes benchmarks/README.md. Best on an idle machine."""
+    """Measure the cost of a deployment, beside peers and limits, for benchmarks/README.md. Best on an idle machine."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -64,7 +64,7 @@ class WorkflowException(Picklable, Exception):
 
 
 class WorkflowDefinitionException(WorkflowException):
-    """What was asked for cannot be: the definition is wrong, and nothing was done."""
+    """A definition or a request is wrong, and nothing was done."""
 
 
 class DependencyCycleError(WorkflowDefinitionException):
@@ -145,7 +145,7 @@ class DifferentDefinitionError(WorkflowDefinitionException):
 
 
 class WorkflowExecutionException(WorkflowException):
-    """What was asked for was tried, and failed."""
+    """An operation was tried, and failed."""
 
 
 class ManagerClosedError(WorkflowExecutionException):

@@ -163,7 +163,7 @@ def _check_union(value: object, members: tuple[Any, ...]) -> Iterator[Problem]:
     problems = [list(check_type(value, member)) for member in members]
     if not all(problems):
         return
-    # What is wrong inside the only member of the right kind says more than that no member fits.
+    # An error inside the only member of the right kind says more than that no member fits.
     inside = [found for found in problems if all(path for path, _ in found)]
     if len(inside) == 1:
         yield from inside[0]

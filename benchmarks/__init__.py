@@ -1,1 +1,1 @@
-"""What anydeploy costs, beside its peers and its limits: ``python -m benchmarks``, see README.md."""
+"""The cost of anydeploy, beside its peers and its limits: ``python -m benchmarks``, see README.md."""

@@ -1,4 +1,4 @@
-"""What a deployment costs, in counts and not in seconds: tasks, Events, timers, scheduler steps, lines of Python.
+"""The cost of a deployment, in counts and not in seconds: tasks, Events, timers, scheduler steps, lines of Python.
 
 Counts are the same on every machine and in every run. The cost must grow in proportion to the number of deployments,
 whatever the graph looks like and whoever asks, and what each of them takes of the event loop is fixed here, beside what
@@ -197,7 +197,7 @@ def cost_of(backend: str, function: Callable[..., Awaitable[None]], *args: Any, 
 
 
 def cost_each(backend: str, function: Callable[..., Awaitable[None]], shape: Shape) -> Cost:
-    """What each further deployment costs, without what is there only once."""
+    """The cost of each further deployment, without that of what is there only once."""
     few, many = (attrs.astuple(cost_of(backend, function, graph(shape, n))) for n in (FEW, MANY))
     return Cost(*((b - a) / (MANY - FEW) for a, b in zip(few, many, strict=True)))
 
@@ -339,7 +339,7 @@ async def lazy(configs: list[DeploymentConfig]) -> None:
 
 
 async def heard(configs: list[DeploymentConfig]) -> None:
-    """Somebody listens."""
+    """A listener is there."""
     await together(configs, on_event=lambda event: None)
 
 
@@ -453,7 +453,7 @@ def test_a_deployment_is_one_task_that_waits_once(backend: str, shape: Shape):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_callers_share_an_event(backend: str):
-    """Whoever waits for the same deployment: none of them makes a task or an Event."""
+    """Further callers of the same deployment make neither a task nor an Event."""
     ours, floor = (cost_each(backend, function, wide) for function in (crowd, three_times))
     assert ours.tasks == floor.tasks == 3
     assert floor.events > 0
@@ -511,7 +511,7 @@ class Registry(dict[str, Any]):
 
 @pytest.mark.parametrize("scenario", [*SCENARIOS, one_after_the_other_limited], ids=named)
 def test_nobody_goes_through_all_deployments_for_one(scenario: Scenario, monkeypatch: pytest.MonkeyPatch):
-    """What concerns all of them does: `deploy_all`, `undeploy_all`, `close`, `status`, and a choice among all."""
+    """An operation on all of them does: `deploy_all`, `undeploy_all`, `close`, `status`, and a choice among all."""
 
     class Visited(Engine):
         def __init__(self, max_concurrent: int | None = None) -> None:

@@ -159,7 +159,7 @@ def test_what_was_resolved_is_not_checked_again() -> None:
 
 
 def test_resolving_what_stands_on_what_is_present_looks_up_no_more_than_that() -> None:
-    """Whatever the size of the closure."""
+    """The size of the closure does not matter."""
     asked: list[object] = []
 
     class Present:
@@ -320,7 +320,7 @@ def test_a_connector_has_settings_of_its_own() -> None:
 
 
 def test_what_a_wrapper_is_given() -> None:
-    """What it wraps, or the service of it that the definition names; nothing where nothing is wrapped."""
+    """It is given the connector that it wraps, or the service of it that the definition names, or nothing."""
     definitions = Definitions({"greedy": Greedy, "services": Services}, Path("/x"))
     settings = {"things": [], "more": {}}
     wraps = {"whole": "t", "part": WrapsConfig("t", "s"), "here": None}

@@ -593,7 +593,7 @@ async def test_background_task_of_a_connector_crashes() -> None:
         await manager.deploy("b")
         crash.set()
         await settle()
-        # Nobody withdrew the demand; in particular nothing is pulled away under the dependent.
+        # No caller withdrew the demand; in particular nothing is pulled away under the dependent.
         assert sorted(world.existing) == ["a", "b"]
         await manager.deploy("b")
         with pytest.raises(UndeployError, match="'a'"):

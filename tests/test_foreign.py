@@ -34,7 +34,7 @@ class Odd(BaseException):
     """No Exception, and none of those that the interpreter knows."""
 
 
-#: What foreign code may raise, and the manager survives.
+#: Exceptions that foreign code may raise, and the manager survives.
 ODD = [ScriptedError, SystemExit, Odd, GeneratorExit]
 
 

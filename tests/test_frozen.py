@@ -99,7 +99,7 @@ def test_other_objects_are_copied() -> None:
 
 
 def test_what_cannot_be_copied_is_kept() -> None:
-    """What is compared by identity, too, for a copy would be another: the definition would not be equal to itself."""
+    """So is an object compared by identity: with a copy the definition would not be equal to itself."""
 
     class Uncopyable(SimpleNamespace):
         def __deepcopy__(self, memo: object) -> None:

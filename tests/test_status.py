@@ -1,4 +1,4 @@
-"""What is told of deployments: the events, and `status`."""
+"""The events of deployments, and `status`."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_types(annotation: Any, right: list[Any], wrong: list[tuple[Any, str | N
     ],
 )  # fmt: skip
 def test_a_problem_inside_has_the_path_to_it(annotation: Any, value: Any, problems: dict[Any, str]) -> None:
-    """What is wrong inside the only member of a union that is of the right kind says the most."""
+    """The error inside the only member of a union that is of the right kind says the most."""
     assert dict(check_type(value, annotation)) == {path: f"expected {text}" for path, text in problems.items()}
 
 

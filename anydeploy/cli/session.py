@@ -58,7 +58,7 @@ class Session:
     _reason: Reason | None = field(init=False, default=None)
     #: Everything has been up: a deploy that fails from now on is that of a lost deployment.
     _ready: bool = field(init=False, default=False)
-    #: What may be left behind, when the manager's block has ended.
+    #: Environments that may be left behind, when the manager's block has ended.
     _left: list[UndeployError] = field(init=False, factory=list[UndeployError])
 
     async def run(self) -> int:

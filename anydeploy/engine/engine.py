@@ -137,7 +137,7 @@ class Engine(Undeploying):
         self.deadline = now + timeout
         for deployment in self.deployments.values():
             deployment.last_try = deployment.phase is Phase.STUCK
-            # What is lost is not renewed any more.
+            # Lost environments are not renewed any more.
             deployment.due = None
         self._withdraw_all("was given up, because the manager was closed")
         for deployment in self.deployments.values():

@@ -15,7 +15,7 @@ from ..typecheck import Problem, expected, is_mapping, to_count
 
 #: The type of the manager.
 TYPE: Final = "anydeploy"
-#: What converts each setting. It raises ValueError for a wrong value.
+#: The converter of each setting. It raises ValueError for a wrong value.
 SETTINGS: Final[Mapping[str, Callable[[object], Any]]] = {
     "maxConcurrent": partial(to_count, least=1),
     "deployTimeout": to_positive_seconds,

@@ -59,7 +59,7 @@ class Document:
     _entries: dict[Node, dict[Any, tuple[Node, Node]]] = field(factory=dict[Node, dict[Any, tuple[Node, Node]]])
     # How many values, and how many levels, a node stands for; a scalar is 1 of each and not in here.
     _extent: dict[Node, tuple[int, int]] = field(factory=dict[Node, tuple[int, int]])
-    # What all mappings built and all results returned add up to: bounds what any user of the values has to walk.
+    # The sum of all mappings built and all results returned; it bounds the walk of any user of the values.
     _total: int = 0
     _is_full: bool = False
 

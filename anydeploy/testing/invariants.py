@@ -38,7 +38,7 @@ DEPLOYMENT = frozenset({"deploy", "undeploy"})
 
 
 class Trust(Rule):
-    """Whatever connectors do, callers are told of it by the manager's own errors (D7)."""
+    """Callers are told of all that connectors do by the manager's own errors (D7)."""
 
     number = "D7"
 

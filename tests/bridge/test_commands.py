@@ -1,4 +1,4 @@
-"""What a command run through StreamFlow's connectors owes to who started it: the same everywhere."""
+"""The duties of a command that runs through StreamFlow's connectors: the same everywhere."""
 
 from __future__ import annotations
 
@@ -373,7 +373,7 @@ async def test_cancelled_while_others_begin(place: Place):
 
 
 async def test_a_list_of_processes_changes_nothing(place: Place):
-    """Whatever a command prints, the names of what runs it included, is its output and nothing else."""
+    """All that a command prints, the names of the programs that run it included, is its output and nothing else."""
     script = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; cat /tmp/.anydeploy-*/do; echo; echo ended 9 >&2"
     async with place() as connector:
         done = await connector.run(["sh", "-c", script])

@@ -1,4 +1,4 @@
-"""What a connector owes, clause by clause, of StreamFlow's local connector and of one of its wrappers."""
+"""The duties of a connector, clause by clause, of StreamFlow's local connector and of one of its wrappers."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ async def test_the_teardown_waits_for_the_commands(log: Path):
 
 
 async def test_signals_are_sent_one_after_the_other(log: Path, monkeypatch: pytest.MonkeyPatch):
-    """Whatever a connector takes for each."""
+    """However long a connector takes for each."""
     begun: list[str] = []
     sent: list[str] = []
     run = Room.run
@@ -295,7 +295,7 @@ async def test_what_cannot_be_killed_is_told(log: Path, monkeypatch: pytest.Monk
 
 
 async def test_streamflow_is_quiet():
-    """What a command line shows is not interspersed with what StreamFlow has to tell."""
+    """The output of a command line is not interspersed with the log of StreamFlow."""
     from streamflow.log_handler import logger
 
     assert logger.level >= logging.WARNING

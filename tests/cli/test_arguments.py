@@ -1,4 +1,4 @@
-"""What the arguments mean, and what is said of wrong ones."""
+"""The meaning of the arguments, and the errors for wrong ones."""
 
 from __future__ import annotations
 

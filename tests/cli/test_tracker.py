@@ -1,4 +1,4 @@
-"""What is known of the deployments from their events, without an event loop."""
+"""The picture of the deployments that their events give, without an event loop."""
 
 from __future__ import annotations
 

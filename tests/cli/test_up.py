@@ -144,7 +144,7 @@ def test_a_third_signal_leaves_a_blocked_event_loop(
     cpu_time = terminal.cpu_time()
     while terminal.cpu_time() < cpu_time + 1:
         assert terminal.process.poll() is None, terminal.text
-    # What arrives before Python has looked counts once.
+    # Signals that arrive before Python has looked count once.
     terminal.interrupt_until_it_ends()
     assert terminal.end() == 130
     assert "left at once; this may be left behind:\n  mule (process): deploying" in terminal.text

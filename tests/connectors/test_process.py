@@ -53,7 +53,7 @@ def shell(script: str) -> list[str]:
 
 
 def recorded(tmp_path: Path) -> list[int]:
-    """What the program has written; nothing as long as it has not."""
+    """Return the text that the program has written; nothing until it has."""
     pids = tmp_path / "pids"
     return [int(pid) for pid in pids.read_text().split()] if pids.exists() else []
 
@@ -184,7 +184,7 @@ async def test_cancelled_while_not_ready(build, tmp_path):
 
 
 async def test_dying_while_live_is_a_loss(build, tmp_path):
-    """What it had started does not hold its port any longer either."""
+    """Its children do not hold its port any longer either."""
     process = build(shell(f"echo last; {{ {STUBBORN}; }} > pids"), ready={"log": "last"})
     lost = []
     process.on_lost = lost.append

@@ -1,4 +1,4 @@
-"""Whatever the input, the outcome of loading is a mapping or a FileError (DESIGN section 6)."""
+"""The outcome of loading is a mapping or a FileError for every input (DESIGN section 6)."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ none that there is (with ``--argued``: about none that survives).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -28,28 +29,35 @@ def main() -> int:
     arguments = _arguments()
     begun = time.monotonic()
     argued = _argued(arguments.modules)
-    score = Counter(killed=0, argued=0, surviving=0)
+    total: Counter[str] = Counter()
     confirmed: set[Key] = set()
 
     def try_all(trials: Trials) -> None:
-        for mutant in _mutants(arguments.modules, arguments.sample):
-            is_tried = arguments.argued or mutant.key not in argued
-            if is_tried and trials.killer(mutant) is not None:
-                score["killed"] += 1
-            elif mutant.key in argued:
-                score["argued"] += 1
-                confirmed.add(mutant.key)
-            else:
-                score["surviving"] += 1
-                print(f"survives:\n{_as_toml(mutant)}", flush=True)
+        for file, mutants in itertools.groupby(_mutants(arguments.modules, arguments.sample), lambda each: each.file):
+            score = Counter(outcome(trials, mutant) for mutant in mutants)
+            print(f"{file}: {_counts(score)}", flush=True)
+            total.update(score)
+
+    def outcome(trials: Trials, mutant: Mutant) -> str:
+        is_tried = arguments.argued or mutant.key not in argued
+        if is_tried and trials.killer(mutant) is not None:
+            return "killed"
+        if mutant.key in argued:
+            confirmed.add(mutant.key)
+            return "argued"
+        print(f"survives:\n{_as_toml(mutant)}", flush=True)
+        return "surviving"
 
     hold_trials(try_all)
     in_vain = sorted(argued - confirmed) if arguments.sample is None else []
     for file, where, was, becomes in in_vain:
         print(f"argued about in vain: {file}, {where}: {was} -> {becomes}")
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in score.items())
-    print(f"{score.total()} mutants in {time.monotonic() - begun:.0f} s: {counts}")
-    return 1 if in_vain or score["surviving"] or not score["killed"] else 0
+    print(f"{total.total()} mutants in {time.monotonic() - begun:.0f} s: {_counts(total)}")
+    return 1 if in_vain or total["surviving"] or not total["killed"] else 0
+
+
+def _counts(score: Counter[str]) -> str:
+    return ", ".join(f"{score[outcome]} {outcome}" for outcome in ("killed", "argued", "surviving"))
 
 
 def _arguments() -> argparse.Namespace:
@@ -75,7 +83,7 @@ def _argued(modules: list[str]) -> set[Key]:
 def _mutants(modules: list[str], sample: int | None) -> Iterator[Mutant]:
     places = [site for module in modules for site in sites(module)]
     if sample is not None:
-        places = random.Random(0).sample(places, sample)
+        places = sorted(random.Random(0).sample(places, sample), key=places.index)
     seen: set[int] = set()
     return (mutant for site in places if (mutant := site.mutant(seen)) is not None)
 

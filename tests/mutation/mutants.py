@@ -23,7 +23,7 @@ MODULES = (
 )
 #: Two need arguments that say which variable; the third fails on handlers whose exception is the result of a call.
 _LEFT_OUT = ("core/VariableInserter", "core/VariableReplacer", "core/ExceptionReplacer")
-#: What is compared by identity has no order, and would be equal in the same cases; of numbers identity says nothing.
+#: Objects compared by identity have no order, and would be equal in the same cases; of numbers identity says nothing.
 _IDENTITY = ("Is", "IsNot")
 
 
@@ -48,12 +48,12 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What it is called by; a change that can be made twice in one function has the same key both times."""
+        """Its name; a change that can be made twice in one function has the same key both times."""
         return self.file, self.where, self.was, self.becomes
 
 
 def unchanged(*, in_function: bool) -> Mutant:
-    """What no test may fail for."""
+    """A change that is none, for which no test may fail."""
     path = PACKAGE / f"{MODULES[-1]}.py"
     return Mutant(f"{MODULES[-1]}.py", "", "", "", path.read_text(), in_function)
 
@@ -126,7 +126,7 @@ class ReplaceException:
 
 
 def _meaning(source: str) -> int:
-    """What is executed, which annotations are not."""
+    """Return a hash of all that is executed, which annotations are not."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.arg, ast.AnnAssign)):

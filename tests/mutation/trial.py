@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -32,15 +33,17 @@ _FILES = (
     "test_lifecycle", "test_graph", "test_status", "testing/test_conformance", "test_deploy", "test_undeploy",
     "test_reading", "test_context", "test_limits", "test_lazy", "test_makespan", "test_duration", "test_frozen",
     "test_typecheck", "test_config", "test_checking", "test_definitions", "test_foreign", "test_manager_stateful",
-    "test_cost",
+    "test_runner", "test_cost", "search/test_search",
 )  # fmt: skip
 #: The tests that take longest, in this order after the others; the very slow ones however many mutants they find.
 _SLOW = ("test_long_chain", "test_graph.py")
-_VERY_SLOW = ("test_manager_stateful.py", "test_cost.py")
+_VERY_SLOW = ("test_manager_stateful.py", "test_cost.py", "test_search.py")
 #: Seconds for one test, and for all of them.
 _TEST_TIMEOUT, _TIMEOUT = 10, 300
+#: Bytes for all of them: a search whose states have no end is a failure.
+_MEMORY = 4 << 30
 _OPTIONS = (
-    "-x", "-q", "-s", "--assert=plain", "-p", "no:cacheprovider", "-W", "ignore:Module already imported",
+    "-x", "-q", "-s", "-m", "", "--assert=plain", "-p", "no:cacheprovider", "-W", "ignore:Module already imported",
     f"--timeout={_TEST_TIMEOUT}", f"--rootdir={PACKAGE.parent}",
     *(str(_TESTS / f"{name}.py") for name in _FILES),
 )  # fmt: skip
@@ -103,6 +106,7 @@ class Trials(_Selection):
         return test
 
     def _try(self, mutant: Mutant, note: int) -> int:
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)

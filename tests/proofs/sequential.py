@@ -350,7 +350,7 @@ class _Draft:
                 # Witnessed connectors tell their number.
                 number = 0 if self.model.witnessed else self.standings[name].number
                 self.set(name, state=State.UNDEPLOYING, number=number, seen=False)
-        # What was going down already goes down for good with the last that waited for it to come up again.
+        # A deployment that was going down already goes down for good with the last that waited for it to come up again.
         dropped = {name for name in before if before[name].state is State.DEPLOYING and self._is_absent(name)}
         return [
             name

@@ -175,7 +175,7 @@ class Search:
                 check_state(after)
                 reached = self._number(state, number, move)
         except Exception as problem:
-            # Whatever the engine raises is a defect.
+            # Every exception of the engine is a defect.
             raise Found(self.graph, problem, self._trace(number, move)) from problem
         return reached
 

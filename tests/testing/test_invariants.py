@@ -46,7 +46,7 @@ LOST = "1 deploy a; a1 up; 1 returned; a1 lost"
 #: It came up again by itself after that; or was deployed afresh.
 RENEWED = f"{LOST}; wait 1; a1 down; a2 up"
 AGAIN = "3 deploy a; a2 up; 3 returned"
-#: What depends on it is live, and it was lost.
+#: Its dependent is live, and it was lost.
 GAP = "1 deploy b; a1 up; b1 up; 1 returned; a1 lost"
 WRAPPED = "1 deploy w; a1 up; w1 built 1; w1 deploy began; w1 deploy ended; 1 returned"
 V = wrapper("v", "a", restarts=1)
@@ -233,7 +233,7 @@ CASES = [
         f"{GAP}; 2 deploy b; a1 undeploy began; 3 undeploy b; 2 raised; b1 undeploy began; a1 undeploy failed;"
         "b1 undeploy ended; a1 down; 3 returned",
     ),
-    # What waits to come up again fails with what it stands on when that is lost.
+    # A deployment that waits to come up again fails with its dependency when that is lost.
     keeps(
         "U1",
         f"{TRIANGLE}; 3 restart b; c1 down; b1 undeploy began; 3 leaves; a1 lost; b1 undeploy ended; a1 down;"

@@ -19,7 +19,7 @@ from streamflow.deployment.wrapper import ConnectorWrapper
 
 from anydeploy.streamflow import AnydeployDeploymentManager
 
-#: What happened, in order; emptied before each test.
+#: All that happened, in order; emptied before each test.
 happened: list[str] = []
 #: Called by name in ``deploy``, and as ``undeploy NAME`` in ``undeploy``.
 scripts: dict[str, Callable[[], Any]] = {}
@@ -28,7 +28,7 @@ built: dict[str, list[Any]] = {}
 
 
 class _Recorded(Connector):
-    """What the two kinds have in common."""
+    """The common part of the two kinds."""
 
     async def deploy(self, external: bool) -> None:
         self.external = external

@@ -94,7 +94,7 @@ class Run:
         return self._process.wait(PATIENCE[self.manager])
 
     def log(self, *, runs: bool = False) -> list[str]:
-        """What was done with the environments, with the commands or without."""
+        """All that was done with the environments, with the commands or without."""
         path = self.directory / "log"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line for line in lines if runs or not line.startswith("run")]
@@ -114,7 +114,7 @@ class Run:
                 os.kill(pid, signal.SIGKILL)
 
     def _install_nesting(self) -> None:
-        """What pip would leave of an installed package, for the one that lies beside this module."""
+        """Make the files that pip would leave of an installed package, for the one that lies beside this module."""
         info = self.directory / "site" / "nesting-1.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nesting\nVersion: 1\n")

@@ -128,7 +128,7 @@ def _registered(types: Mapping[str, type[Connector]]) -> Generator[None, None, N
 
 def _connector_types(script: Script) -> Mapping[str, type[Connector]]:
     class Operations:
-        """What both kinds have in common."""
+        """The common part of both kinds."""
 
         async def deploy(self, external: bool) -> None:
             await script.operate("deploy", self, external=external)

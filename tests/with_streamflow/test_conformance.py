@@ -28,7 +28,7 @@ _EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "100"))
 
 
 class PluginSubject(StreamFlowSubject):
-    """What is given out for an eager deployment is shown as the connector that it stands for."""
+    """The object given out for an eager deployment is shown as the connector that it stands for."""
 
     name = "AnydeployDeploymentManager"
     features = frozenset(Feature) - {

@@ -1,4 +1,4 @@
-"""What StreamFlow sees of anydeploy before it builds a deployment manager, and what is there without StreamFlow."""
+"""anydeploy as StreamFlow sees it before it builds a deployment manager, and without StreamFlow."""
 
 from __future__ import annotations
 

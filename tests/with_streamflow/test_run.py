@@ -65,7 +65,7 @@ def stack(directory: Path, *, lazy: str = "abc", **config: Any) -> dict[str, Any
 
 
 def said(run: Run) -> list[str]:
-    """What the workflow's commands have written."""
+    """Return the lines that the workflow's commands have written."""
     said = json.loads(run.output[run.output.index("\n{") :].partition("\n}")[0] + "}")["said"]
     return sorted(Path(file["path"]).read_text().strip() for file in (said if isinstance(said, list) else [said]))
 
@@ -220,7 +220,7 @@ def test_a_third_interrupt_gives_up_what_is_being_deployed(start: Start, tmp_pat
 
 
 def assert_orderly(log: list[str]) -> None:
-    """Whatever stood on something was brought up after it and taken down before it, and nothing is up any more."""
+    """Each environment came up after its dependencies and went down before them, and nothing is up any more."""
     up: list[str] = []
     for line in log:
         what, name = line.split()

@@ -1,4 +1,4 @@
-"""What becomes of the environments when the program is told to end, or a context is never closed."""
+"""The end of the environments when the program is told to end, or a context is never closed."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ class RemoteCommand:
         try:
             async with await self._directory.open_reader("start") as stream:
                 line = b""
-                # What the command leaves behind may hold the stream open: on uvloop it inherits it.
+                # Processes that the command leaves behind may hold the stream open: on uvloop they inherit it.
                 while not ended.is_set() and (byte := await stream.read(1)):
                     line += byte
                     if byte == b"\n":

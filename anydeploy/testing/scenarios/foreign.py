@@ -22,7 +22,7 @@ async def _goes_on(stage: Stage) -> None:
 
 @scenario("D7", A, B, Z)
 async def a_deploy_may_raise_anything(stage: Stage) -> None:
-    """Whatever a connector's `deploy` raises is a failure of that deployment, SystemExit too, and cancels nothing."""
+    """An exception of a connector's `deploy`, SystemExit too, is a failure of that deployment, and cancels nothing."""
     await stage.done("deploy", "z")
     for failure in (SystemExit(3), BaseException("odd"), GeneratorExit()):
         stage.script.fail("deploy a", failure)
@@ -68,7 +68,7 @@ async def a_constructor_may_forget_its_base(stage: Stage) -> None:
 
 @scenario("D7", A, B, Z, needs=HOOKS)
 async def a_hook_may_raise_anything(stage: Stage) -> None:
-    """Whatever `invalidate` or `hurry` raises keeps nothing from going down."""
+    """An exception of `invalidate` or `hurry` keeps nothing from going down."""
     for failure in (RuntimeError("no"), SystemExit(3), BaseException("odd"), GeneratorExit()):
         for name in "bz":
             await stage.done("deploy", name)
@@ -97,7 +97,7 @@ async def a_hook_may_raise_when_something_is_lost(stage: Stage) -> None:
 
 @scenario("D7", A, B, Z, needs=[Feature.LOSS])
 async def a_way_in_may_raise_anything(stage: Stage) -> None:
-    """Whatever `reattach` raises, the wrapper is torn down."""
+    """The wrapper is torn down although `reattach` raises."""
     for name in "bz":
         await stage.done("deploy", name)
     stage.cut_off("a")

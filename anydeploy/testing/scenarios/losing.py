@@ -28,7 +28,7 @@ async def what_is_reached_through_it_is_lost_with_it(stage: Stage) -> None:
 
 @scenario("X1", A, D, unit("e", "d"), needs=LOSS)
 async def what_merely_depends_on_it_stays_live(stage: Stage) -> None:
-    """What depends on a lost environment without being reached through it stays live, and so does what lies above."""
+    """A mere dependent of a lost environment stays live, and so does all that stands on the dependent."""
     await stage.done("deploy", "e")
     stage.script.lose("a")
     await stage.rest()
@@ -40,7 +40,7 @@ async def what_merely_depends_on_it_stays_live(stage: Stage) -> None:
 
 @scenario("X1", A, B, unit("z"), needs=LOSS)
 async def lost_stays_lost(stage: Stage) -> None:
-    """What is lost stays lost, whatever happens elsewhere, and is taken down by `undeploy`."""
+    """A lost deployment stays lost, whatever happens elsewhere, and is taken down by `undeploy`."""
     await stage.done("deploy", "b")
     stage.script.lose("b")
     await stage.done("deploy", "z")
@@ -99,7 +99,7 @@ async def what_is_lost_is_not_shown(stage: Stage) -> None:
 
 @scenario("R3", A, B, D, needs=LOSS)
 async def only_what_was_lost_goes_from_under_what_is_live(stage: Stage) -> None:
-    """What was lost is renewed under what merely depends on it, and not under what is reached through it."""
+    """A lost environment is renewed under a mere dependent, and not under a wrapper."""
     for name in "bd":
         await stage.done("deploy", name)
     stage.script.lose("a")
@@ -144,7 +144,7 @@ async def a_deploy_renews_what_was_lost(stage: Stage) -> None:
 
 @scenario("X2", A, B, C, needs=LOSS)
 async def a_caller_waits_for_its_closure_only(stage: Stage) -> None:
-    """What was lost with it and was demanded comes up again behind it, while the caller returns."""
+    """Wrappers that were lost with it and are demanded come up again behind it, while the caller returns."""
     await stage.done("deploy", "c")
     stage.script.lose("a")
     plan = stage.script.hold("deploy b")
@@ -188,7 +188,7 @@ async def undeploying_what_is_renewed_for_another_one_does_not_end_that(stage: S
 
 @scenario("X2", A, D, unit("e", "a"), needs=LOSS)
 async def a_newcomer_waits_for_the_renewal(stage: Stage) -> None:
-    """What is to stand on it comes up when it has been renewed."""
+    """A new dependent comes up when it has been renewed."""
     await stage.done("deploy", "d")
     stage.script.lose("a")
     plan = stage.script.hold("undeploy a")
@@ -201,7 +201,7 @@ async def a_newcomer_waits_for_the_renewal(stage: Stage) -> None:
 
 @scenario("X2", A, D, needs=LOSS)
 async def what_is_live_by_the_time_may_stand_on_what_was_lost_before(stage: Stage) -> None:
-    """What merely depends on it and is coming up when it is lost goes on; its caller waits for the renewal as well."""
+    """A mere dependent that is coming up when it is lost goes on; its caller waits for the renewal as well."""
     up = stage.script.hold("deploy d")
     caller = await stage.start("deploy", "d")
     stage.script.lose("a")

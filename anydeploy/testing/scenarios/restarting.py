@@ -109,7 +109,7 @@ async def what_was_going_down_ends_a_restart_as_well(stage: Stage) -> None:
 
 @scenario("X4", A, B, needs=RESTART)
 async def a_restart_begins_what_is_coming_up_afresh(stage: Stage) -> None:
-    """What is coming up is given up and begun afresh; those who wait for it get what comes up then."""
+    """A deployment that is coming up is given up and begun afresh; its callers get the fresh one."""
     stage.script.hold("deploy b")
     waiting = await stage.start("deploy", "b")
     plan = stage.script.hold("deploy b")
@@ -196,7 +196,7 @@ async def it_comes_up_by_itself_so_many_times(stage: Stage) -> None:
 
 @scenario("X4", unit("a", restarts=1), needs=[Feature.LOSS])
 async def after_a_minute_it_counts_afresh(stage: Stage) -> None:
-    """What has been live for a minute may be renewed by itself as often again."""
+    """A deployment that has been live for a minute may be renewed by itself as often again."""
     await stage.done("deploy", "a")
     for number in (2, 3):
         await anyio.sleep(60)
