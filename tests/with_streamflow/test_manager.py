@@ -20,10 +20,15 @@ from streamflow.deployment.wrapper import ConnectorWrapper
 
 import anydeploy
 from anydeploy.streamflow import AnydeployDeploymentManager
+from anydeploy.testing.virtual import VirtualLoop
 
 from .recorded import Plain, Wrapper, built, config, fail, manager, scripts, settled, stay
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("happened")]
+
+#: Where it is a question of time: none passes but the one that is waited for.
+VIRTUAL = ("asyncio", {"loop_factory": VirtualLoop})
+in_virtual_time = pytest.mark.parametrize("anyio_backend", [VIRTUAL], ids=["virtual"])
 
 
 # -- The interface ---------------------------------------------------------------------------------------------------
@@ -480,6 +485,7 @@ async def test_depends_on(happened: list[str]):
     assert happened[::2] == ["deploy b", "deploy a", "undeploy a", "undeploy b"]
 
 
+@in_virtual_time
 async def test_timeouts_and_the_bound_on_how_many_are_at_work():
     """K1, K2"""
     sut = manager({"b": {"type": "plain", "config": {}, "deployTimeout": "1h"}}, deployTimeout="1ms", maxConcurrent=1)
@@ -659,6 +665,7 @@ async def test_close_lets_what_is_coming_up_finish(happened: list[str]):
     assert happened[2:] == ["deploy b", "deployed b", "undeploy b", "undeployed b", "undeploy a", "undeployed a"]
 
 
+@in_virtual_time
 async def test_a_deploy_beyond_its_timeout_has_half_of_the_time_for_the_teardown(happened: list[str]):
     """K2: it is cancelled then. What it may have made is undeployed."""
     sut = manager(deployTimeout=0.01, undeployTimeout=0.02)
