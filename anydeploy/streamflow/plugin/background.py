@@ -60,6 +60,11 @@ class BackgroundManager:
         _running.add(self._task)
         self._task.add_done_callback(self._ended)
 
+    def is_up(self, name: str) -> bool:
+        """:meth:`DefaultDeploymentManager.is_up`."""
+        self._check_loop()
+        return self.manager.is_up(name)
+
     async def deploy(self, deployment: DeploymentConfig | str) -> None:
         """:meth:`DefaultDeploymentManager.deploy`."""
         self._check_loop()
