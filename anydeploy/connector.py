@@ -19,6 +19,7 @@ import attrs
 from anyio import create_task_group, move_on_after
 from anyio.abc import Process
 from attrs import define, field, frozen
+from attrs.setters import NO_OP
 
 from .exceptions import CommandError, InvalidConnectorError, WorkflowExecutionException, describe
 from .streams import Collector, communicate, last_lines, pipe_archive
@@ -131,11 +132,11 @@ class Connector(ABC):
     interruptible: ClassVar[bool] = True
     asyncio_only: ClassVar[bool] = False
     #: The reason why all operations are refused; set once, and never taken back.
-    _invalid: str | None = field(init=False, default=None, repr=False)
+    _invalid: str | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
     #: The manager's listener for :meth:`report_lost`; None while no deployment stands for this connector.
-    on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False)
+    on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
     #: The first loss that was reported, for a manager that does not listen yet.
-    reported_loss: Exception | None = field(init=False, default=None, repr=False)
+    reported_loss: Exception | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
 
     # -- The author's contract: called by the manager, unless said otherwise -------------------------------------------
 
