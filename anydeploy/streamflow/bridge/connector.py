@@ -49,6 +49,7 @@ class BridgedConnector(HostedConnector):
         await super().undeploy(external)
 
     def hurry(self) -> None:
+        super().hurry()
         self._terminator.hurry()
 
     def at(self, service: str) -> Connector:

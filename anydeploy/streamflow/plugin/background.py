@@ -54,7 +54,7 @@ class BackgroundManager:
 
     def start(self) -> None:
         """Start the task on the running event loop."""
-        self._lease = acquire()
+        self._lease = acquire(self.manager.hurry)
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._live(), name="anydeploy")
         _running.add(self._task)

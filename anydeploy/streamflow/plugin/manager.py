@@ -13,6 +13,7 @@ from streamflow.core.deployment import DeploymentConfig as StreamFlowConfig
 from streamflow.core.deployment import DeploymentManager
 from streamflow.log_handler import logger
 
+from ... import __version__
 from ...exceptions import (
     DifferentDefinitionError,
     ManagerClosedError,
@@ -76,6 +77,7 @@ class AnydeployDeploymentManager(DeploymentManager):
             raise as_streamflow(exc) from exc.__cause__
         self._background: BackgroundManager | None = None
         self._closed = False
+        logger.info(f"Environments are brought up and taken down by anydeploy {__version__}")
         #: By name the fields of the definition that came up last; settings are a copy, for a caller may change its own.
         self._deployed: dict[str, tuple[Any, ...]] = {}
 
