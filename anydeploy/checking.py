@@ -77,6 +77,8 @@ class Flags:
 
 
 _FLAGS: Final = tuple(attrs.fields_dict(Flags))
+#: Weak, because connector classes may be made anew all the time, as scripted ones are.
+_KNOWN_FLAGS: Final[WeakKeyDictionary[type[Connector], Flags]] = WeakKeyDictionary()
 
 
 def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
@@ -86,6 +88,9 @@ def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
         annotation other than ``ClassVar`` makes it an attrs field, and takes it from the class
     """
     try:
+        known = _KNOWN_FLAGS.get(connector_type)
+        if known is not None:
+            return known
         fields = {attribute.name for attribute in attrs.fields(connector_type)}
         values = {name: cast("object", getattr(connector_type, name)) for name in _FLAGS}
     except KeyboardInterrupt:
@@ -98,7 +103,8 @@ def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
             raise WorkflowDefinitionException(f"{where}: it is a setting; expected `{name}: ClassVar[bool] = ...`")
         if not isinstance(value, bool):
             raise WorkflowDefinitionException(f"{where}: {expected('true or false', value)}")
-    return Flags(**cast("dict[str, bool]", values))
+    flags = _KNOWN_FLAGS[connector_type] = Flags(**cast("dict[str, bool]", values))
+    return flags
 
 
 def can_wrap(connector_type: type[Connector]) -> bool:
@@ -215,7 +221,7 @@ class _Schema:
             yield (), str(exc.args[0]) if isinstance(exc, (ValueError, TypeError)) and exc.args else describe(exc)
 
 
-#: Weak, because connector classes may be made anew all the time, as scripted ones are.
+#: Weak, as above.
 _SCHEMAS: WeakKeyDictionary[type[Connector], _Schema] = WeakKeyDictionary()
 
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, cast
 import attrs
 from anyio.abc import ByteStream, Process
 from attrs import define, field
+from attrs.setters import NO_OP
 
 from .command import Command
 from .exceptions import InvalidConnectorError, WorkflowExecutionException, describe
@@ -73,17 +74,17 @@ class Connector(Operations):
     keeps_place: ClassVar[bool] = True
     finds_strays: ClassVar[bool] = False
     #: Part of the names of all that it makes outside; see :attr:`token`.
-    _token: str | None = field(init=False, default=None, repr=False)
+    _token: str | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
     #: The facts that were recorded; made when there are any.
-    _facts: dict[str, str] | None = field(init=False, default=None, repr=False)
+    _facts: dict[str, str] | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
     #: The listener for :meth:`record`, which never waits.
-    on_record: Callable[[str, str], None] | None = field(init=False, default=None, repr=False)
+    on_record: Callable[[str, str], None] | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
     #: The reason why all operations are refused; set once, and never taken back.
-    _invalid: str | None = field(init=False, default=None, repr=False)
+    _invalid: str | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
     #: The manager's listener for :meth:`report_lost`; None while no deployment stands for this connector.
-    on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False)
+    on_lost: Callable[[Exception], None] | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
     #: The first loss that was reported, for a manager that does not listen yet.
-    reported_loss: Exception | None = field(init=False, default=None, repr=False)
+    reported_loss: Exception | None = field(init=False, default=None, repr=False, on_setattr=NO_OP)
 
     # -- The author's contract: called by the manager, unless said otherwise -------------------------------------------
 

@@ -162,9 +162,6 @@ class LazyConnectors:
     @contextmanager
     def arming(self, names: Sequence[str]) -> Generator[Arming, None, None]:
         """Keep note of what is undeployed while a ``deploy`` of lazy names is under way."""
-        if not names:
-            yield NOTHING_ARMED
-            return
         arming = Arming(names)
         self._arming.append(arming)
         try:

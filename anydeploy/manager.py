@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from anyio import create_task_group, get_cancelled_exc_class
 from anyio.abc import TaskGroup
@@ -141,6 +141,7 @@ class DefaultDeploymentManager(DeploymentManager):
         )
         self._definitions.add_all(given.deployments)
         self._engine = Engine(given.max_concurrent)
+        self._visible: Mapping[str, Any] = self._engine.visible
         self._reporter = Reporter(given.on_event)
         self._shell = Shell(self._engine, self._reporter, self._present)
         self._lazy = LazyConnectors(self._is_current, self._use)
@@ -207,7 +208,14 @@ class DefaultDeploymentManager(DeploymentManager):
         other callers.
         """
         self._check_open()
-        await self._deploy([deployment_config, *more])
+        deployment = None if more else self._granted(deployment_config)
+        if deployment is None:
+            await self._deploy([deployment_config, *more])
+            return
+        epoch = deployment.epoch
+        await checkpoint()
+        if deployment.epoch != epoch:
+            raise DeployError(deployment.name, "was undeployed before it was up")
 
     async def deploy_all(self, names: Iterable[str] | None = None) -> None:
         """:meth:`deploy` several names at once: all of them come up, or none.
@@ -236,13 +244,25 @@ class DefaultDeploymentManager(DeploymentManager):
         :raises WorkflowDefinitionException: for what cannot be a name because it is not hashable, a list for example
         """
         try:
-            connector = self._engine.visible.get(deployment_name)
+            connector: Connector | None = self._visible.get(deployment_name)
         except TypeError:
             check_name(deployment_name)
             raise
         if connector is None and self._lazy:
             return self._lazy.armed(deployment_name)
-        return cast("Connector | None", connector)
+        return connector
+
+    def is_up(self, deployment: DeploymentConfig | str) -> bool:
+        """Return whether :meth:`deploy` would find nothing to do: it is live, and was asked for explicitly.
+
+            if not manager.is_up("web"):
+                print("starting the web server")
+
+        A lazy deployment never is, since each ``deploy`` of it has to be registered. It raises nothing.
+
+        :param deployment: a name, or the definition object that the deployment came up with
+        """
+        return self._granted(deployment) is not None
 
     async def undeploy(self, deployment_name: str) -> None:
         """Withdraw the demand for a deployment (rules U1 to U6).
@@ -351,7 +371,8 @@ class DefaultDeploymentManager(DeploymentManager):
         """
         for deployment in list(self._engine.deployments.values()):
             if deployment.task is not None:
-                cast("Runner", deployment.task).hurry()
+                runner: Runner = deployment.task
+                runner.hurry()
 
     def definition(self, deployment_name: str) -> DeploymentConfig | None:
         """Return the definition that a name was given or deployed with last; None for an unknown name.
@@ -383,7 +404,8 @@ class DefaultDeploymentManager(DeploymentManager):
             raise ManagerClosedError("the deployment manager is used outside its `async with` block")
 
     def _check_open(self) -> None:
-        self._check_entered()
+        if self._tasks is None:
+            self._check_entered()
         if self._engine.closing:
             raise ManagerClosedError("the deployment manager is closed")
 
@@ -397,16 +419,33 @@ class DefaultDeploymentManager(DeploymentManager):
                 f"for '{deployment.name}': let it depend on what it needs"
             )
 
+    def _granted(self, wanted: object) -> Deployment | None:
+        """Return an eager deployment of which a caller has to register nothing and wait for nothing, if it is one."""
+        name = wanted.name if isinstance(wanted, DeploymentConfig) else wanted
+        deployment = self._engine.granted(name) if isinstance(name, str) else None
+        if deployment is None:
+            return None
+        config = cast("ResolvedDefinition", deployment.definition).config
+        return deployment if not config.lazy and (wanted is config or wanted == name) else None
+
     async def _deploy(self, wanted: Sequence[DeploymentConfig | str]) -> None:
         definitions, present = self._definitions, self._engine.deployments
         resolution = definitions.resolve(wanted, present=present, in_use=self._lazy)
         definitions.commit(resolution)
         lazy = [name for name in resolution.names if definitions[name].lazy]
         if lazy:
-            eager = [name for name in resolution.names if name not in lazy]
-            resolution = definitions.resolve(eager, present=present, in_use=self._lazy)
+            await self._deploy_lazy(lazy, [name for name in resolution.names if name not in lazy])
+        elif resolution.names:
+            await self._bring_up(resolution.names, resolution.missing)
+        else:
+            await checkpoint()
+        self._check_open()
+
+    async def _deploy_lazy(self, lazy: Sequence[str], eager: Sequence[str]) -> None:
+        definitions = self._definitions
         with self._lazy.arming(lazy) as arming:
-            if resolution.names:
+            if eager:
+                resolution = definitions.resolve(eager, present=self._engine.deployments, in_use=self._lazy)
                 await self._bring_up(resolution.names, resolution.missing, arming)
             else:
                 await checkpoint()
@@ -419,18 +458,15 @@ class DefaultDeploymentManager(DeploymentManager):
     async def _bring_up(
         self, names: Sequence[str], missing: Sequence[ResolvedDefinition], arming: Arming = NOTHING_ARMED
     ) -> None:
-        deployment = self._engine.granted(names[0]) if len(names) == 1 else None
-        if deployment is not None:
-            epoch = deployment.epoch
-            await checkpoint()
-            if deployment.epoch != epoch:
-                raise DeployError(deployment.name, "was undeployed before it was up")
-            return
-        if missing or not all(self._engine.deployments[name].phase is Phase.LIVE for name in names):
+        if worker(self._engine) is not None and not self._are_live(names):
             self._check_may_wait()
         claim = self._engine.claim(self._shell.now(), names, missing)
         self._shell.perform()
         await self._await_claim(claim, arming)
+
+    def _are_live(self, names: Iterable[str]) -> bool:
+        found = [self._engine.deployments.get(name) for name in names]
+        return all(each is not None and each.phase is Phase.LIVE for each in found)
 
     async def _await_claim(self, claim: Claim, arming: Arming = NOTHING_ARMED) -> None:
         """Wait for a claim on behalf of one of its callers."""
@@ -478,7 +514,8 @@ class DefaultDeploymentManager(DeploymentManager):
     async def _use(self, name: str) -> Connector:
         """Bring up a lazy deployment, because its connector is used."""
         self._check_open()
-        resolution = self._definitions.resolve([name], present=self._engine.deployments)
-        await self._bring_up(resolution.names, resolution.missing)
+        if self._engine.granted(name) is None:
+            resolution = self._definitions.resolve([name], present=self._engine.deployments)
+            await self._bring_up(resolution.names, resolution.missing)
         future = cast("FutureConnector", self._engine.deployments[name].connector)
         return cast("Connector", future.real)

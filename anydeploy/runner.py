@@ -190,7 +190,8 @@ class Runner:
     def _build(self) -> Connector:
         inner = None
         if self.deployment.definition.wraps:
-            inner = cast("Runner", self.deployment.dependencies[0].task).connector
+            wrapped: Runner = self.deployment.dependencies[0].task
+            inner = wrapped.connector
         connector = cast("object", self.definition.build(inner))
         if not isinstance(connector, Connector):
             raise WorkflowExecutionException(f"its constructor made {show(connector)}, which is no connector")
@@ -334,7 +335,7 @@ class Runner:
         chain = [inner]
         while chain[-1].definition.wraps:
             chain.append(chain[-1].dependencies[0])
-        runners = [cast("Runner", each.task) for each in reversed(chain)]
+        runners: list[Runner] = [each.task for each in reversed(chain)]
         admitted.set(frozenset(runner.connector for runner in runners if runner.connector is not None))
         asked: set[Runner] = set()
         now = current_time()

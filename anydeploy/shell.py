@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from anyio import CancelScope, Event, current_time, get_cancelled_exc_class
 from anyio.abc import TaskGroup
@@ -69,13 +69,14 @@ class Shell:
             return
         if waiter.event is None:
             waiter.event = Event()
-        await cast("Event", waiter.event).wait()
+        event: Event = waiter.event
+        await event.wait()
 
     def present(self, deployment: Deployment, connector: Connector) -> object:
         return self.presented(deployment, connector)
 
     def proceed(self, deployment: Deployment) -> None:
-        runner = cast("Runner | None", deployment.task)
+        runner: Runner | None = deployment.task
         if runner is not None:
             runner.wake()
             return
@@ -84,7 +85,7 @@ class Shell:
         self.context.run(partial(self.tasks.start_soon, runner.run, name=f"anydeploy: {deployment.name}"))
 
     def dismiss(self, deployment: Deployment) -> None:
-        runner = cast("Runner | None", deployment.task)
+        runner: Runner | None = deployment.task
         if runner is not None:
             deployment.task = None
             runner.dismissed = True
@@ -111,14 +112,15 @@ class Shell:
             )
 
 
-def _runner(deployment: object) -> Runner:
-    return cast("Runner", cast("Deployment", deployment).task)
+def _runner(deployment: Deployment) -> Runner:
+    runner: Runner = deployment.task
+    return runner
 
 
-def _wake(waiter: object) -> None:
-    event = cast("Claim | TeardownWait", waiter).event
+def _wake(waiter: Claim | TeardownWait) -> None:
+    event: Event | None = waiter.event
     if event is not None:
-        cast("Event", event).set()
+        event.set()
 
 
 _PERFORM: Mapping[Do, Callable[[Shell, Any, Any], None]] = {

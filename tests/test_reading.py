@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from anyio import create_task_group
 from scripted import World, settle, start
@@ -43,3 +44,22 @@ async def test_invalid_when_it_has_failed() -> None:
         await call.wait()
         plan.release()
     assert isinstance(call.error, InvalidConnectorError)
+
+
+async def test_is_up_tells_whether_deploy_would_find_nothing_to_do() -> None:
+    world = World()
+    lazy = attrs.evolve(unit("lazy"), lazy=True)
+    async with world.manager(unit("a"), unit("b", "a"), lazy) as manager:
+        assert not manager.is_up("a")
+        await manager.deploy("b")
+        await manager.deploy("lazy")
+        # It is live because `b` needs it, and would go down with that.
+        assert [manager.is_up(name) for name in ("a", "b", "lazy", "nothing")] == [False, True, False, False]
+        definition = manager.definition("b")
+        assert definition is not None
+        assert manager.is_up(definition)
+        # An equal one may still turn out to be different, which is for `deploy` to say.
+        assert not manager.is_up(attrs.evolve(definition))
+        await manager.undeploy("b")
+        assert not manager.is_up("b")
+    assert not manager.is_up("b")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
@@ -69,7 +69,7 @@ class Waiter:
     """
 
     settled: bool = False
-    event: object = None
+    event: Any = None
 
 
 @define(eq=False)
@@ -182,7 +182,7 @@ class Deployment:
     #: The number of its latest request to the slots; 0: none, or it was dropped.
     request: int = 0
     has_slot: bool = False
-    task: object = field(default=None, repr=False)
+    task: Any = field(default=None, repr=False)
 
     @property
     def demanded(self) -> bool:

@@ -26,8 +26,8 @@ class Waiting(State):
             self._attach(claim, targets)
             if len(targets) == 1:
                 targets[0].shared = claim
-        self._await_gaps(claim, gaps)
         if self._broken:
+            self._await_gaps(claim, gaps)
             # A caller does not wait for the time at which they would be renewed by themselves.
             for each in (*targets, *gaps):
                 if each.phase is Phase.LOST:

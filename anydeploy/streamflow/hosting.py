@@ -2,30 +2,40 @@
 
 A deploy of StreamFlow was not written to be cancelled. One that is cut short does not know what it has made, and
 ``undeploy`` finds nothing. So a deploy that is not wanted any more is allowed to finish, and is then undeployed (rule
-D6). If it has a time limit, it runs in a task of its own, which goes on when its time is over.
+D6). If it has a time limit, it runs in a task of its own, which goes on when its time is over. Only a user in a hurry
+cuts it short.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
-from anyio import current_effective_deadline, current_time, move_on_after
+from anyio import CancelScope, current_effective_deadline, current_time, move_on_after
 from streamflow.core.deployment import Connector as StreamFlowConnector
+from streamflow.core.exception import WorkflowExecutionException as StreamFlowExecutionException
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
 from ..connector import Connector, ConnectorWrapper
+from ..exceptions import WorkflowExecutionException
 
 #: The settings that StreamFlow gives a lazy connector.
 DEFAULTS: Final[Mapping[str, Any]] = {"transferBufferSize": 2**16}
 
 #: Attributes of StreamFlow's containers, which cannot be stopped before they have a place and a name.
 _NAMES = ("_inner_location", "containerId", "instanceName")
+
+#: The answers of docker, singularity and helm when there is nothing to take down, which is no failure (rule U6).
+_NOT_THERE: Final = re.compile(r"no such container|no instance found|release: not found", re.IGNORECASE)
+
+
+_CUT_SHORT: Final = "its deploy was cut short"
 
 
 class HostedConnector(Connector):
@@ -44,6 +54,8 @@ class HostedConnector(Connector):
     _begun: bool = False
     #: It has ended well.
     _complete: bool = False
+    #: Around a deploy that has no time limit.
+    _scope: CancelScope | None = None
     #: The task of a deploy that has a time limit. It returns what the deploy raised.
     _deploying: asyncio.Task[BaseException | None] | None = None
 
@@ -63,11 +75,16 @@ class HostedConnector(Connector):
         """
         self._begun = True
         if current_effective_deadline() == math.inf:
-            await self.hosted.deploy(external)
-            self._complete = True
+            with CancelScope() as self._scope:
+                await self.hosted.deploy(external)
+                self._complete = True
+            if not self._complete:
+                raise WorkflowExecutionException(_CUT_SHORT)
             return
         self._deploying = asyncio.create_task(self._deploy(external), name=f"deploy of {self.deployment_name}")
         error = await asyncio.shield(self._deploying)
+        if isinstance(error, asyncio.CancelledError):
+            raise WorkflowExecutionException(_CUT_SHORT)
         if error is not None:
             raise error
 
@@ -90,7 +107,32 @@ class HostedConnector(Connector):
         if self._deploying is not None and not self._deploying.done():
             await self._settle(self._deploying)
         if self._complete or all(getattr(self.hosted, name, "") is not None for name in _NAMES):
-            await self.hosted.undeploy(external)
+            await self._remove_jobs()
+            try:
+                await self.hosted.undeploy(external)
+            except StreamFlowExecutionException as exc:
+                if _NOT_THERE.search(str(exc)) is None:
+                    raise
+
+    def hurry(self) -> None:
+        """Cut a deploy short that is under way; what it is known to have made is undeployed."""
+        if self._scope is not None:
+            self._scope.cancel()
+        if self._deploying is not None:
+            self._deploying.cancel()
+
+    async def _remove_jobs(self) -> None:
+        """Remove the jobs of a queue that were not waited for.
+
+        The ``undeploy`` of StreamFlow's queues looks for them below the place where they are.
+        """
+        queue: Any = self.hosted
+        jobs: dict[str, Any] = getattr(queue, "_scheduled_jobs", {})
+        removed = [queue._remove_jobs(location, [job]) for job, location in jobs.items()]  # noqa: SLF001
+        for outcome in await asyncio.gather(*removed, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        jobs.clear()
 
     async def _settle(self, deploying: asyncio.Task[Any]) -> None:
         try:

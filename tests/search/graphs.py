@@ -170,15 +170,18 @@ def symmetries(edges: Edges, options: tuple[Option, ...]) -> list[tuple[int, ...
     ]
 
 
-def graphs(size: int) -> list[Graph]:
-    """Return all graphs of so many deployments: plain, with each option in each place, and with a limit of one."""
+def graphs(size: int, *, everywhere: bool = True) -> list[Graph]:
+    """Return all graphs of so many deployments: plain, with each option in some place, and with a limit of one.
+
+    :param everywhere: with each option in each place; otherwise in one place, which is another one in the next graph
+    """
     found: list[Graph] = []
-    for edges in edges_of(size):
+    for number, edges in enumerate(edges_of(size)):
         plain = (PLAIN,) * size
         found.append(Graph(edges, plain))
         placed: dict[tuple[Option, ...], None] = {}
-        for option in OPTIONS:
-            for place in range(size):
+        for kind, option in enumerate(OPTIONS):
+            for place in range(size) if everywhere else [(number + kind) % size]:
                 options = (*plain[:place], option, *plain[place + 1 :])
                 same = (tuple(options[old] for old in order) for order in symmetries(edges, plain))
                 placed.setdefault(min(same, key=str))

@@ -17,6 +17,7 @@ from streamflow.deployment.connector.container import DockerConnector, Singulari
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError, UndeployError
 from anydeploy.checking import can_wrap, check_settings, show_keys
 from anydeploy.streamflow.hosting import HostedConnector, hosted_type
+from anydeploy.testing.virtual import VirtualLoop
 
 from .recorded import Plain, Wrapper, built, scripts, settled, stay
 
@@ -210,6 +211,7 @@ async def test_in_anydeploy_s_own_manager(happened: list[str]):
     assert happened[4:] == ["undeploy b", "undeployed b", "undeploy a", "undeployed a"]
 
 
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualLoop})], ids=["virtual"])
 async def test_the_shutdown_timeout_cancels_a_deploy(happened: list[str]):
     """U8, M1: there is no time left to undeploy what it may have made, which is told."""
     scripts.update({"a": stay, "undeploy a": stay})

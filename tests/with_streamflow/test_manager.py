@@ -20,10 +20,15 @@ from streamflow.deployment.wrapper import ConnectorWrapper
 
 import anydeploy
 from anydeploy.streamflow import AnydeployDeploymentManager
+from anydeploy.testing.virtual import VirtualLoop
 
 from .recorded import Plain, Wrapper, built, config, fail, manager, scripts, settled, stay
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("happened")]
+
+#: Where it is a question of time: none passes but the one that is waited for.
+VIRTUAL = ("asyncio", {"loop_factory": VirtualLoop})
+in_virtual_time = pytest.mark.parametrize("anyio_backend", [VIRTUAL], ids=["virtual"])
 
 
 # -- The interface ---------------------------------------------------------------------------------------------------
@@ -213,6 +218,7 @@ async def test_what_is_done_is_logged_as_streamflow_does(caplog: pytest.LogCaptu
         await sut.deploy(config("b", "a"))
     await sut.close()
     assert [record.getMessage() for record in caplog.records if record.name == "streamflow"] == [
+        f"Environments are brought up and taken down by anydeploy {anydeploy.__version__}",
         "DEPLOYING a",
         "COMPLETED deployment of a",
         "DEPLOYING b",
@@ -480,6 +486,7 @@ async def test_depends_on(happened: list[str]):
     assert happened[::2] == ["deploy b", "deploy a", "undeploy a", "undeploy b"]
 
 
+@in_virtual_time
 async def test_timeouts_and_the_bound_on_how_many_are_at_work():
     """K1, K2"""
     sut = manager({"b": {"type": "plain", "config": {}, "deployTimeout": "1h"}}, deployTimeout="1ms", maxConcurrent=1)
@@ -492,6 +499,44 @@ async def test_timeouts_and_the_bound_on_how_many_are_at_work():
     with pytest.raises(WorkflowExecutionException, match=r"'a' .* within 0.001 s \(deploy_timeout\)"):
         await doomed
     await waiting
+    await sut.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Error response from daemon: No such container: 4f2a",
+        "FATAL: no instance found with name a",
+        "Error: uninstall: Release not loaded: a: release: not found",
+    ],
+)
+async def test_an_environment_that_is_not_there_is_taken_down(answer: str, happened: list[str]):
+    """U6: that is success, not failure."""
+
+    def refuse() -> None:
+        raise WorkflowExecutionException(f"FAILED Undeployment of a environment [1]:\n\t{answer}")
+
+    sut = manager()
+    scripts["undeploy a"] = refuse
+    await sut.deploy(config("a"))
+    await sut.undeploy("a")
+    assert sut.get_connector("a") is None
+    assert happened == ["deploy a", "deployed a", "undeploy a"]
+    await sut.close()
+
+
+@pytest.mark.parametrize("limit", [None, "1h"])
+async def test_a_deploy_is_cut_short_in_a_hurry(limit: str | None, happened: list[str]):
+    """D6: otherwise it would be allowed to finish."""
+    sut = manager(deployTimeout=limit)
+    scripts["a"] = stay
+    coming = asyncio.create_task(sut.deploy(config("a")))
+    await settled()
+    background: Any = vars(sut)["_background"]
+    background.manager.hurry()
+    with pytest.raises(WorkflowExecutionException, match=r"'a' failed to deploy: .*its deploy was cut short"):
+        await coming
+    assert happened == ["deploy a", "undeploy a", "undeployed a"]
     await sut.close()
 
 
@@ -659,6 +704,7 @@ async def test_close_lets_what_is_coming_up_finish(happened: list[str]):
     assert happened[2:] == ["deploy b", "deployed b", "undeploy b", "undeployed b", "undeploy a", "undeployed a"]
 
 
+@in_virtual_time
 async def test_a_deploy_beyond_its_timeout_has_half_of_the_time_for_the_teardown(happened: list[str]):
     """K2: it is cancelled then. What it may have made is undeployed."""
     sut = manager(deployTimeout=0.01, undeployTimeout=0.02)

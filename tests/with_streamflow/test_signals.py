@@ -92,7 +92,7 @@ async def test_the_handlers_stay_until_the_last_manager_is_closed():
 @pytest.mark.anyio
 async def test_handlers_of_others_are_left_alone():
     signal.signal(Signals.SIGTERM, signal.SIG_IGN)
-    held = acquire()
+    held = acquire(lambda: None)
     assert signal.getsignal(Signals.SIGTERM) is signal.SIG_IGN
     theirs = signal.default_int_handler
     signal.signal(Signals.SIGHUP, theirs)
@@ -104,7 +104,7 @@ async def test_handlers_of_others_are_left_alone():
 async def test_other_threads_have_no_signals():
     def elsewhere() -> None:
         async def held() -> None:
-            acquire().release()
+            acquire(lambda: None).release()
 
         asyncio.run(held())
 
@@ -116,14 +116,14 @@ async def test_other_threads_have_no_signals():
 
 def test_a_loop_that_was_closed_is_guarded_no_more():
     async def held() -> None:
-        acquire()
+        acquire(lambda: None)
 
     asyncio.run(held())
     left = handlers()
     assert signal.SIG_DFL not in left
 
     async def held_again() -> None:
-        ours = acquire()
+        ours = acquire(lambda: None)
         assert handlers() != left
         ours.release()
 
@@ -239,3 +239,33 @@ for _ in range(3):
 print("still here")
 """
     assert run(program) == (-Signals.SIGTERM, "once more\n" * 3)
+
+
+def test_the_second_signal_cuts_a_deploy_short():
+    """D6: otherwise it would be allowed to finish. What it may have made is undeployed."""
+    program = """
+from {package}.recorded import scripts
+
+async def interrupted():
+    sut = manager()
+    scripts["a"] = asyncio.Event().wait
+    coming = asyncio.create_task(sut.deploy(config("a")))
+    while not happened:
+        await asyncio.sleep(0)
+    try:
+        signal.raise_signal(signal.SIGINT)
+        await coming
+    finally:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        await sut.close()
+
+try:
+    asyncio.run(interrupted())
+except KeyboardInterrupt:
+    print(*happened, sep=", ")
+"""
+    returncode, output = run(program.format(package=__file__.rsplit("/", 2)[1]))
+    assert returncode == 0
+    notice, outcome = output.splitlines()
+    assert "Deploys and grace periods are cut short. Once more leaves at once" in notice
+    assert outcome == "deploy a, undeploy a, undeployed a"

@@ -50,6 +50,7 @@ class BridgedConnector(HostedConnector):
         await super().undeploy(external)
 
     def hurry(self) -> None:
+        super().hurry()
         self._terminator.hurry()
 
     def at(self, service: str | None = None, *, location: str | None = None) -> Connector:  # noqa: ARG002

@@ -54,11 +54,16 @@ class BackgroundManager:
 
     def start(self) -> None:
         """Start the task on the running event loop."""
-        self._lease = acquire()
+        self._lease = acquire(self.manager.hurry)
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._live(), name="anydeploy")
         _running.add(self._task)
         self._task.add_done_callback(self._ended)
+
+    def is_up(self, name: str) -> bool:
+        """:meth:`DefaultDeploymentManager.is_up`."""
+        self._check_loop()
+        return self.manager.is_up(name)
 
     async def deploy(self, deployment: DeploymentConfig | str) -> None:
         """:meth:`DefaultDeploymentManager.deploy`."""

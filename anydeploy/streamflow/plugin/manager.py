@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from importlib.resources import files
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -12,6 +13,7 @@ from streamflow.core.deployment import DeploymentConfig as StreamFlowConfig
 from streamflow.core.deployment import DeploymentManager
 from streamflow.log_handler import logger
 
+from ... import __version__
 from ...exceptions import (
     DifferentDefinitionError,
     ManagerClosedError,
@@ -19,6 +21,7 @@ from ...exceptions import (
     WorkflowException,
 )
 from ...file.manager import SETTINGS
+from ...frozen import is_equal, thaw
 from ...lifecycle import DeploymentEvent
 from ...manager import DEFAULT_UNDEPLOY_TIMEOUT, DefaultDeploymentManager
 from .background import BackgroundManager
@@ -30,6 +33,8 @@ from .proxy import ConnectorProxy
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
 
+#: The fields of StreamFlow's definitions that make up a deployment.
+_FIELDS: Final = attrgetter("type", "config", "external", "lazy", "wraps")
 #: The attribute of a connector that holds its proxy.
 _PROXY: Final = "_streamflow_proxy"
 
@@ -72,6 +77,9 @@ class AnydeployDeploymentManager(DeploymentManager):
             raise as_streamflow(exc) from exc.__cause__
         self._background: BackgroundManager | None = None
         self._closed = False
+        logger.info(f"Environments are brought up and taken down by anydeploy {__version__}")
+        #: By name the fields of the definition that came up last; settings are a copy, for a caller may change its own.
+        self._deployed: dict[str, tuple[Any, ...]] = {}
 
     @classmethod
     def get_schema(cls) -> str:
@@ -95,6 +103,8 @@ class AnydeployDeploymentManager(DeploymentManager):
             background = self._background
             if background is None:
                 background = self._background = self._start()
+            elif self._is_up(background, deployment_config):
+                return
             config = self._translator.translate(
                 deployment_config, background.manager.definition(deployment_config.name)
             )
@@ -103,6 +113,9 @@ class AnydeployDeploymentManager(DeploymentManager):
             except DifferentDefinitionError as exc:
                 logger.warning(f"{exc}. It is kept as it is.")
                 await background.deploy(config.name)
+            else:
+                type_, _, *others = _FIELDS(deployment_config)
+                self._deployed[config.name] = (type_, thaw(config.config), *others)
         except WorkflowException as exc:
             raise as_streamflow(exc) from exc.__cause__
 
@@ -161,6 +174,10 @@ class AnydeployDeploymentManager(DeploymentManager):
                 await self._background.close()
             except (WorkflowException, ExceptionGroup) as exc:
                 raise as_streamflow(exc) from exc.__cause__
+
+    def _is_up(self, background: BackgroundManager, config: StreamFlowConfig) -> bool:
+        """Whether there is nothing to do for a definition, nor to say."""
+        return is_equal(self._deployed.get(config.name), _FIELDS(config)) and background.is_up(config.name)
 
     def _start(self) -> BackgroundManager:
         def log(event: DeploymentEvent) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from functools import partial
 from signal import Signals
 from types import FrameType
@@ -17,7 +18,7 @@ from typing import Any, Final
 from attrs import define, field
 from streamflow.log_handler import logger
 
-_NOTICE: Final = "Environments are being taken down. Once more leaves at once, and may leave some behind."
+_NOTICE: Final = "Deploys and grace periods are cut short. Once more leaves at once, and may leave some behind."
 
 
 @define(eq=False)
@@ -25,13 +26,11 @@ class SignalGuard:
     """The handlers of signals that stand while there are environments on one event loop.
 
     :ivar loop: the event loop
-    :ivar leases: how many managers have environments there
-    :ivar ending: how many of them are taking theirs down
+    :ivar leases: of each manager that has environments there
     """
 
     loop: asyncio.AbstractEventLoop
-    leases: int = 0
-    ending: int = 0
+    leases: list[Lease] = field(factory=list["Lease"])
     #: The handlers that ours stand in place of.
     _replaced: dict[Signals, Any] = field(factory=dict[Signals, Any])
     #: How many signals have come.
@@ -61,7 +60,7 @@ class SignalGuard:
             signal.raise_signal(number)
             return
         # Where everything is going down already, the first signal has nothing left to bring about.
-        self._count = max(self._count, int(self.ending == self.leases)) + 1
+        self._count = max(self._count, int(all(lease.is_ending for lease in self.leases))) + 1
         if self._count > 2 and not self.loop.is_running():
             # Nothing can be taken down then.
             self.restore()
@@ -69,12 +68,17 @@ class SignalGuard:
         # The second one would make asyncio cancel every task that there is, the teardown among them.
         elif self._count == 2:
             # The signal may have interrupted a line of the logger.
-            self.loop.call_soon_threadsafe(logger.warning, _NOTICE)
+            self.loop.call_soon_threadsafe(self._hurry)
         elif number == Signals.SIGINT:
             self._interrupt(frame)
         else:
             # The frame may be that of a task, which is not to end by a KeyboardInterrupt.
             self.loop.call_soon_threadsafe(self._interrupt, None)
+
+    def _hurry(self) -> None:
+        logger.warning(_NOTICE)
+        for lease in self.leases:
+            lease.hurry()
 
     def _interrupt(self, frame: FrameType | None) -> None:
         handler = self._replaced.get(Signals.SIGINT, signal.getsignal(Signals.SIGINT))
@@ -87,34 +91,39 @@ _guards: dict[asyncio.AbstractEventLoop, SignalGuard] = {}
 
 @define(eq=False)
 class Lease:
-    """Keeps the guard of an event loop while a manager has environments there."""
+    """Keeps the guard of an event loop while a manager has environments there.
+
+    :ivar hurry: cuts short what takes long, at the second signal
+    :ivar is_ending: whether the environments are being taken down
+    """
 
     #: None after the release, and in other threads than the main one: those get no signals.
     _guard: SignalGuard | None
-    _ending: bool = False
+    hurry: Callable[[], None]
+    is_ending: bool = False
 
     def ending(self) -> None:
         """Say that the environments are being taken down from now on."""
-        if self._guard is not None and not self._ending:
-            self._ending = True
-            self._guard.ending += 1
+        self.is_ending = True
 
     def release(self) -> None:
         """Say that the environments are gone. The last release puts the handlers back that were there."""
         guard = self._guard
         self._guard = None
         if guard is not None:
-            guard.leases -= 1
-            guard.ending -= self._ending
-            if guard.leases == 0:
+            guard.leases.remove(self)
+            if not guard.leases:
                 guard.restore()
                 _guards.pop(guard.loop, None)
 
 
-def acquire() -> Lease:
-    """Guard the running event loop until the lease is released."""
+def acquire(hurry: Callable[[], None]) -> Lease:
+    """Guard the running event loop until the lease is released.
+
+    :param hurry: called in it at the second signal
+    """
     if threading.current_thread() is not threading.main_thread():
-        return Lease(None)
+        return Lease(None, hurry)
     for loop, guard in list(_guards.items()):
         if loop.is_closed():
             guard.restore()
@@ -123,8 +132,9 @@ def acquire() -> Lease:
     if loop not in _guards:
         _guards[loop] = SignalGuard(loop)
         _guards[loop].install()
-    _guards[loop].leases += 1
-    return Lease(_guards[loop])
+    lease = Lease(_guards[loop], hurry)
+    _guards[loop].leases.append(lease)
+    return lease
 
 
 def _is_of_asyncio(handler: object) -> bool:
