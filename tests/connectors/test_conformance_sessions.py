@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ class TestSession(ConnectorSuite):
     connector_type = Room
 
 
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="not installed: busybox")
 class TestSessionOfBusybox(ConnectorSuite):
     connector_type = Room
+    backends = ("trio",)
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
         return {"shell": ["busybox", "sh"]}
@@ -44,6 +47,7 @@ class TestSsh(ConnectorSuite):
 @pytest.mark.usefixtures("server")
 class TestSshOverSsh(ConnectorSuite):
     connector_type = over_ssh(SshConnector, lambda ssh: {"nodes": ssh.nodes, "sshConfig": ssh.config})
+    backends = ("asyncio+uvloop",)
     server: Sshd
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
