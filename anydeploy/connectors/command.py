@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import attrs
 from attrs import define, field
@@ -47,6 +48,11 @@ class CommandConnector(ConnectorWrapper):
     environment: Mapping[str, str] = field(factory=dict[str, str], converter=to_environment)
     workdir: str | None = field(default=None, converter=optional(to_path))
     grace: float = field(default=DEFAULT_GRACE, converter=to_seconds)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
+        """Return none: all commands run in one environment."""
+        return ()
 
     async def deploy(self, external: bool) -> None:
         """Run the deploy command, unless ``external``; then wait until ``ready`` succeeds.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from shlex import join
 from signal import Signals
 from subprocess import DEVNULL, PIPE, STDOUT
+from typing import Any
 
 import attrs
 from anyio import CancelScope, create_task_group, move_on_after
@@ -106,6 +107,11 @@ class ProcessConnector(ConnectorWrapper):
     _live: bool = field(init=False, default=False, repr=False)
     #: Around the wait for readiness; the end of the program cuts it short.
     _waiting: CancelScope | None = field(init=False, default=None, repr=False)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
+        """Return none: commands run in the wrapped environment."""
+        return ()
 
     async def deploy(self, external: bool) -> None:
         """Start the program and wait until it is ready; with ``external`` only wait, unless a log would tell.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 from anyio import Semaphore, create_task_group
@@ -82,6 +82,19 @@ class SlurmConnector(RemoteConnector):
     _external: bool = field(init=False, default=False, repr=False)
     _free: Semaphore | None = field(init=False, default=None, repr=False)
 
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:
+        """Return the names in the setting ``services``."""
+        return to_services(config.get("services"))
+
+    @classmethod
+    def check_stateful(cls, config: Mapping[str, Any], *, directly: bool) -> str | None:
+        """Return the ``mode`` that is needed. An allocation of its own has only what stands on this itself."""
+        mode = to_mode(config.get("mode"))
+        if mode == "allocation" or (mode is None and directly):
+            return None
+        return f"set `mode: allocation` there{', or leave `mode` out' if directly else ''}"
+
     async def deploy(self, external: bool) -> None:
         """Reach Slurm; in ``mode: allocation``, submit the holding jobs, and return when they run.
 
@@ -130,15 +143,12 @@ class SlurmConnector(RemoteConnector):
     def for_wrapper(self, wrapper: type[Connector], service: str | None = None) -> Connector:
         """Return itself, or an allocation for a wrapper that has to come back to the same place.
 
-        :raises WorkflowExecutionException: in ``mode: batch``, for such a wrapper
+        In ``mode: batch``, such a wrapper has been refused before (:meth:`check_stateful`).
+
+        :raises WorkflowExecutionException: if there is no such service
         """
         if not wrapper.stateful or self.mode == "allocation":
             return self.at(service)
-        if self.mode == "batch":
-            raise WorkflowExecutionException(
-                f"deployment '{self.deployment_name}' has `mode: batch`, where each command is a job on any node, and "
-                f"a {wrapper.__name__} has to come back to the same node: leave `mode` out, or say `mode: allocation`"
-            )
         self._check_service(service)
         return AllocatedConnector(
             deployment_name=self.deployment_name, config_dir=self.config_dir, owner=self, service=service

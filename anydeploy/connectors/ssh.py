@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -126,6 +126,11 @@ class SshConnector(RemoteConnector):
     _transfer_buffer_size: None = _refused("transferBufferSize", "copies need no buffer")
     #: By the names of the locations, in the order of the settings.
     _pools: dict[str, ConnectionPool] = field(init=False, factory=dict[str, ConnectionPool], repr=False)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
+        """Return none: each host is a location."""
+        return ()
 
     async def deploy(self, external: bool) -> None:  # noqa: ARG002
         """Connect to every host. The hosts exist already, whether ``external`` or not.

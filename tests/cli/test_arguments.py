@@ -21,7 +21,8 @@ PLAN = """
   db: {type: process, config: {command: [sleep, '1']}}
   cache: {type: process, config: {command: [sleep, '1']}}
   end: {type: command, wraps: db, dependsOn: [cache], config: {}}
-  top: {type: command, wraps: {deployment: end, service: main}, external: true, config: {}}
+  grid: {type: slurm, config: {services: {main: {mem: 1G}}}}
+  top: {type: command, wraps: {deployment: grid, service: main}, external: true, config: {}}
 """
 
 
@@ -36,7 +37,7 @@ def _invoke(*args: str | Path) -> Result:
 def test_validate_a_good_file(write: Write) -> None:
     result = _invoke("validate", write(PLAN))
     assert result.exit_code == 0
-    assert result.stdout.endswith("streamflow.yml: ok, 4 deployments\n")
+    assert result.stdout.endswith("streamflow.yml: ok, 5 deployments\n")
 
 
 def test_validate_reports_everything_that_is_wrong(write: Write) -> None:
@@ -94,7 +95,7 @@ def test_the_plan_as_a_table(write: Write) -> None:
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["1", "db", "process"] in rows
     assert ["2", "end", "command", "db", "cache"] in rows
-    assert ["3", "top", "command", "end", "(main)", "external"] in rows
+    assert ["top", "command", "grid", "(main)", "external"] in rows
     assert "__LOCAL__" not in result.stdout
 
 
