@@ -61,3 +61,20 @@ def test_a_command_runs_in_an_example(dockerd, monkeypatch):
     assert done.returncode == 3, done.stderr
     assert "docker.yml" in done.stdout.split()
     assert dockerd.containers() == before
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "told"),
+    [("web", 3, ""), ("wbe", 1, "error: deployment 'services' has no service 'wbe' that runs; did you mean 'web'?\n")],
+)
+def test_a_command_runs_in_a_service_of_an_example(service, status, told, compose, monkeypatch):
+    compose("tag", compose.image, IMAGES["compose"])
+    for variable, value in compose.variables.items():
+        monkeypatch.setenv(variable, value)
+    before = compose.containers()
+    run = [sys.executable, "-m", "anydeploy", "run", "-q", str(EXAMPLES / "services.yml"), "services"]
+    command = [*run, "--on", f"services/{service}", "--", "sh", "-c", "echo $GREETING; exit 3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, told)
+    assert done.stdout == ("hello\n" if service == "web" else "")
+    assert compose.containers() == before
