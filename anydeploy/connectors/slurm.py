@@ -42,14 +42,17 @@ class SlurmConnector(RemoteConnector):
     Each command is a job. A wrapper that has to come back to the same place, as a container has, gets an allocation of
     its own, in which its commands are steps.
 
-    :ivar mode: ``batch``: every command is a job, and such wrappers are refused; ``allocation``: all is done in one
-        allocation, or in one of each service; None: as above
-    :ivar services: kinds of jobs: the options of ``sbatch`` under the names that StreamFlow gives them, and ``file``
-    :ivar file: a file with a template of the batch script, in which ``{{streamflow_command}}`` stands for the command
-    :ivar directory: the one for the files of jobs, which the nodes share with the host of ``sbatch``; None: the home
-        directory there
-    :ivar max_jobs: setting ``maxConcurrentJobs``: the jobs in the queue at a time, beyond which commands wait
-    :ivar interval: setting ``pollingInterval``: the time between two questions about all jobs (1s)
+    :ivar mode: ``batch``: every command is a job; ``allocation``: one job holds the nodes, and all commands run in it;
+        by default commands are jobs, and each wrapper that has to come back to the same place, as a container has, gets
+        an allocation of its own
+    :ivar services: kinds of jobs, by name: options of ``sbatch`` under the names that StreamFlow gives them
+        (``partition``, ``cpusPerTask``, ``mem``, ``time`` ...), and ``file``
+    :ivar file: a template of the batch script, a file on this machine in which ``{{streamflow_command}}`` stands for
+        the command
+    :ivar directory: the directory for the files of jobs, which the nodes share with the host of ``sbatch``; by default,
+        the home directory there
+    :ivar max_jobs: setting ``maxConcurrentJobs``: jobs in the queue at a time, beyond which commands wait
+    :ivar interval: setting ``pollingInterval``: the time between two questions about all jobs
     """
 
     keeps_place: ClassVar[bool] = False

@@ -307,7 +307,7 @@ async def test_jobs_and_allocations_are_reached_over_ssh(settings, login, slurm,
 
 
 async def test_the_example_comes_up(slurm, tmp_path):
-    path = Path(__file__).parents[2] / "examples" / "clusters" / "slurm.yml"
+    path = Path(__file__).parents[2] / "examples" / "slurm.yml"
     (tmp_path / "jobs").mkdir()
     definitions = load_file(path).values()
     changed = [attrs.evolve(each, config={**each.config, "directory": str(tmp_path / "jobs")}) for each in definitions]

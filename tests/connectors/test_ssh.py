@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 from processes import alive, processes_of, signal_all
 from servers import running_sshd
@@ -30,6 +31,7 @@ from anydeploy.connectors._ssh_command import askpass, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.ssh import SshConnector
+from anydeploy.file import load_file
 
 pytestmark = pytest.mark.anyio
 
@@ -504,3 +506,19 @@ async def test_what_two_kills_have_left_is_removed_through_a_new_connection(ssh,
     await recovery.undeploy(True)
     assert not alive(pid)
     assert sockets(dead) == []
+
+
+# -- The example -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_example_comes_up(sshd):
+    """With this machine in place of its hosts, over a connection each."""
+    path = Path(__file__).parents[2] / "examples" / "ssh.yml"
+    definitions = load_file(path).values()
+    reached = [attrs.evolve(each, config=sshd.settings()) if each.type == "ssh" else each for each in definitions]
+    async with DefaultDeploymentManager(reached, config_dir=path.parent) as manager:
+        await manager.deploy_all()
+        assert {status.state for status in manager.status().values()} == {DeploymentState.LIVE}
+        for name in ("login", "nodes"):
+            done = await manager.get_connector(name).run(["sh", "-c", "echo $HOME"])
+            assert done.stdout.decode() == f"{sshd.directory}/home\n"
