@@ -218,24 +218,6 @@ async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
             await connector.at(location="elsewhere").run(["true"])
 
 
-def test_every_setting_of_streamflow_is_known_or_refused_by_name():
-    streamflow = pytest.importorskip("streamflow.deployment.connector")
-    import json
-
-    schema = json.loads(streamflow.connector_classes["ssh"].get_schema())
-    names = set(schema.get("properties", {}))
-    if not names:
-        from streamflow.config.schema import SfSchema
-
-        registry = SfSchema().registry
-        found = registry.contents("https://streamflow.di.unito.it/schemas/deployment/connector/base/ssh.json")
-        names = set(found["properties"])
-    assert names
-    for name in names:
-        problems = check_settings(SshConnector, {"nodes": ["x"], name: object()})
-        assert all("unknown setting" not in problem for _, problem in problems), name
-
-
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
