@@ -58,8 +58,8 @@ END
 t=$1
 trap : HUP INT QUIT PIPE TERM USR1 USR2
 frame() {
-    case $1 in *o*) printf '\033\001%s-%s\002' "$name" "$t" ;; esac
-    case $1 in *e*) printf '\033\001%s-%s\002' "$name" "$t" >&3 ;; esac
+    case $1 in *o*) printf '\033\001%s-%s\002\n' "$name" "$t" ;; esac
+    case $1 in *e*) printf '\033\001%s-%s\002\n' "$name" "$t" >&3 ;; esac
 }
 # A shell says of a command that it was killed; that is no output of the command.
 exec 3>&2 2>/dev/null

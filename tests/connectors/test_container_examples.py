@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +10,6 @@ import anyio
 import pytest
 
 from anydeploy import DefaultDeploymentManager, DeploymentState
-from anydeploy.checking import settings_of
-from anydeploy.connectors.compose import ComposeConnector
-from anydeploy.connectors.docker import DockerConnector
 from anydeploy.file import load_file
 
 pytestmark = pytest.mark.timeout(300)
@@ -22,12 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 IMAGES = {"dockerd": "debian:12", "compose": "debian:12", "podman": "docker.io/library/debian:12"}
 
 
-@pytest.mark.parametrize("class_", [DockerConnector, ComposeConnector])
-def test_the_documentation_names_every_setting(class_):
-    words = re.findall(r"`(\w+)`", (EXAMPLES.parent / "docs" / "connectors.md").read_text())
-    assert set(settings_of(class_)) - set(words) == set()
-
-
+@pytest.mark.servers
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("name", "server", "on", "shown"),
