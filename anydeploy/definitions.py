@@ -34,6 +34,7 @@ class ResolvedDefinition:
 
     :ivar dependencies: names, the wrapped one first; an implicit one included
     :ivar wraps: whether the first of the dependencies is wrapped
+    :ivar flags: those of its class
     :ivar config_dir: the directory that relative paths in its settings are relative to
     """
 
@@ -42,8 +43,7 @@ class ResolvedDefinition:
     connector_type: type[Connector]
     dependencies: tuple[str, ...]
     wraps: bool
-    interruptible: bool
-    stateful: bool
+    flags: Flags
     retries: int
     restarts: int
     external: bool
@@ -52,13 +52,17 @@ class ResolvedDefinition:
     config_dir: Path
 
     @property
+    def interruptible(self) -> bool:
+        return self.flags.interruptible
+
+    @property
     def asks_wrapped(self) -> bool:
         """Whether it has to be checked together with what it wraps, which another definition may have replaced."""
-        return self.config.wraps is not None and (self.stateful or self.config.wraps.service is not None)
+        return self.config.wraps is not None and (self.flags.stateful or self.config.wraps.service is not None)
 
     def layer(self) -> Layer:
         """Return what it is to those that stand on it."""
-        return Layer.of(self.config, self.connector_type, stateful=self.stateful)
+        return Layer.of(self.config, self.connector_type, stateful=self.flags.stateful)
 
     def build(self, wrapped: Connector | None) -> Connector:
         """Construct the connector, with plain dicts and lists of its own as settings.
@@ -232,8 +236,7 @@ class Definitions:
             type_,
             dependencies,
             wraps,
-            flags.interruptible,
-            flags.stateful,
+            flags,
             config.retries,
             config.restarts,
             config.external,
@@ -248,10 +251,9 @@ class Definitions:
         def find(name: str) -> Layer:
             return (found.get(name) or self._resolved[name]).layer()
 
-        for resolved in missing:
-            if resolved.asks_wrapped:
-                for _, problem in check_wrapped(resolved.layer(), find):
-                    raise InvalidConfigError(resolved.name, problem)
+        for resolved in [each for each in missing if each.wraps and each.asks_wrapped]:
+            for _, problem in check_wrapped(resolved.layer(), find):
+                raise InvalidConfigError(resolved.name, problem)
 
     def _find_type(self, config: DeploymentConfig) -> tuple[type[Connector], Flags]:
         try:
