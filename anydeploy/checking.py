@@ -20,7 +20,7 @@ import attrs
 from attrs import define, frozen
 
 from .config import DeploymentConfig
-from .connector import Connector, ConnectorWrapper
+from .connector import Connector
 from .connectors import UnknownConnectorTypeError, connector_type
 from .duration import to_positive_seconds
 from .exceptions import InvalidParameterError, WorkflowDefinitionException, describe, did_you_mean
@@ -105,19 +105,6 @@ def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
             raise WorkflowDefinitionException(f"{where}: {expected('true or false', value)}")
     flags = _KNOWN_FLAGS[connector_type] = Flags(**cast("dict[str, bool]", values))
     return flags
-
-
-def can_wrap(connector_type: type[Connector]) -> bool:
-    """Whether a connector class stands on another connector."""
-    return issubclass(connector_type, ConnectorWrapper)
-
-
-def check_wraps(type_: str, connector_type: type[Connector]) -> list[Problem]:
-    """Return the problem with a ``wraps`` of a definition, unless its connector can wrap another one."""
-    if can_wrap(connector_type):
-        return []
-    problem = f"type '{type_}' cannot wrap another deployment"
-    return [(("wraps",), f"{problem}; expected no 'wraps', or the type of a connector that wraps another one")]
 
 
 # -- Settings ----------------------------------------------------------------------------------------------------------

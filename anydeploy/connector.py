@@ -99,6 +99,34 @@ class Connector(Operations):
         """
         return None
 
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str] | None:  # noqa: ARG003
+        """Return the services that an environment with these settings has; None: only a deploy tells (rule D4).
+
+        A definition that wraps another service than these is refused. The answer is empty for a class without
+        services::
+
+            return config.get("services", {})
+
+        :param config: the settings of a definition, which have been found to be right
+        """
+        return None
+
+    @classmethod
+    def check_stateful(cls, config: Mapping[str, Any], *, directly: bool) -> str | None:  # noqa: ARG003
+        """Return what to do, where a ``stateful`` wrapper cannot stand on this environment; None: it can (rule D4).
+
+        By default it can if ``keeps_place`` is true. A class that gives such a wrapper a place of its own
+        (:meth:`for_wrapper`) overrides it. The text ends the error for the wrapper's definition::
+
+            return "set `pool: 1` there"
+
+        :param config: the settings of a definition, which have been found to be right
+        :param directly: whether the wrapper itself stands on this environment. Otherwise another one is in between that
+            is not stateful, and whose commands run here
+        """
+        return None if cls.keeps_place else "expected a deployment that keeps its place"
+
     @abstractmethod
     async def deploy(self, external: bool) -> None:
         """Bring the environment up, and return when it can be used.
@@ -294,7 +322,8 @@ class Connector(Operations):
         """Return the connector that a wrapper stands on: by default this one, or a view of one of its services.
 
         An environment in which two commands may run in different places overrides it, for a wrapper that is
-        ``stateful``. It is called when the wrapper is constructed, and makes nothing.
+        ``stateful``, and :meth:`check_stateful` with it. It is called when the wrapper is constructed, and makes
+        nothing.
 
         :param wrapper: the class of the wrapper
         :raises WorkflowExecutionException: if such a wrapper cannot stand on this environment

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from attrs import define, field
 
-from .checking import Flags, can_wrap, check_settings, check_wraps, find_connector_type, flags_of
+from .checking import Flags, check_settings, find_connector_type, flags_of
 from .config import DeploymentConfig
 from .connector import Connector
 from .exceptions import (
@@ -21,6 +21,7 @@ from .exceptions import (
 from .frozen import thaw
 from .graph import closure
 from .typecheck import expected, show_keys
+from .wrapping import Layer, can_wrap, check_wrapped, check_wraps
 
 #: The deployment that a wrapper without ``wraps`` stands on.
 LOCAL = DeploymentConfig("__LOCAL__", "local", external=True)
@@ -33,6 +34,7 @@ class ResolvedDefinition:
 
     :ivar dependencies: names, the wrapped one first; an implicit one included
     :ivar wraps: whether the first of the dependencies is wrapped
+    :ivar flags: those of its class
     :ivar config_dir: the directory that relative paths in its settings are relative to
     """
 
@@ -41,13 +43,26 @@ class ResolvedDefinition:
     connector_type: type[Connector]
     dependencies: tuple[str, ...]
     wraps: bool
-    interruptible: bool
+    flags: Flags
     retries: int
     restarts: int
     external: bool
     deploy_timeout: float | None
     undeploy_timeout: float | None
     config_dir: Path
+
+    @property
+    def interruptible(self) -> bool:
+        return self.flags.interruptible
+
+    @property
+    def asks_wrapped(self) -> bool:
+        """Whether it has to be checked together with what it wraps, which another definition may have replaced."""
+        return self.config.wraps is not None and (self.flags.stateful or self.config.wraps.service is not None)
+
+    def layer(self) -> Layer:
+        """Return what it is to those that stand on it."""
+        return Layer.of(self.config, self.connector_type, stateful=self.flags.stateful)
 
     def build(self, wrapped: Connector | None) -> Connector:
         """Construct the connector, with plain dicts and lists of its own as settings.
@@ -153,7 +168,9 @@ class Definitions:
             return resolved.dependencies
 
         order = closure(names, dependencies)
-        return Resolution(names, [found[name] for name in order if name in found], tuple(added.values()))
+        missing = [found[name] for name in order if name in found]
+        self._check_wrappers(missing, found)
+        return Resolution(names, missing, tuple(added.values()))
 
     def commit(self, resolution: Resolution) -> None:
         """Keep what a resolution has added and checked; it has to be the latest. Cannot fail."""
@@ -173,7 +190,7 @@ class Definitions:
         if name in present:
             return Resolution((name,), ())
         resolved = self._resolved.get(name)
-        if resolved is None:
+        if resolved is None or resolved.asks_wrapped:
             return None
         for dependency in resolved.dependencies:
             if dependency not in present:
@@ -219,7 +236,7 @@ class Definitions:
             type_,
             dependencies,
             wraps,
-            flags.interruptible,
+            flags,
             config.retries,
             config.restarts,
             config.external,
@@ -227,6 +244,16 @@ class Definitions:
             config.undeploy_timeout or self.undeploy_timeout,
             self.config_dir,
         )
+
+    def _check_wrappers(self, missing: Sequence[ResolvedDefinition], found: Mapping[str, ResolvedDefinition]) -> None:
+        """Check definitions together with those that they wrap, which are among them or present."""
+
+        def find(name: str) -> Layer:
+            return (found.get(name) or self._resolved[name]).layer()
+
+        for resolved in [each for each in missing if each.wraps and each.asks_wrapped]:
+            for _, problem in check_wrapped(resolved.layer(), find):
+                raise InvalidConfigError(resolved.name, problem)
 
     def _find_type(self, config: DeploymentConfig) -> tuple[type[Connector], Flags]:
         try:

@@ -25,10 +25,8 @@ from anydeploy import (
 )
 from anydeploy.checking import (
     Flags,
-    can_wrap,
     check_parameters,
     check_settings,
-    check_wraps,
     find_connector_type,
     flags_of,
     settings_of,
@@ -153,8 +151,6 @@ def test_a_class_without_attrs_fields_is_checked_by_its_signature():
 
     assert set(problems(Plain, prt=1)) == {"prt", "port"}
     assert not problems(Plain, port=1)
-    assert can_wrap(Plain)
-    assert not can_wrap(LocalConnector)
 
 
 @pytest.mark.parametrize("name", ["deployment_name", "config_dir", "connector", "service"])
@@ -374,13 +370,6 @@ def test_a_flag_that_is_neither_true_nor_false(flag: str, value: object):
     class_ = type("Author", (Typed,), {flag: value})
     with pytest.raises(WorkflowDefinitionException, match=f"^type 't', class variable '{flag}' of Author: expected tr"):
         flags_of("t", class_)
-
-
-def test_wraps():
-    assert check_wraps("process", ProcessConnector) == []
-    ((path, problem),) = check_wraps("local", LocalConnector)
-    assert path == ("wraps",)
-    assert problem.startswith("type 'local' cannot wrap another deployment; expected no 'wraps', or ")
 
 
 # -- Parameters of a manager -------------------------------------------------------------------------------------------

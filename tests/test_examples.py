@@ -21,7 +21,7 @@ from anydeploy.file import load_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 #: Those need servers; `tests/connectors` has them.
-WITH_SERVERS = {"docker.yml", "podman.yml", "services.yml"}
+WITH_SERVERS = {"docker.yml", "podman.yml", "services.yml", "slurm.yml", "ssh.yml"}
 FILES = sorted(path for path in EXAMPLES.glob("*.yml") if path.name not in WITH_SERVERS)
 PROGRAMS = sorted(EXAMPLES.glob("*.py"))
 PORT = 38471
@@ -81,6 +81,15 @@ async def test_file_up_and_down(path: Path):
             assert b" 200 " in await anyio.to_thread.run_sync(fetch, "/now.txt")
         await manager.undeploy_all()
         assert {status.state for status in manager.status().values()} == {DeploymentState.ABSENT}
+
+
+@pytest.mark.parametrize("name", sorted(WITH_SERVERS))
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_file_that_needs_servers(name: str, command: str):
+    line = [sys.executable, "-m", "anydeploy", command, str(EXAMPLES / name)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(deployment in done.stdout for deployment in (load_file(EXAMPLES / name) if command == "plan" else ()))
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -35,6 +35,7 @@ ROOMS = (
     "connector",
     "connectors",
     "checking",
+    "wrapping",
     "definitions",
     "engine.*",
     "reporting",

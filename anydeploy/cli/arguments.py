@@ -52,6 +52,9 @@ class RunCommand(click.Command):
             at = args.index("--")
             ctx.meta[__name__] = args[at + 1 :]
             args = args[:at]
+        elif ctx.resilient_parsing and args[-1:] == ["--on"]:
+            # Its value is being completed. click would stop at the missing value, and never come to the file.
+            args = args[:-1]
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -64,6 +67,16 @@ def _complete_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
     except (Misuse, KeyError, TypeError):
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def _complete_places(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from .places import every_place  # noqa: PLC0415 - not needed for --help
+
+    try:
+        places = list(every_place(load(ctx.params["file"], quiet=True)))
+    except (Misuse, KeyError, TypeError):
+        return []
+    return [CompletionItem(place) for place in places if place.startswith(incomplete)]
 
 
 _file = click.argument("file", type=click.Path())
@@ -151,7 +164,12 @@ def up(file: str, names: Sequence[str], *, as_json: bool, **options: Any) -> Non
 @command.command(cls=RunCommand)
 @_file
 @_names
-@click.option("--on", metavar="NAME", shell_complete=_complete_names, help="The deployment to run on; default: here.")
+@click.option(
+    "--on",
+    metavar="NAME[/SERVICE]",
+    shell_complete=_complete_places,
+    help="The deployment to run on, or a service of it; default: here.",
+)
 @_running
 @click.pass_context
 def run(ctx: click.Context, /, file: str, names: Sequence[str], *, on: str | None, **options: Any) -> None:
@@ -161,15 +179,19 @@ def run(ctx: click.Context, /, file: str, names: Sequence[str], *, on: str | Non
     program, 126 if it cannot be started); progress goes to stderr. The first signal is passed on to COMMAND, which has
     10 s to end by itself; the second kills it. If a deployment is lost meanwhile, that is reported and COMMAND goes on.
     """
-    from .running import Options, bring_up  # noqa: PLC0415 - not needed for --help
+    from .places import Place  # noqa: PLC0415 - not needed for --help
+    from .running import Options, bring_up  # noqa: PLC0415 - likewise
     from .user_command import UserCommand  # noqa: PLC0415 - likewise
 
     argv: Sequence[str] = ctx.meta.get(__name__, ())
     if not argv:
         raise click.UsageError("COMMAND is missing; write it after `--`", ctx)
     chosen = Options(file=file, **options)
-    selection = select(chosen.load(), names if on is None else [*names, on])
-    raise SystemExit(bring_up(chosen, selection, UserCommand(argv, on)))
+    place = Place.read(on) if on is not None else None
+    selection = select(chosen.load(), names if place is None else [*names, place.name])
+    if place is not None:
+        place.check(selection.configs)
+    raise SystemExit(bring_up(chosen, selection, UserCommand(argv, place)))
 
 
 @command.command()

@@ -178,13 +178,14 @@ class Session:
     # -- The command of `run` ----------------------------------------------------------------------------------------
 
     async def _run_command(self, command: UserCommand) -> None:
-        connector = command.local() if command.on is None else self._manager.get_connector(command.on)
+        place = command.on
+        connector = command.local() if place is None else self._manager.get_connector(place.name)
         if connector is None:
             self._end(Reason.LOST)
             return
-        workdir = self.selection.configs[command.on].workdir if command.on is not None else None
+        workdir = self.selection.configs[place.name].workdir if place is not None else None
         try:
-            await command.run(connector, workdir)
+            await command.run(connector.at(place.service) if place is not None else connector, workdir)
         except (OSError, WorkflowExecutionException) as exc:
             self._end(Reason.NOT_RUN)
             self.progress.problem("not-run", str(exc))

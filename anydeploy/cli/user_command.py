@@ -12,6 +12,7 @@ from attrs import define, field
 
 from ..connector import Connector
 from ..connectors.local import LocalConnector
+from .places import Place
 
 #: Seconds that the command is given to end by itself after a signal was passed on to it.
 COMMAND_GRACE = 10.0
@@ -25,13 +26,13 @@ NOT_EXECUTABLE = 126
 class UserCommand:
     """A program that uses the terminal of this one.
 
-    :ivar on: the deployment that it runs on; None: this machine, in the current directory
+    :ivar on: the deployment, or the service, that it runs on; None: this machine, in the current directory
     :ivar status: its exit status as a shell has it, once it has ended or could not be started; 1 before that, and if
         the connector fails
     """
 
     argv: Sequence[str]
-    on: str | None = None
+    on: Place | None = None
     status: int = field(init=False, default=1)
     #: It has ended by itself: from then on its exit status is that of ``run``.
     done: bool = field(init=False, default=False)

@@ -62,13 +62,18 @@ def to_level(value: object) -> str:
 class ComposeSettings(ContainerConnector):
     """The settings of a project.
 
-    :ivar files: the files that describe it, the later ones on top of the earlier ones
-    :ivar project_name: setting ``projectName``; without one, it is made of the deployment's name and a token
-    :ivar project_directory: setting ``projectDirectory``: the directory that paths in the files are relative to
-    :ivar profiles: the profiles whose services come up as well
-    :ivar environment: variables for Compose, which puts them into the files
-    :ivar no_ansi: setting ``noAnsi``: write no control characters to the log
+    :ivar files: the files that describe the project, the later ones on top of the earlier ones
+    :ivar project_name: setting ``projectName``: the name of the project; by default, it is made of the deployment's
+        name and a token
+    :ivar project_directory: setting ``projectDirectory``: the directory that paths in the files are relative to; by
+        default, that of the first file
+    :ivar profiles: profiles whose services come up as well
+    :ivar environment: variables for Compose, which it puts into the files
+    :ivar wait: wait until the services run and are healthy
+    :ivar timeout: whole seconds that containers have to end; by default, Compose gives them 10
     :ivar removes_volumes: setting ``removeVolumes``: remove the volumes of the project when it goes down
+    :ivar removes_orphans: setting ``removeOrphans``: remove containers of services that the files do not have
+    :ivar no_ansi: setting ``noAnsi``: write no control characters to the log
     """
 
     files: tuple[str, ...] = field(converter=to_files)

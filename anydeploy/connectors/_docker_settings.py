@@ -138,12 +138,14 @@ def divide_variables(variables: Sequence[str]) -> tuple[str, Mapping[str, str]]:
 class ContainerSettings(ContainerConnector):
     """The settings of one container.
 
-    :ivar image: the image
-    :ivar container_id: setting ``containerId``: the id or name of an external container
+    :ivar image: the image, which is pulled if it is missing
     :ivar command: the command of the container, in place of that of the image
+    :ivar variables: setting ``env``: variables of the container, each ``NAME=value``; their values stand in no list of
+        processes
     :ivar environment: variables for the program itself, such as ``DOCKER_HOST``
-    :ivar variables: setting ``env``: those of the container
-    :ivar removes: setting ``rm``: remove the container when it is undeployed (true); otherwise it is only stopped
+    :ivar container_id: setting ``containerId``: the id or name of the container, where the deployment is ``external``
+    :ivar removes: setting ``rm``: remove the container at the end; otherwise it is only stopped
+    :ivar init: run an init in the container, which ends it at once when it is asked to
     """
 
     image: str = field(converter=to_name)

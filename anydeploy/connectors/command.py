@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import attrs
 from attrs import define, field
@@ -28,14 +29,17 @@ class CommandConnector(ConnectorWrapper):
 
     Every setting is optional. Durations are seconds, or strings such as ``500ms``, ``2s``, ``2m``.
 
-    :ivar deploy_command: setting ``deploy``: the argv that creates the environment, and has to end with status 0
-    :ivar undeploy_command: setting ``undeploy``: the argv that destroys it, complete or not
-    :ivar ready: an argv that is run every ``interval`` (1s), for at most ``timeout`` (60s), until it ends with status 0
-    :ivar run_prefix: setting ``run``: an argv put in front of every command that is run in this environment; the
-        environment and the workdir of the command follow it, by means of ``env`` and ``sh``
+    :ivar deploy_command: setting ``deploy``: creates it, and has to end with status 0
+    :ivar undeploy_command: setting ``undeploy``: destroys it, also after a ``deploy`` that failed or was cancelled
+        half-way
+    :ivar ready: a command that is repeated until it ends with status 0
+    :ivar interval: the pause between two runs of ``ready``
+    :ivar timeout: the limit for becoming ready
+    :ivar run_prefix: setting ``run``: the prefix of every command that is run in this environment, such as ``[kubectl,
+        exec, -i, pod, --]``; its variables and workdir follow it, by means of ``env`` and ``sh``
     :ivar environment: variables for all of these commands
     :ivar workdir: the directory in which all of these commands run
-    :ivar grace: seconds between the request to end and the kill when a command is stopped
+    :ivar grace: the time between SIGTERM and SIGKILL for a command that is stopped
     """
 
     deploy_command: tuple[str, ...] | None = field(default=None, alias="deploy", converter=optional(to_argv))
@@ -47,6 +51,11 @@ class CommandConnector(ConnectorWrapper):
     environment: Mapping[str, str] = field(factory=dict[str, str], converter=to_environment)
     workdir: str | None = field(default=None, converter=optional(to_path))
     grace: float = field(default=DEFAULT_GRACE, converter=to_seconds)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
+        """Return none: all commands run in one environment."""
+        return ()
 
     async def deploy(self, external: bool) -> None:
         """Run the deploy command, unless ``external``; then wait until ``ready`` succeeds.

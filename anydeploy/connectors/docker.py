@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class, move_on_after, sleep
@@ -52,6 +52,11 @@ class DockerConnector(ContainerSettings):
     program: ClassVar[str] = "docker"
     #: The container that commands run in: its name, or the setting ``containerId``.
     _container: str | None = field(init=False, default=None, repr=False)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
+        """Return none: a container is one place."""
+        return ()
 
     async def deploy(self, external: bool) -> None:
         """Pull the image if it is missing, start the container, and wait until it is healthy.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from shlex import join
+from typing import Any
 
 from anyio import CancelScope, connect_tcp, create_task_group, open_process
 from anyio.abc import ByteStream, Process
@@ -41,6 +42,11 @@ class LocalConnector(Connector):
     """
 
     _terminator: Terminator = field(init=False, factory=Terminator, repr=False)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
+        """Return none: this machine has no services."""
+        return ()
 
     async def deploy(self, external: bool) -> None:
         """Do nothing."""

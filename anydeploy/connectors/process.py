@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from shlex import join
 from signal import Signals
 from subprocess import DEVNULL, PIPE, STDOUT
+from typing import Any
 
 import attrs
 from anyio import CancelScope, create_task_group, move_on_after
@@ -79,16 +80,16 @@ class ProcessConnector(ConnectorWrapper):
     """A program that runs for as long as it is deployed, started through the environment that this one wraps.
 
     Durations are seconds, or strings such as ``500ms``, ``2s``, ``2m``. Commands run in this environment run in the
-    wrapped one, with ``environment`` and ``workdir`` as defaults.
+    wrapped one, with ``environment`` and ``workdir`` as defaults. ``ready`` has exactly one of ``tcp`` (host:port),
+    ``http`` (an address), ``log`` (a regular expression that a line of its output matches) and ``command`` (an argv
+    that ends with status 0), and optionally ``interval`` (100ms) and ``timeout`` (60s).
 
     :ivar command: the program and its arguments; it has to stay in the foreground
-    :ivar environment: variables added to those that the wrapped environment has
+    :ivar environment: variables, in addition to those of the wrapped environment
     :ivar workdir: the directory to run in
-    :ivar log: the file that its output, both kinds, is appended to; None: only its last lines are kept, for errors
-    :ivar ready: exactly one of ``tcp`` (host:port), ``http`` (an address), ``log`` (a regular expression that a line
-        of its output matches) and ``command`` (an argv that ends with status 0), and optionally ``interval`` (100ms)
-        and ``timeout`` (60s). None: it is ready when it has been started
-    :ivar grace: seconds between SIGTERM and SIGKILL for it and all that it has started
+    :ivar log: a file to which its output is appended; without one only the last lines are kept, for errors
+    :ivar ready: how to tell that it is up; by default, as soon as it has been started
+    :ivar grace: the time between SIGTERM and SIGKILL, for it and all that it has started
     """
 
     command: tuple[str, ...] = field(converter=to_argv)
@@ -106,6 +107,11 @@ class ProcessConnector(ConnectorWrapper):
     _live: bool = field(init=False, default=False, repr=False)
     #: Around the wait for readiness; the end of the program cuts it short.
     _waiting: CancelScope | None = field(init=False, default=None, repr=False)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
+        """Return none: commands run in the wrapped environment."""
+        return ()
 
     async def deploy(self, external: bool) -> None:
         """Start the program and wait until it is ready; with ``external`` only wait, unless a log would tell.

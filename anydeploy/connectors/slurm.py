@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 from anyio import Semaphore, create_task_group
@@ -42,14 +42,17 @@ class SlurmConnector(RemoteConnector):
     Each command is a job. A wrapper that has to come back to the same place, as a container has, gets an allocation of
     its own, in which its commands are steps.
 
-    :ivar mode: ``batch``: every command is a job, and such wrappers are refused; ``allocation``: all is done in one
-        allocation, or in one of each service; None: as above
-    :ivar services: kinds of jobs: the options of ``sbatch`` under the names that StreamFlow gives them, and ``file``
-    :ivar file: a file with a template of the batch script, in which ``{{streamflow_command}}`` stands for the command
-    :ivar directory: the one for the files of jobs, which the nodes share with the host of ``sbatch``; None: the home
-        directory there
-    :ivar max_jobs: setting ``maxConcurrentJobs``: the jobs in the queue at a time, beyond which commands wait
-    :ivar interval: setting ``pollingInterval``: the time between two questions about all jobs (1s)
+    :ivar mode: ``batch``: every command is a job; ``allocation``: one job holds the nodes, and all commands run in it;
+        by default commands are jobs, and each wrapper that has to come back to the same place, as a container has, gets
+        an allocation of its own
+    :ivar services: kinds of jobs, by name: options of ``sbatch`` under the names that StreamFlow gives them
+        (``partition``, ``cpusPerTask``, ``mem``, ``time`` ...), and ``file``
+    :ivar file: a template of the batch script, a file on this machine in which ``{{streamflow_command}}`` stands for
+        the command
+    :ivar directory: the directory for the files of jobs, which the nodes share with the host of ``sbatch``; by default,
+        the home directory there
+    :ivar max_jobs: setting ``maxConcurrentJobs``: jobs in the queue at a time, beyond which commands wait
+    :ivar interval: setting ``pollingInterval``: the time between two questions about all jobs
     """
 
     keeps_place: ClassVar[bool] = False
@@ -81,6 +84,19 @@ class SlurmConnector(RemoteConnector):
     _specs: dict[str | None, JobSpec] = field(init=False, factory=dict[str | None, JobSpec], repr=False)
     _external: bool = field(init=False, default=False, repr=False)
     _free: Semaphore | None = field(init=False, default=None, repr=False)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:
+        """Return the names in the setting ``services``."""
+        return to_services(config.get("services"))
+
+    @classmethod
+    def check_stateful(cls, config: Mapping[str, Any], *, directly: bool) -> str | None:
+        """Return the ``mode`` that is needed. An allocation of its own has only what stands on this itself."""
+        mode = to_mode(config.get("mode"))
+        if mode == "allocation" or (mode is None and directly):
+            return None
+        return f"set `mode: allocation` there{', or leave `mode` out' if directly else ''}"
 
     async def deploy(self, external: bool) -> None:
         """Reach Slurm; in ``mode: allocation``, submit the holding jobs, and return when they run.
@@ -130,15 +146,12 @@ class SlurmConnector(RemoteConnector):
     def for_wrapper(self, wrapper: type[Connector], service: str | None = None) -> Connector:
         """Return itself, or an allocation for a wrapper that has to come back to the same place.
 
-        :raises WorkflowExecutionException: in ``mode: batch``, for such a wrapper
+        In ``mode: batch``, such a wrapper has been refused before (:meth:`check_stateful`).
+
+        :raises WorkflowExecutionException: if there is no such service
         """
         if not wrapper.stateful or self.mode == "allocation":
             return self.at(service)
-        if self.mode == "batch":
-            raise WorkflowExecutionException(
-                f"deployment '{self.deployment_name}' has `mode: batch`, where each command is a job on any node, and "
-                f"a {wrapper.__name__} has to come back to the same node: leave `mode` out, or say `mode: allocation`"
-            )
         self._check_service(service)
         return AllocatedConnector(
             deployment_name=self.deployment_name, config_dir=self.config_dir, owner=self, service=service

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -85,25 +85,24 @@ def _askpass(session_name: str, connection: Connection) -> Mapping[str, str]:
 class SshConnector(RemoteConnector):
     """Hosts that are reached with OpenSSH's ``ssh``, which is run in the wrapped environment.
 
-    The configuration of ssh, with its aliases and its agent, is honoured. A host is a name, an alias or an address,
-    with ``:port`` if need be; or a mapping with ``hostname`` and, where it differs, any of ``username``, ``sshKey``,
-    ``sshKeyPassphraseFile``, ``passwordFile``, ``checkHostKey`` and ``tunnel``. Each host is a location. Commands that
-    name none run on the first.
+    The configuration of ssh, with its aliases and its agent, is honoured. Each host is a location. Commands that name
+    none run on the first.
 
-    :ivar nodes: the hosts
-    :ivar username: the user there
-    :ivar ssh_key: setting ``sshKey``: the path of the private key
+    :ivar nodes: the hosts: each a name, an alias or an address, with ``:port`` if need be; or a mapping with
+        ``hostname`` and, where it differs, any of the next six settings
+    :ivar username: the user there; by default, ssh decides
+    :ivar ssh_key: setting ``sshKey``: the private key; by default, ssh decides
     :ivar passphrase_file: setting ``sshKeyPassphraseFile``: a file with the passphrase of the key
     :ivar password_file: setting ``passwordFile``: a file with the password
-    :ivar check_host_key: setting ``checkHostKey``: refuse hosts whose key is not known (true)
-    :ivar tunnel: the host through which all others are reached
-    :ivar connect_timeout: setting ``connectTimeout``: the limit for one attempt to connect (30s)
-    :ivar retries: the attempts to connect, where a server drops connections because too many come at once (3)
-    :ivar retry_delay: setting ``retryDelay``: the longest pause between two of them (5s)
-    :ivar max_sessions: setting ``maxConcurrentSessions``: the sessions that a server lets one connection have (10)
-    :ivar max_connections: setting ``maxConnections``: the connections to one host, beyond which commands wait; none
-        given: as many as are needed
-    :ivar config: setting ``sshConfig``: ssh's configuration file, in place of the user's
+    :ivar check_host_key: setting ``checkHostKey``: refuse a host whose key is not known
+    :ivar tunnel: the host through which it is reached, written as one of ``nodes`` is
+    :ivar connect_timeout: setting ``connectTimeout``: the limit for one attempt to connect
+    :ivar retries: attempts where a server drops connections because too many come at once
+    :ivar retry_delay: setting ``retryDelay``: the longest pause between two of them
+    :ivar max_sessions: setting ``maxConcurrentSessions``: ``MaxSessions`` of the server: what one connection carries
+    :ivar max_connections: setting ``maxConnections``: connections to one host, beyond which commands wait; by default,
+        as many as are needed
+    :ivar config: setting ``sshConfig``: a configuration file of ssh in place of the user's
     """
 
     nodes: tuple[object, ...] = field(converter=_to_nodes)
@@ -126,6 +125,11 @@ class SshConnector(RemoteConnector):
     _transfer_buffer_size: None = _refused("transferBufferSize", "copies need no buffer")
     #: By the names of the locations, in the order of the settings.
     _pools: dict[str, ConnectionPool] = field(init=False, factory=dict[str, ConnectionPool], repr=False)
+
+    @classmethod
+    def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
+        """Return none: each host is a location."""
+        return ()
 
     async def deploy(self, external: bool) -> None:  # noqa: ARG002
         """Connect to every host. The hosts exist already, whether ``external`` or not.

@@ -13,12 +13,13 @@ import attrs
 from attrs import define, field, frozen
 
 from .. import graph
-from ..checking import check_settings, check_wraps, find_connector_type, flags_of
+from ..checking import Flags, check_settings, find_connector_type, flags_of
 from ..config import DeploymentConfig, check_field
 from ..connector import Connector
 from ..exceptions import DependencyCycleError, WorkflowDefinitionException, did_you_mean
 from ..typecheck import Path, is_list, is_mapping, shorten, show, show_keys
 from ..typecheck import Problem as Wrong
+from ..wrapping import Layer, can_wrap, check_wrapped, check_wraps
 from . import manager
 from .values import BROKEN, Document
 from .yaml import MappingNode, Node, Position, compose, position_of, read_text
@@ -89,7 +90,12 @@ class Loader:
     _current: str | None = None
     # Where values are that could not be read: they are wrong for whatever they are used as, which is not said again.
     _broken: set[Position | None] = field(factory=set[Position | None])
-    _classes: dict[str, type[Connector] | str] = field(factory=dict[str, type[Connector] | str])
+    _classes: dict[str, tuple[type[Connector], Flags] | str] = field(
+        factory=dict[str, tuple[type[Connector], Flags] | str]
+    )
+    _layers: dict[str, Layer] = field(factory=dict[str, Layer])
+    #: The names of layers whose settings are wrong: nothing can be said of what stands on them.
+    _unsound: set[str] = field(factory=set[str])
     _edges: dict[str, dict[str, Position]] = field(factory=dict[str, dict[str, Position]])
     _suggested: int = 0
 
@@ -111,6 +117,7 @@ class Loader:
         deployments = self._deployments(document, sections)
         fields = {name: self._definition(document, name, nodes) for name, nodes in deployments.items()}
         self._check_edges(deployments)
+        self._check_wrappers(document, deployments)
         # Constructing a definition raises, and its name is not checked before: nothing is constructed of a wrong file.
         if self.problems:
             return {}
@@ -223,40 +230,44 @@ class Loader:
                 self._report(position_of(key), f"the key '{required}' is missing; expected {expected}")
         problems: list[Wrong] = []
         fields = structure(value, problems)
-        self._check_connector(value, problems)
+        self._check_connector(name, value, problems)
         for path, problem in problems:
             self._report(document.position(node, path), problem)
         self._edges[name] = {other: document.position(node, path) for other, path in mentions(value)}
         return fields
 
-    def _check_connector(self, value: Mapping[Any, Any], problems: list[Wrong]) -> None:
+    def _check_connector(self, name: str, value: Mapping[Any, Any], problems: list[Wrong]) -> None:
         """The type of a deployment, and its settings as far as they can be checked without constructing anything."""
         type_, config = value.get("type"), value.get("config")
         if not isinstance(type_, str) or not type_:
             return
-        class_ = self._class(type_)
-        if isinstance(class_, str):
-            problems.append((("type",), class_))
+        found = self._class(type_)
+        if isinstance(found, str):
+            problems.append((("type",), found))
             return
+        class_, flags = found
         if "wraps" in value:
             problems += check_wraps(type_, class_)
         if config is None or is_mapping(config):
-            settings = {name: value for name, value in (config or {}).items() if isinstance(name, str)}
+            settings = {key: item for key, item in (config or {}).items() if isinstance(key, str)}
+            wrong = check_settings(class_, settings)
             problems += [
                 (("config", *keys), f"setting '{shorten(show_keys(keys))}': {what}" if keys else what)
-                for keys, what in check_settings(class_, settings)
+                for keys, what in wrong
             ]
+            below = _wraps(value) if can_wrap(class_) else ()
+            self._layers[name] = Layer(name, type_, class_, flags.stateful, settings, *below)
+            if wrong:
+                self._unsound.add(name)
 
-    def _class(self, type_: str) -> type[Connector] | str:
-        """The class of a type, or the problem with it."""
+    def _class(self, type_: str) -> tuple[type[Connector], Flags] | str:
+        """The class of a type with its flags, or the problem with it."""
         if type_ not in self._classes:
             try:
                 class_ = find_connector_type(type_, self.connector_types)
-                flags_of(type_, class_)
+                self._classes[type_] = class_, flags_of(type_, class_)
             except WorkflowDefinitionException as exc:
                 self._classes[type_] = str(exc)
-            else:
-                self._classes[type_] = class_
         return self._classes[type_]
 
     def _check_edges(self, deployments: _Entries) -> None:
@@ -275,6 +286,18 @@ class Loader:
                     graph_[name].append(other)
         self._current = None
         self._check_cycles(graph_)
+
+    def _check_wrappers(self, document: Document, deployments: _Entries) -> None:
+        """Every service that is wrapped exists, and what has to come back to its place can."""
+
+        def find(name: str) -> Layer | None:
+            return self._layers.get(name) if name not in self._unsound else None
+
+        for name, layer in self._layers.items():
+            self._current = name
+            for path, problem in check_wrapped(layer, find):
+                self._report(document.position(deployments[name][1], path), problem)
+        self._current = None
 
     def _check_cycles(self, graph_: dict[str, list[str]]) -> None:
         for _ in range(_MOST_CYCLES):
@@ -320,6 +343,13 @@ def mentions(value: Mapping[Any, Any]) -> Iterator[tuple[str, Path]]:
     if is_list(names):
         found += [(name, ("dependsOn", index)) for index, name in enumerate(names)]
     yield from ((name, path) for name, path in found if isinstance(name, str) and name)
+
+
+def _wraps(value: Mapping[Any, Any]) -> tuple[str, str | None] | tuple[()]:
+    """Return the deployment and the service that a mapping wraps, as far as they are names."""
+    wraps = value.get("wraps")
+    name, service = (wraps.get("deployment"), wraps.get("service")) if is_mapping(wraps) else (wraps, None)
+    return (name, service if isinstance(service, str) else None) if isinstance(name, str) else ()
 
 
 def _inherit_workdirs(definitions: dict[str, DeploymentConfig]) -> dict[str, DeploymentConfig]:

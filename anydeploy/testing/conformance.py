@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import anyio
 import pytest
 
-from ..checking import can_wrap
 from ..config import DeploymentConfig
 from ..connector import Connector
 from ..connectors.local import LocalConnector
+from ..wrapping import can_wrap
 from .commands import every_clause
 from .contract import Clause, Tested
 from .scenarios import Scenario, every_scenario, play

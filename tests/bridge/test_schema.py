@@ -11,7 +11,11 @@ import pytest
 from streamflow.deployment.connector import connector_classes
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError
+from anydeploy.checking import check_settings, settings_of
+from anydeploy.connectors import connector_type
+from anydeploy.connectors._ssh_command import to_connection
 from anydeploy.file import FileError, load_file
+from anydeploy.streamflow.bridge import settings
 from anydeploy.streamflow.bridge.settings import check
 
 FILE = """\
@@ -64,7 +68,7 @@ def test_every_problem_of_a_file_with_its_place(tmp_path: Path):
         ("local", {}),
         ("docker", {"image": "debian", "env": ["A=b"], "transferBufferSize": 1024}),
         ("ssh", {"nodes": ["one", {"hostname": "two", "username": "me"}], "tunnel": {"hostname": "three"}}),
-        ("streamflow:slurm", {"services": {"gpu": {"partition": "gpu"}}, "maxConcurrentJobs": 3}),
+        ("slurm", {"services": {"gpu": {"partition": "gpu"}}, "maxConcurrentJobs": 3}),
         ("helm", {"chart": "stable/redis"}),
         ("kubernetes", {"files": ["a.yml"]}),
     ],
@@ -80,6 +84,44 @@ def test_the_file_in_the_documentation(tmp_path: Path):
     path = tmp_path / "streamflow.yml"
     path.write_text(text)
     assert set(load_file(path)) == {"login", "box", "server"}
+
+
+#: The types that have taken the place of StreamFlow's, with what a definition needs, and a part of their settings.
+OURS = [
+    ("ssh", {"nodes": ["x"]}, {"nodes", "sharedPaths", "tunnel"}),
+    ("docker", {"image": "x"}, {"image", "cpuRTPeriod", "transferBufferSize"}),
+    ("podman", {"image": "x"}, {"image", "cpuRTPeriod", "transferBufferSize"}),
+    ("docker-compose", {"files": ["x"]}, {"files", "skipHostnameCheck", "tlsverify"}),
+    ("slurm", {}, {"services", "maxConcurrentJobs", "hostname"}),
+]
+
+
+@pytest.mark.parametrize(("type_", "needed", "some"), OURS)
+def test_every_setting_of_streamflow_is_implemented_or_refused_by_name(type_: str, needed: Any, some: set[str]):
+    """Issue 11: the names are those of StreamFlow's JSON schemas."""
+    schema = json.loads(connector_classes[{"podman": "docker"}.get(type_, type_)].get_schema())
+    names = settings._properties(schema, schema["$id"])
+    assert some <= names
+    class_ = connector_type(type_)
+    known = settings_of(class_)
+    assert names - set(known) == set()
+    for name in names:
+        ((path, problem),) = check_settings(class_, {**needed, name: object()})
+        assert path == (name,)
+        reason = known[name].metadata.get("refused")
+        assert ("not supported" in problem) == (reason is not None)
+        assert reason is None or problem.endswith(f" is not supported: {reason}")
+
+
+def test_every_setting_of_a_connection_is_implemented():
+    """Issue 11: those of a node, and of the tunnel."""
+    schema = settings._registry().contents("https://streamflow.di.unito.it/schemas/deployment/connector/base/ssh.json")
+    names = set(schema["$defs"]["connection"]["properties"])
+    assert {"hostname", "tunnel"} <= names
+    for name in names:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            to_connection({"hostname": "x", name: object()})
+        assert "unknown" not in str(caught.value)
 
 
 class Odd:

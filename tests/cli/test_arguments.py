@@ -21,7 +21,8 @@ PLAN = """
   db: {type: process, config: {command: [sleep, '1']}}
   cache: {type: process, config: {command: [sleep, '1']}}
   end: {type: command, wraps: db, dependsOn: [cache], config: {}}
-  top: {type: command, wraps: {deployment: end, service: main}, external: true, config: {}}
+  grid: {type: slurm, config: {services: {main: {mem: 1G}}}}
+  top: {type: command, wraps: {deployment: grid, service: main}, external: true, config: {}}
 """
 
 
@@ -36,7 +37,7 @@ def _invoke(*args: str | Path) -> Result:
 def test_validate_a_good_file(write: Write) -> None:
     result = _invoke("validate", write(PLAN))
     assert result.exit_code == 0
-    assert result.stdout.endswith("streamflow.yml: ok, 4 deployments\n")
+    assert result.stdout.endswith("streamflow.yml: ok, 5 deployments\n")
 
 
 def test_validate_reports_everything_that_is_wrong(write: Write) -> None:
@@ -94,7 +95,7 @@ def test_the_plan_as_a_table(write: Write) -> None:
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["1", "db", "process"] in rows
     assert ["2", "end", "command", "db", "cache"] in rows
-    assert ["3", "top", "command", "end", "(main)", "external"] in rows
+    assert ["top", "command", "grid", "(main)", "external"] in rows
     assert "__LOCAL__" not in result.stdout
 
 
@@ -121,6 +122,13 @@ def test_the_plan_as_graphs(write: Write) -> None:
     [
         (["run", "FILE"], "COMMAND is missing"),
         (["run", "FILE", "--"], "COMMAND is missing"),
+        (["run", "FILE", "--on", "grid/man", "--", "true"], "has no service 'man'; did you mean 'main'?"),
+        (["run", "FILE", "--on", "db/main", "--", "true"], "deployment 'db' (type 'process') has no services"),
+        (
+            ["run", "FILE", "--on", "dd/main", "--", "true"],
+            "there is no deployment 'dd' in the file",
+        ),
+        (["run", "FILE", "--on", "grid/", "--", "true"], "'grid/': the service is missing; expected NAME or NAME/SERV"),
         (["up", "FILE", "--timeout", "soon"], "expected a duration"),
         (["up", "FILE", "--timeout", "0"], "more than 0, found the number 0.0"),
         (["up", "FILE", "--max-concurrent", "0"], "0 is not in the range x>=1"),
@@ -146,10 +154,28 @@ def test_completion(shell: str) -> None:
     assert f"_ANYDEPLOY_COMPLETE={shell}_complete" in result.stdout
 
 
-def test_names_are_completed(write: Write) -> None:
-    env = {"_ANYDEPLOY_COMPLETE": "bash_complete", "COMP_WORDS": f"anydeploy up {write(PLAN)} c", "COMP_CWORD": "3"}
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("up FILE c", ["cache"]),
+        ("run FILE --on ", ["db", "cache", "end", "grid", "grid/main", "top"]),
+        ("run FILE db --on g", ["grid", "grid/main"]),
+        ("run FILE --on grid/", ["grid/main"]),
+        ("run FILE --on=grid/m", ["grid/main"]),
+        ("run FILE --on top/", []),
+        ("run nowhere --on g", []),
+        ("run --on g", []),
+    ],
+)
+def test_places_are_completed(write: Write, words: str, completed: list[str]) -> None:
+    line = f"anydeploy {words.replace('FILE', str(write(PLAN)))}"
+    env = {
+        "_ANYDEPLOY_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words.split(" "))),
+    }
     result = CliRunner(env=env).invoke(command, [], prog_name="anydeploy")
-    assert result.stdout == "plain,cache\n"
+    assert result.stdout.split() == [f"plain,{word}" for word in completed]
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:

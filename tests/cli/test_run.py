@@ -50,6 +50,59 @@ def test_runs_here_or_on_a_deployment(anydeploy: Anydeploy, path: str, tmp_path:
     assert not result.stderr
 
 
+HOTEL = """
+import attrs
+from anydeploy import ConnectorWrapper, WorkflowExecutionException
+
+@attrs.define(kw_only=True, eq=False, slots=False)
+class Hotel(ConnectorWrapper):
+    rooms: list[str] | None = None
+
+    @classmethod
+    def services_of(cls, config):
+        return config.get("rooms")
+
+    def transform(self, command):
+        if command.service not in (None, "attic", "suite"):
+            raise WorkflowExecutionException(f"there is no room '{command.service}'")
+        return attrs.evolve(command, environment={"ROOM": command.service or "suite"})
+"""
+
+
+@pytest.fixture
+def hotel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The type ``hotel`` of an installed package, with services that are known before or not."""
+    info = tmp_path / "site" / "hotel-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hotel\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[anydeploy.connectors]\nhotel = hotel:Hotel\n")
+    (info.parent / "hotel.py").write_text(HOTEL)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.mark.usefixtures("hotel")
+@pytest.mark.parametrize("config", ["{rooms: [suite, attic]}", "{}"])
+def test_runs_in_a_service(write: Write, anydeploy: Anydeploy, config: str, tmp_path: Path) -> None:
+    path = str(write(f"  inn: {{type: hotel, workdir: {tmp_path}, config: {config}}}\n"))
+    for on, room in (("inn", "suite"), ("inn/suite", "suite"), ("inn/attic", "attic")):
+        result = anydeploy("run", "-q", path, "--on", on, "--", "sh", "-c", "echo $ROOM; pwd; exit 3")
+        assert (result.returncode, result.stdout, result.stderr) == (3, f"{room}\n{tmp_path}\n", "")
+
+
+@pytest.mark.usefixtures("hotel")
+def test_a_service_that_is_not_there(write: Write, anydeploy: Anydeploy) -> None:
+    """Nothing is deployed if that is known before; otherwise the command is not run, and everything goes down."""
+    path = str(write("  inn: {type: hotel, config: {rooms: [suite, attic]}}\n"))
+    result = anydeploy("run", path, "--on", "inn/atic", "--", "echo", "run")
+    error = "error: deployment 'inn' has no service 'atic'; did you mean 'attic'? (expected one of suite, attic)\n"
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", error)
+    path = str(write("  inn: {type: hotel, config: {}}\n"))
+    result = anydeploy("run", path, "--on", "inn/atic", "--", "echo", "run")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "error: there is no room 'atic'\n" in result.stderr
+    assert result.stderr.endswith("inn (hotel): absent\neverything is down\n")
+
+
 def test_a_program_that_does_not_exist(anydeploy: Anydeploy, path: str) -> None:
     result = anydeploy("run", "-q", path, "--", "no-such-program")
     assert result.returncode == 127

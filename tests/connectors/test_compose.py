@@ -97,19 +97,6 @@ async def fails(compose, connector):
 # -- Settings ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_setting_of_streamflow_is_known_or_refused_by_name():
-    pytest.importorskip("streamflow")
-    from importlib.resources import files
-
-    schema = files("streamflow.deployment.connector").joinpath("schemas", "docker-compose.json")
-    names = set(json.loads(schema.read_text())["properties"])
-    assert len(names) > 20
-    for name in names:
-        problems = check_settings(ComposeConnector, {"files": ["x"], name: object()})
-        assert problems, name
-        assert all("unknown setting" not in problem for _, problem in problems), name
-
-
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

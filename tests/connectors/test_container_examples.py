@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,21 +10,12 @@ import anyio
 import pytest
 
 from anydeploy import DefaultDeploymentManager, DeploymentState
-from anydeploy.checking import settings_of
-from anydeploy.connectors.compose import ComposeConnector
-from anydeploy.connectors.docker import DockerConnector
 from anydeploy.file import load_file
 
 pytestmark = pytest.mark.timeout(300)
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 IMAGES = {"dockerd": "debian:12", "compose": "debian:12", "podman": "docker.io/library/debian:12"}
-
-
-@pytest.mark.parametrize("class_", [DockerConnector, ComposeConnector])
-def test_the_documentation_names_every_setting(class_):
-    words = re.findall(r"`(\w+)`", (EXAMPLES.parent / "docs" / "connectors.md").read_text())
-    assert set(settings_of(class_)) - set(words) == set()
 
 
 @pytest.mark.servers
@@ -62,3 +52,20 @@ def test_a_command_runs_in_an_example(dockerd, monkeypatch):
     assert done.returncode == 3, done.stderr
     assert "docker.yml" in done.stdout.split()
     assert dockerd.containers() == before
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "told"),
+    [("web", 3, ""), ("wbe", 1, "error: deployment 'services' has no service 'wbe' that runs; did you mean 'web'?\n")],
+)
+def test_a_command_runs_in_a_service_of_an_example(service, status, told, compose, monkeypatch):
+    compose("tag", compose.image, IMAGES["compose"])
+    for variable, value in compose.variables.items():
+        monkeypatch.setenv(variable, value)
+    before = compose.containers()
+    run = [sys.executable, "-m", "anydeploy", "run", "-q", str(EXAMPLES / "services.yml"), "services"]
+    command = [*run, "--on", f"services/{service}", "--", "sh", "-c", "echo $GREETING; exit 3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, told)
+    assert done.stdout == ("hello\n" if service == "web" else "")
+    assert compose.containers() == before

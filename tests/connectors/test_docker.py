@@ -103,23 +103,6 @@ async def fails(engine, connector, error=ContainerError):
 # -- Settings ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_setting_of_streamflow_is_known_or_refused_by_name():
-    pytest.importorskip("streamflow")
-    from importlib.resources import files
-
-    schemas = files("streamflow.deployment.connector").joinpath("schemas")
-    names = {
-        name
-        for path in ("docker.json", "base/docker.json")
-        for name in json.loads(schemas.joinpath(path).read_text())["properties"]
-    }
-    assert len(names) > 80
-    for name in names:
-        problems = check_settings(DockerConnector, {"image": "x", name: object()})
-        assert problems, name
-        assert all("unknown setting" not in problem for _, problem in problems), name
-
-
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

@@ -16,7 +16,7 @@ import pytest
 from processes import until
 from rooms import Room
 
-from anydeploy import DefaultDeploymentManager, DeployError, DeploymentConfig, DeploymentState
+from anydeploy import DefaultDeploymentManager, DeploymentConfig, DeploymentState, InvalidConfigError
 from anydeploy.connectors._slurm_job import JobError
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
@@ -255,8 +255,9 @@ async def test_batch_refuses_such_a_wrapper(settings, tmp_path):
     types = {"room": Room}
     definitions = stack(settings, mode="batch")
     async with DefaultDeploymentManager(definitions, connector_types=types, config_dir=tmp_path) as manager:
-        with pytest.raises(DeployError, match="mode: allocation"):
+        with pytest.raises(InvalidConfigError, match="mode: allocation"):
             await manager.deploy("room")
+        assert manager.status()["cluster"].state is DeploymentState.ABSENT
 
 
 async def test_an_allocation_that_has_ended_is_lost(settings, slurm, tmp_path):
@@ -306,7 +307,7 @@ async def test_jobs_and_allocations_are_reached_over_ssh(settings, login, slurm,
 
 
 async def test_the_example_comes_up(slurm, tmp_path):
-    path = Path(__file__).parents[2] / "examples" / "clusters" / "slurm.yml"
+    path = Path(__file__).parents[2] / "examples" / "slurm.yml"
     (tmp_path / "jobs").mkdir()
     definitions = load_file(path).values()
     changed = [attrs.evolve(each, config={**each.config, "directory": str(tmp_path / "jobs")}) for each in definitions]

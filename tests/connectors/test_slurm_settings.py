@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anydeploy.checking import check_settings, settings_of
+from anydeploy.checking import check_settings
 from anydeploy.connectors._slurm_job import OVER, explain_silence, stopped
 from anydeploy.connectors._slurm_options import KNOWN, REFUSED, to_script, to_services
 from anydeploy.connectors._slurm_queue import job_label
@@ -21,18 +21,6 @@ def schema(name: str) -> dict:
     connector = find_spec("streamflow.deployment.connector")
     assert connector is not None and connector.origin is not None
     return json.loads((Path(connector.origin).parent / "schemas" / name).read_text())
-
-
-def test_every_key_of_streamflow_is_implemented_or_refused_by_name():
-    keys = {*schema("slurm.json")["properties"], *schema("base/queue_manager.json")["properties"]}
-    settings = settings_of(SlurmConnector)
-    assert keys <= set(settings)
-    for key in keys:
-        reason = settings[key].metadata.get("refused")
-        if reason is not None:
-            problems = check_settings(SlurmConnector, {key: "x"})
-            assert [path for path, _ in problems] == [(key,)]
-            assert reason in problems[0][1]
 
 
 def test_every_key_of_a_service_is_implemented_or_refused_by_name():

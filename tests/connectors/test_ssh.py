@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 from processes import alive, processes_of, signal_all
 from servers import running_sshd
@@ -30,6 +31,7 @@ from anydeploy.connectors._ssh_command import askpass, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.ssh import SshConnector
+from anydeploy.file import load_file
 
 pytestmark = pytest.mark.anyio
 
@@ -214,24 +216,6 @@ async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
         assert homes == [f"{sshd.directory}/home\n", f"{own_sshd.directory}/home\n"]
         with pytest.raises(Exception, match="no location 'elsewhere'"):
             await connector.at(location="elsewhere").run(["true"])
-
-
-def test_every_setting_of_streamflow_is_known_or_refused_by_name():
-    streamflow = pytest.importorskip("streamflow.deployment.connector")
-    import json
-
-    schema = json.loads(streamflow.connector_classes["ssh"].get_schema())
-    names = set(schema.get("properties", {}))
-    if not names:
-        from streamflow.config.schema import SfSchema
-
-        registry = SfSchema().registry
-        found = registry.contents("https://streamflow.di.unito.it/schemas/deployment/connector/base/ssh.json")
-        names = set(found["properties"])
-    assert names
-    for name in names:
-        problems = check_settings(SshConnector, {"nodes": ["x"], name: object()})
-        assert all("unknown setting" not in problem for _, problem in problems), name
 
 
 @pytest.mark.parametrize(
@@ -504,3 +488,19 @@ async def test_what_two_kills_have_left_is_removed_through_a_new_connection(ssh,
     await recovery.undeploy(True)
     assert not alive(pid)
     assert sockets(dead) == []
+
+
+# -- The example -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_example_comes_up(sshd):
+    """With this machine in place of its hosts, over a connection each."""
+    path = Path(__file__).parents[2] / "examples" / "ssh.yml"
+    definitions = load_file(path).values()
+    reached = [attrs.evolve(each, config=sshd.settings()) if each.type == "ssh" else each for each in definitions]
+    async with DefaultDeploymentManager(reached, config_dir=path.parent) as manager:
+        await manager.deploy_all()
+        assert {status.state for status in manager.status().values()} == {DeploymentState.LIVE}
+        for name in ("login", "nodes"):
+            done = await manager.get_connector(name).run(["sh", "-c", "echo $HOME"])
+            assert done.stdout.decode() == f"{sshd.directory}/home\n"

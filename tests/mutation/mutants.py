@@ -17,7 +17,7 @@ from parso.python.tree import Keyword, Name
 PACKAGE = Path(__file__).parents[2] / "anydeploy"
 #: The core, from the bottom up.
 MODULES = (
-    *("lifecycle", "graph", "checking", "definitions"),
+    *("lifecycle", "graph", "checking", "wrapping", "definitions"),
     *(f"engine/{name}" for name in ("deployment", "slots", "state", "waiting", "deploying", "losing", "undeploying")),
     *("engine/engine", "runner", "shell", "manager"),
 )

@@ -15,9 +15,10 @@ from streamflow.deployment.connector import connector_classes
 from streamflow.deployment.connector.container import DockerConnector, SingularityConnector
 
 from anydeploy import DefaultDeploymentManager, DeploymentConfig, InvalidConfigError, UndeployError
-from anydeploy.checking import can_wrap, check_settings, show_keys
+from anydeploy.checking import check_settings, show_keys
 from anydeploy.streamflow.hosting import HostedConnector, hosted_type
 from anydeploy.testing.virtual import VirtualLoop
+from anydeploy.wrapping import can_wrap
 
 from .recorded import Plain, Wrapper, built, scripts, settled, stay
 
