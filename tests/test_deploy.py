@@ -19,7 +19,7 @@ from anydeploy import (
     DeploymentConfig,
     UndeployError,
 )
-from anydeploy.lifecycle import Step
+from anydeploy.lifecycle import DeploymentState, Step
 from anydeploy.testing import ScriptedError, unit, wrapper
 
 pytestmark = pytest.mark.anyio
@@ -603,3 +603,15 @@ async def test_background_task_of_a_connector_crashes() -> None:
         await manager.undeploy("a")
     assert world.existing == {}
     world.check()
+
+
+async def test_what_is_lost_far_below_is_renewed_first() -> None:
+    """X2: below a dependent that stays live meanwhile."""
+    world = World()
+    async with world.manager(unit("a"), unit("b", "a"), unit("c", "b")) as manager:
+        await manager.deploy("c")
+        world.lose("a")
+        assert manager.status()["c"].missing == ("a",)
+        await manager.deploy("c")
+        assert manager.status()["a"].state is DeploymentState.LIVE
+        assert [world.count(f"deploy {name}") for name in "abc"] == [2, 1, 1]

@@ -85,16 +85,22 @@ class Engine(Undeploying):
             return None
         self._withdraw(deployment, "was undeployed before it was up")
         # Callers that come while it goes down share what they wait for, as those of a claim do.
-        known = deployment.teardown
-        wait = known if known is not None and known in (deployment.waits or ()) else TeardownWait()
-        if wait is not known:
-            self._follow(deployment, [wait])
+        wait = deployment.teardown
+        if wait is not None and wait in (deployment.waits or ()):
+            self._mark(deployment)
+            self._settle()
+            return None if deployment.demanded else wait
+        # Held until all is known that goes down with it: what is dropped at once may be so in any order.
+        wait = TeardownWait(pending=1)
+        self._follow(deployment, [wait])
         self._mark(deployment)
         self._settle()
+        if deployment.phase is Phase.ABSENT:
+            self._follow(deployment, [wait])
+        wait.pending -= 1
         # Not before: what held it may have been demanded only by a call that this one has made fail.
-        if deployment.demanded or not (wait.pending or wait.settled):
-            if wait is not known:
-                deployment.waits = [each for each in deployment.waits or () if each is not wait]
+        if deployment.demanded or wait.pending == 0:
+            deployment.waits = [each for each in deployment.waits or () if each is not wait]
             return None
         deployment.teardown = wait
         return wait

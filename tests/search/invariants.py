@@ -10,7 +10,7 @@ from anydeploy.lifecycle import Phase
 from .facts import ATTEMPTED, COMING, UP, Facts, targets_of
 from .graphs import NAMES
 from .violation import Violation, require
-from .world import ATTEMPTING, CANCELLED, IDLE, TOLD, UNDEPLOYING, numbered
+from .world import ATTEMPTING, CANCELLED, IDLE, TOLD, UNDEPLOYING, number_of, numbered
 
 #: The activity of a task, by the phase of its deployment; cancelled only where the attempt may be.
 TASKS = dict.fromkeys(Phase, IDLE) | {
@@ -191,6 +191,8 @@ def slots_are_used(facts: Facts) -> None:
 def what_is_granted_is_live(facts: Facts) -> None:
     """X2: where a `deploy` needs no claim, all that it stands on is live."""
     engine: Any = facts.world.engine
+    for broken in engine._broken:
+        require(facts.records[number_of(broken)] is broken, "Engine", "what was forgotten counts as lost")
     for number, explicit in enumerate(facts.explicit):
         if explicit and facts.phases[number] is Phase.LIVE and not engine._broken:
             require(facts.is_live_with_closure(number), "X2", "what stands on something lost is taken for live")
