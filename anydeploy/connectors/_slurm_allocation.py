@@ -91,7 +91,8 @@ class Allocation:
 
     @property
     def is_lost(self) -> bool:
-        return self._loss is not None
+        """Whether nothing can be started in it any more, though it has not been closed."""
+        return self._loss is not None or self._way_lost.is_set()
 
     async def open(self, tasks: TaskGroup) -> None:
         """Open it in a task of a group. If cancelled, or if it fails, nothing of it is left.
@@ -254,8 +255,10 @@ class AllocatedConnector(Connector):
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
         async with self._opening:
+            if self._allocation is not None and self._allocation.is_lost:
+                await self.release()
             allocation = self._allocation
-            if allocation is None or allocation.is_lost:
+            if allocation is None:
                 allocation = self._allocation = await self.owner.open_allocation(self.service, self.node)
                 self.node = allocation.way.node if allocation.way is not None else self.node
         async with allocation.start(attrs.evolve(command, service=None, location=None)) as process:

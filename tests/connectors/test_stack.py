@@ -416,7 +416,7 @@ async def test_a_container_is_removed_although_its_job_has_ended(layers, first_n
     path = layers.write()
     definitions = load_file(path).values()
     async with DefaultDeploymentManager(definitions, config_dir=path.parent, on_event=listen) as manager:
-        await manager.deploy("tools")
+        await manager.deploy("tools", "cluster")
         cluster = manager.get_connector("cluster")
         await anyio.to_thread.run_sync(first_node_taken)
         (job,) = layers.slurm.jobs(cluster.token)
