@@ -272,6 +272,21 @@ async def test_hurry_cuts_the_grace(room, tmp_path):
         assert not any(map(alive, pids))
 
 
+async def test_a_script_cleans_up_in_any_hurry(room, tmp_path):
+    """The outer one does not kill it, with what it watches over, before it has done that."""
+    async with room() as outer:
+        inner = Room(deployment_name="inner", config_dir=tmp_path, connector=outer, shell=outer.shell)
+        await inner.deploy(False)
+        directory = Path(inner._session.facts["dir"])
+        await inner.run(["sh", "-c", f"({STUBBORN}) & while [ ! -s pids ]; do sleep 0.01; done"], workdir=str(tmp_path))
+        pids = await pids_in(tmp_path / "pids")
+        inner.hurry()
+        outer.hurry()
+        await inner.undeploy(False)
+        assert not directory.exists()
+        assert not any(map(alive, pids))
+
+
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})])
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_native_cancellation_ends_the_command(room, tmp_path, times):
