@@ -6,6 +6,11 @@ export LC_ALL
 umask 077
 name=$1 grace=$2 mark=$3
 
+# It is one process from here to its end, so that no signal finds it without a way to clean up.
+d=
+trap 'trap "" HUP TERM; rm -rf "$d"; exit 1' HUP TERM
+trap '' INT QUIT PIPE
+
 # The commands of a client name the directory in plain words, which no shell on the way interprets.
 for base in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
     case $base in *[!A-Za-z0-9_./-]* | "" | [!/]*) continue ;; esac
@@ -16,6 +21,7 @@ for base in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
 done
 [ -p "$d/reports" ] || { echo "no directory takes a FIFO: tried $TMPDIR /tmp /var/tmp /dev/shm $HOME" >&2; exit 1; }
 
+# Groups are signalled by `kill -NAME -GROUP`: the shells do not agree on where there may be a `--`.
 has() { command -v "$1" >/dev/null 2>&1; }
 setsid=$(command -v setsid)
 # Not that of another namespace.
@@ -70,14 +76,14 @@ if [ -n "$setsid" ] && [ -n "$proc" ]; then
     ) 2>&3 3>&-
 else
     group=
-    if [ -z "$setsid" ] && kill -0 -- "-$$" 2>/dev/null; then group=-$$; fi
+    if [ -z "$setsid" ] && kill -0 "-$$" 2>/dev/null; then group=-$$; fi
     $setsid sh "$d/start" "$t" "$setsid" "$group" 2>&3 3>&-
 fi
 status=$?
 if [ -e "$d/$t.begun" ] && [ -p "$d/reports" ]; then
     left=
     # A number that is not in use any more may soon be that of others.
-    if read -r pid <"$d/$t.pid" && kill -0 -- "$pid" 2>/dev/null; then left=left; else : >"$d/$t.pid"; fi
+    if read -r pid <"$d/$t.pid" && kill -0 "$pid" 2>/dev/null; then left=left; else : >"$d/$t.pid"; fi
     echo "ended $t $status $left" 1<>"$d/reports"
 fi
 frame "$2"
@@ -106,7 +112,7 @@ strays() { # TOKEN: those that have left the group, by what is in their environm
 deliver() { # TOKEN SIGNAL
     read -r target 2>/dev/null <"$d/$1.pid" || return
     # One that is about to lead a group is in that of its reporter.
-    kill -s "$2" -- "$target" 2>/dev/null || kill -s "$2" "${target#-}" 2>/dev/null
+    kill "-$2" "$target" 2>/dev/null || kill -s "$2" "${target#-}" 2>/dev/null
 }
 
 end() { # TOKEN SIGNAL
@@ -123,7 +129,7 @@ is_running() { # PID: it is no zombie, which stays for ever where nothing reaps 
 
 is_left() { # TOKEN
     read -r target 2>/dev/null <"$d/$1.pid" || return 1
-    if kill -0 -- "$target" 2>/dev/null || kill -0 "${target#-}" 2>/dev/null; then
+    if kill -0 "$target" 2>/dev/null || kill -0 "${target#-}" 2>/dev/null; then
         [ -n "$proc" ] || return 0
         case $target in
         -*)
@@ -179,44 +185,46 @@ finish() {
     for t in $all; do ! is_left "$t" || end "$t" KILL; done
     [ -z "$all" ] || await $((5 * ticks)) $all
     rm -rf "$d"
+    # The last reports are to arrive.
+    exec 3>&-
+    wait "$cat"
 }
 
-serve() {
-    trap 'finish; exit' HUP TERM
-    trap '' INT QUIT PIPE
-    printf '\n%s up dir=%s setsid=%s proc=%s tar=%s uname=%s\n' "$mark" "$d" "$setsid" "$proc" "$tar" "$(uname -sm)" >&3
-    forgotten= count=0
-    while read -r order t rest; do
-        case $order in
-        command)
-            printf %b "$rest" >"$d/$t.command"
-            : >"$d/$t.ready"
-            [ ! -p "$d/$t.wait" ] || echo 1<>"$d/$t.wait"
-            ;;
-        relay) : >"$d/$t.relay" ;;
-        signal) deliver "$t" "$rest" ;;
-        end) end "$t" "$rest" ;;
-        watch) watch "$t" 3>&- & ;;
-        query)
-            : >"$d/$t.stop"
-            if [ -e "$d/$t.begun" ]; then echo "still $t" >&3; else echo "never $t" >&3; fi
-            ;;
-        done)
-            # Its text may be secret. Files are removed many at a time, for each removal is a process.
-            : >"$d/$t.command"
-            forgotten="$forgotten $d/$t.*"
-            count=$((count + 1))
-            if [ $((count % 16)) -eq 0 ]; then
-                rm -f $forgotten
-                forgotten=
-            fi
-            ;;
-        esac
-    done
-    finish
-}
-
-# If the loop ends, however that comes, the FIFO has no writer any more: cat ends, and with it the session.
-exec 4<&0
-serve <&4 4<&- 3>"$d/reports" >/dev/null 2>&1 &
-exec cat "$d/reports" <&- 4<&-
+# If the script ends, however that comes, the FIFO has no writer any more: cat ends, and with it the session. Opened in
+# this order, no end of it waits for the other.
+exec 5<>"$d/reports" 3>"$d/reports" 4<"$d/reports" 5<&-
+cat <&4 4<&- 3>&- 2>/dev/null &
+cat=$!
+# What the commands are ended with is no status of theirs, so it is not reported.
+trap 'kill -s KILL "$cat"; finish; exit' HUP TERM
+exec 4<&- >/dev/null 2>&1
+printf '\n%s up dir=%s setsid=%s proc=%s tar=%s uname=%s\n' "$mark" "$d" "$setsid" "$proc" "$tar" "$(uname -sm)" >&3
+forgotten= count=0
+while read -r order t rest; do
+    case $order in
+    command)
+        printf %b "$rest" >"$d/$t.command"
+        : >"$d/$t.ready"
+        [ ! -p "$d/$t.wait" ] || echo 1<>"$d/$t.wait"
+        ;;
+    relay) : >"$d/$t.relay" ;;
+    signal) deliver "$t" "$rest" ;;
+    end) end "$t" "$rest" ;;
+    watch) watch "$t" 3>&- & ;;
+    query)
+        : >"$d/$t.stop"
+        if [ -e "$d/$t.begun" ]; then echo "still $t" >&3; else echo "never $t" >&3; fi
+        ;;
+    done)
+        # Its text may be secret. Files are removed many at a time, for each removal is a process.
+        : >"$d/$t.command"
+        forgotten="$forgotten $d/$t.*"
+        count=$((count + 1))
+        if [ $((count % 16)) -eq 0 ]; then
+            rm -f $forgotten
+            forgotten=
+        fi
+        ;;
+    esac
+done
+finish

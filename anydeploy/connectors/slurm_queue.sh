@@ -14,6 +14,8 @@ for program in sbatch squeue scancel; do
     command -v "$program" >/dev/null 2>&1 || { echo "there is no program $program" >&2; exit 1; }
 done
 squeue --me -h -o %i >/dev/null || exit
+trap 'trap "" HUP TERM; rm -rf "$d"; exit 1' HUP TERM
+trap '' INT QUIT PIPE
 mkdir -p "$base" && mkdir -m 700 "$d" && mkdir "$d/new" || exit
 
 # The processes of a command, by what is in their environment; those of its job are not always found by Slurm.
@@ -298,7 +300,6 @@ finish() {
 }
 
 trap 'finish; exit' HUP TERM
-trap '' INT QUIT PIPE
 printf '\n%s up dir=%s\n' "$mark" "$d"
 poll $$ </dev/null 2>/dev/null &
 while read -r order t rest; do

@@ -132,6 +132,15 @@ async def test_a_status_above_128_is_no_signal_that_was_not_sent(room):
         assert (await connector.run(["sh", "-c", "kill -9 $$"], check=False)).returncode == 137
 
 
+async def test_what_a_command_leaves_in_its_group_is_noticed(room):
+    async with room() as connector:
+        for script, left in (("echo; exit 3", False), ("sleep 300 & echo $!; exit 3", True)):
+            async with connector.start(["sh", "-c", script]) as process:
+                pid = await process.stdout.receive()
+                assert (await process.wait(), process.left) == (3, left)
+        os.kill(int(pid), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("in_group", [True, False])
 async def test_without_setsid_commands_are_ended_all_the_same(room, tmp_path, in_group, shell):
     if shell[0] == "busybox":
@@ -194,6 +203,25 @@ async def test_a_signal_to_the_script_is_the_end_of_its_orders(room, tmp_path, d
             with anyio.fail_after(60), pytest.raises(ConnectionLostError):
                 await process.wait()
         await anyio.to_thread.run_sync(until, lambda: not alive(pid) and not list(directories.iterdir()))
+
+
+@pytest.mark.parametrize("program", ["mkdir", "mkfifo", "tar", "uname", "cat"])
+async def test_a_signal_to_a_script_that_begins_leaves_nothing(local, tmp_path, directories, shell, program):
+    """Whatever it is about; a client that is ended while the session is opened may be the script itself."""
+    if shell[0] == "busybox":
+        pytest.skip("it has these programs itself")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    path = programs / program
+    signalled = f"trap '' TERM; : >{tmp_path}/signalled; kill -s TERM 0"
+    path.write_text(f"""#!/bin/sh\n{signalled}\nexec {shutil.which(program)} "$@"\n""")
+    path.chmod(0o755)
+    prelude = f"export PATH={programs}:$PATH"
+    room = Room(deployment_name="room", config_dir=tmp_path, connector=local, shell=shell, prelude=prelude)
+    with anyio.fail_after(60), suppress(SessionError):
+        await room.deploy(False)
+    await room.undeploy(False)
+    assert (tmp_path / "signalled").exists()
 
 
 async def test_a_command_whose_client_is_killed_is_ended_and_its_status_unknown(room, tmp_path):
