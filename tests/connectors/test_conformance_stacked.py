@@ -68,25 +68,86 @@ class TestDockerOverSlurmOverSsh(ConnectorSuite):
 
 
 class Process(ConnectorSuite):
-    """A program that can be told by one of its arguments."""
+    """A program, which is told by one of its arguments. Commands that go through it are tried on those of below."""
 
-    backends = ("asyncio",)
+    runs_commands = False
+    stride = 5
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
-        return {"command": ["sh", "-c", "echo up; exec sleep 1000", str(directory / "mark")], "grace": 1}
+        return {"command": ["sh", "-c", "sleep 1000 & wait", f"{directory}/mark"], "grace": 1}
 
     def exists(self, connector: Connector, directory: Path) -> bool | None:
-        return None
+        # It may be a moment behind the one who starts it.
+        return bool(processes_of(f"wait\0{directory}/mark")) or None
+
+
+def process_layer() -> Layer:
+    return ProcessConnector, lambda _: {"command": ["sleep", "1000"], "environment": {"THROUGH": "a process"}}
 
 
 class Made(ConnectorSuite):
     """A directory, which commands make and remove."""
 
-    backends = ("trio",)
+    stride = 9
+    known_failures = {"a_missing_program_is_an_os_error": "the first word of its prefix is there, and says it itself"}
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
-        made = str(directory / "made")
-        return {"deploy": ["mkdir", "-p", made], "undeploy": ["rm", "-rf", made], "run": ["env", "IN=it"]}
+        made = f"{directory}/made"
+        deploy = ["sh", "-c", 'test "$THROUGH" = "a process" || exit; mkdir -p "$0"', made]
+        return {"deploy": deploy, "undeploy": ["rm", "-rf", made], "run": ["env", "IN=it"]}
 
     def exists(self, connector: Connector, directory: Path) -> bool | None:
         return (directory / "made").exists()
+
+
+@pytest.fixture(scope="class")
+def on_host(request: pytest.FixtureRequest, sshd: Sshd) -> None:
+    request.cls.connector_type = over(request.cls.base, ssh_layer(sshd), *request.cls.between)
+
+
+@pytest.fixture(scope="class")
+def in_container(request: pytest.FixtureRequest, dockerd: Engine) -> None:
+    request.cls.connector_type = over(request.cls.base, docker_layer(dockerd), *request.cls.between)
+
+
+@pytest.fixture(scope="class")
+def in_allocation(request: pytest.FixtureRequest, slurm: Slurm) -> None:
+    request.cls.connector_type = over(
+        request.cls.base, slurm_layer(slurm, mode="allocation"), *request.cls.between
+    )
+
+
+@pytest.mark.usefixtures("on_host")
+class TestProcessOnHost(Process):
+    base, between = ProcessConnector, ()
+    backends = ("asyncio",)
+
+
+@pytest.mark.usefixtures("on_host")
+class TestCommandOnHost(Made):
+    base, between = CommandConnector, (process_layer(),)
+    backends = ("trio",)
+
+
+@pytest.mark.usefixtures("in_container")
+class TestProcessInContainer(Process):
+    base, between = ProcessConnector, ()
+    backends = ("trio",)
+
+
+@pytest.mark.usefixtures("in_container")
+class TestCommandInContainer(Made):
+    base, between = CommandConnector, (process_layer(),)
+    backends = ("asyncio",)
+
+
+@pytest.mark.usefixtures("in_allocation")
+class TestProcessInAllocation(Process):
+    base, between = ProcessConnector, ()
+    backends = ("asyncio",)
+
+
+@pytest.mark.usefixtures("in_allocation")
+class TestCommandInAllocation(Made):
+    base, between = CommandConnector, (process_layer(),)
+    backends = ("trio",)
