@@ -64,10 +64,23 @@ def streamflow(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def coverage(session: nox.Session) -> None:
-    """The tests with branch coverage, those with StreamFlow among them."""
+    """The tests with branch coverage, those with StreamFlow among them; `covered` adds that of `servers`."""
     session.install("-e", ".[test,streamflow]")
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-m", "not reference and not thorough", *session.posargs)
+    selected = "not reference and not thorough and not servers"
+    session.run("coverage", "run", "-m", "pytest", "-m", selected, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def servers(session: nox.Session) -> None:
+    """The connectors with real servers, as far as they are installed: sshd, dockerd, podman, Compose v2, Slurm."""
+    session.install("-e", ".[test]")
+    session.run("coverage", "run", "-m", "pytest", "-m", "servers", "tests/connectors", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def covered(session: nox.Session) -> None:
+    """Report the lines and branches that neither `coverage` nor `servers` has reached, on one Python."""
+    session.install("coverage[toml]")
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report")
 

@@ -44,6 +44,8 @@ def alone() -> Iterator[None]:
 
 #: Files and directories whose tests `nox -s thorough` runs, and no other session.
 THOROUGH = ("explorer", "proofs", "search", "test_benchmarks.py", "test_cost.py", "test_storm.py")
+#: Fixtures of `tests/connectors` that start servers; `nox -s servers` runs the tests that have one.
+SERVERS = {"sshd", "slurm", "dockerd", "compose", "podman", "engine"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,8 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that take long."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0] in THOROUGH:
+        part = item.path.relative_to(here).parts[0]
+        if part in THOROUGH:
             item.add_marker("thorough")
+        if part == "connectors" and not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
 
 
 # A run that has passed once passes always: only the profile `property` draws seeds, and none looks at the time.

@@ -127,7 +127,7 @@ class RemoteProcess(ExactProcess):
 
     def attach(self, client: Process) -> None:
         """Take over the streams of the client."""
-        mark = f"\033\001{self._session_name}-{self.token}\002".encode()
+        mark = f"\033\001{self._session_name}-{self.token}\002\n".encode()
         self._stdin = client.stdin
         self._stdout = FramedStream(client.stdout, mark, self.ended) if client.stdout is not None else None
         self._stderr = FramedStream(client.stderr, mark, self.ended) if client.stderr is not None else None

@@ -19,9 +19,12 @@ from ..location import Location
 from ._slurm_job import JobError, JobProcess, JobSpec
 from ._slurm_queue import JobQueue
 from .remote import RemoteConnector
+from .session import Session
 
 #: It holds the job. No program of everybody's can wait for ever.
 _HOLD: Final = Command(("sleep", "2147483647"), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+#: Seconds that what runs in a step has to end.
+_ENDING: Final = 15.0
 #: Seconds within which Slurm says that a job has ended whose steps were ended with it.
 _PATIENCE: Final = 5.0
 
@@ -42,6 +45,10 @@ class AllocationConnector(RemoteConnector):
 
     async def undeploy(self, external: bool) -> None:  # noqa: ARG002
         await self.disconnect()
+
+    def new_session(self) -> Session:
+        # A `srun` that is told to end kills its step.
+        return attrs.evolve(super().new_session(), patience=_ENDING)
 
     def transform(self, command: Command) -> Command:
         place = ("--nodelist", self.node) if self.node is not None else ()

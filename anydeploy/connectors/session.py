@@ -111,6 +111,8 @@ class Session:
     :ivar explain: makes a sentence of the last errors of its client and its status, if there is one
     :ivar on_lost: told, once, when it has ended by itself after it was opened
     :ivar grace: seconds that commands have to end when the session ends
+    :ivar patience: seconds that a client which is dropped has to end with its input, where telling it to end would kill
+        the script, which then could not clean up
     :ivar script: the text that watches over the commands
     :ivar facts: ``dir``, ``setsid``, ``proc``, ``tar`` and ``uname`` of the environment, when it is open
     """
@@ -122,6 +124,7 @@ class Session:
     explain: Callable[[str, int | None], str] = _explain
     on_lost: Callable[[ConnectionLostError], None] | None = None
     grace: float = DEFAULT_GRACE
+    patience: float = 0
     script: str = _SCRIPT
     facts: Mapping[str, str] = field(init=False, factory=dict[str, str])
     #: Set when it has been opened, or could not be.
@@ -251,9 +254,12 @@ class Session:
         try:
             with self._scope:
                 async with self.opener(command) as client:
-                    await self._live(client)
-                    with move_on_after(DRAIN), suppress(ConnectionLostError):
-                        status = await client.wait()
+                    try:
+                        await self._live(client)
+                        with move_on_after(DRAIN), suppress(ConnectionLostError):
+                            status = await client.wait()
+                    finally:
+                        await self._drop(client)
         except Exception as exc:  # noqa: BLE001 - an outcome, whatever the wrapped connector raises
             self._over(describe(exc))
         finally:
@@ -274,6 +280,16 @@ class Session:
                     await self._errors_ended.wait()
                 self._tasks.cancel_scope.cancel()
             self._tasks = self._orders = None
+
+    async def _drop(self, client: Process) -> None:
+        """Let the script clean up, if its client has to be there for that."""
+        if self.patience == 0 or client.returncode is not None:
+            return
+        with CancelScope(shield=True), suppress(ConnectionLostError):
+            if client.stdin is not None:
+                await client.stdin.aclose()
+            with self.terminator.grace_period(self.patience, RELAY_GRACE):
+                await client.wait()
 
     def _over(self, problem: str) -> None:
         """Take note that the session has ended, once."""

@@ -57,9 +57,9 @@ END
     cat <<\END
 t=$1
 trap : HUP INT QUIT PIPE TERM USR1 USR2
-frame() { # STREAMS [END]
-    case $1 in *o*) printf "\033\001%s-%s\002$2" "$name" "$t" ;; esac
-    case $1 in *e*) printf "\033\001%s-%s\002$2" "$name" "$t" >&3 ;; esac
+frame() {
+    case $1 in *o*) printf '\033\001%s-%s\002\n' "$name" "$t" ;; esac
+    case $1 in *e*) printf '\033\001%s-%s\002\n' "$name" "$t" >&3 ;; esac
 }
 # A shell says of a command that it was killed; that is no output of the command.
 exec 3>&2 2>/dev/null
@@ -86,8 +86,7 @@ if [ -e "$d/$t.begun" ] && [ -p "$d/reports" ]; then
     if read -r pid <"$d/$t.pid" && kill -0 "$pid" 2>/dev/null; then left=left; else : >"$d/$t.pid"; fi
     echo "ended $t $status $left" 1<>"$d/reports"
 fi
-# A client such as srun keeps back the last line until it is whole.
-frame "$2" '\n'
+frame "$2"
 exit 0
 END
 } >"$d/run"

@@ -48,7 +48,7 @@ check() {
     esac
 }
 begun() { say begun "begun $pid ${SLURMD_NODENAME:-$(uname -n)}" >/dev/null 2>&1; }
-frame() { for s in out err; do printf '\033\001%s-%s\002' "$name" "$t" >>"$d/$t.$s"; done; }
+frame() { for s in out err; do printf '\033\001%s-%s\002\n' "$name" "$t" >>"$d/$t.$s"; done; }
 follow() { # its input, a file that grows until it is said to be whole
     trap '' HUP INT QUIT TERM USR1 USR2
     n=0 pause=0.02
@@ -131,7 +131,7 @@ END
 id_of() { read -r id 2>/dev/null <"$d/$1.id"; }
 
 seal() { # TOKEN: ends the streams of a job that could not do it
-    for s in out err; do printf '\033\001%s-%s\002\033\001%s-%s\002' "$name" "$1" "$name" "$1" >>"$d/$1.$s"; done
+    for s in out err; do printf '\033\001%s-%s\002\n\033\001%s-%s\002\n' "$name" "$1" "$name" "$1" >>"$d/$1.$s"; done
 }
 
 # The id of the job with the comment of a token; fails if there is no answer.

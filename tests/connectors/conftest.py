@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from processes import until
 from servers import (
     Engine,
     Sshd,
@@ -19,6 +20,23 @@ from servers import (
     running_sshd,
 )
 from slurm_server import Slurm, lacks_slurm, running_slurm
+
+from anydeploy.connectors.remote import RemoteConnector
+
+
+@pytest.fixture(autouse=True)
+def no_session_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sessions on this machine leave neither a directory nor a socket. One whose connection is lost takes a while."""
+    names: list[str] = []
+    new_name = RemoteConnector.new_name
+
+    def recorded(connector: RemoteConnector) -> str:
+        names.append(new_name(connector))
+        return names[-1]
+
+    monkeypatch.setattr(RemoteConnector, "new_name", recorded)
+    yield
+    until(lambda: not [path for name in names for path in Path("/tmp").glob(f"{name}*")])
 
 
 @pytest.fixture(scope="session")

@@ -145,11 +145,11 @@ def _wait_for(server: Sshd) -> None:
 
 # -- Containers --------------------------------------------------------------------------------------------------------
 
-#: Where Debian, and docker's own packages, have the plugins of its client.
+#: Where docker's client looks for its plugins.
 _PLUGINS = tuple(
     Path(directory)
     for directory in (
-        "~/.docker/cli-plugins",
+        f"{os.environ.get('DOCKER_CONFIG', '~/.docker')}/cli-plugins",
         "/usr/local/lib/docker/cli-plugins",
         "/usr/local/libexec/docker/cli-plugins",
         "/usr/lib/docker/cli-plugins",

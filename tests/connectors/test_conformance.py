@@ -21,6 +21,7 @@ class TestSession(ConnectorSuite):
 
 class TestSessionOfBusybox(ConnectorSuite):
     connector_type = Room
+    backends = ("trio",)
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
         return {"shell": ["busybox", "sh"]}
@@ -44,6 +45,7 @@ class TestSsh(ConnectorSuite):
 @pytest.mark.usefixtures("server")
 class TestSshOverSsh(ConnectorSuite):
     connector_type = over_ssh(SshConnector, lambda ssh: {"nodes": ssh.nodes, "sshConfig": ssh.config})
+    backends = ("asyncio+uvloop",)
     server: Sshd
 
     def settings(self, directory: Path) -> Mapping[str, Any]:

@@ -60,7 +60,7 @@ class TestDocker(ConnectorSuite):
 @pytest.mark.usefixtures("podman_engine")
 class TestPodman(ConnectorSuite):
     connector_type = PodmanConnector
-    backends = ("asyncio",)
+    backends = ("asyncio+uvloop",)
     engine: Engine
 
     def settings(self, directory: Path) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ def cluster(request: pytest.FixtureRequest, slurm: Slurm) -> Slurm:
 @pytest.mark.usefixtures("cluster")
 class TestBatch(ConnectorSuite):
     connector_type = SlurmConnector
-    backends = ("asyncio", "trio")
+    backends = ("trio",)
     slurm: Slurm
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
@@ -43,6 +43,7 @@ class TestBatch(ConnectorSuite):
 @pytest.mark.usefixtures("cluster")
 class TestAllocation(ConnectorSuite):
     connector_type = SlurmConnector
+    backends = ("asyncio", "asyncio+uvloop")
     slurm: Slurm
 
     def settings(self, directory: Path) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ def test_the_documentation_names_every_setting(class_):
     assert set(settings_of(class_)) - set(words) == set()
 
 
+@pytest.mark.servers
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("name", "server", "on", "shown"),

@@ -12,9 +12,9 @@ from anydeploy.connectors._framed import FramedStream
 
 pytestmark = pytest.mark.anyio
 
-MARK = b"\033\001mark\002"
+MARK = b"\033\001mark\002\n"
 #: Texts that are full of beginnings of the mark.
-pieces = st.sampled_from([b"\033", b"\033\001", b"mark", MARK[:-1], b"\002", b"x", b"\0"])
+pieces = st.sampled_from([b"\033", b"\033\001", b"mark", MARK[:-1], b"\002", b"\n", b"x", b"\0"])
 near = st.lists(pieces, max_size=6).map(b"".join).filter(lambda data: MARK not in data)
 
 

@@ -269,7 +269,7 @@ async def test_a_command_waits_for_its_order(room, tmp_path):
 
 async def test_an_undeploy_ends_what_still_runs(room, tmp_path):
     async with anyio.create_task_group() as tasks:
-        async with room() as connector:
+        async with room(grace=0) as connector:
 
             async def stay() -> None:
                 with suppress(ConnectionLostError):
@@ -277,7 +277,6 @@ async def test_an_undeploy_ends_what_still_runs(room, tmp_path):
 
             tasks.start_soon(stay)
             pids = await pids_in(tmp_path / "pids")
-            connector._session.grace = 0
     assert not any(map(alive, pids))
 
 
