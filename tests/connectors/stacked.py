@@ -13,7 +13,6 @@ from anydeploy import Connector, ConnectorWrapper, WorkflowExecutionException
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.ssh import SshConnector
 
-
 #: The type of a connector, and its settings, by the connector that is tested.
 Layer = tuple[type[ConnectorWrapper], Callable[[Any], Mapping[str, Any]]]
 

@@ -1,10 +1,10 @@
-"""The duties of a connector, kept by stacks: docker over Slurm over ssh; ``process`` and ``command`` on each of them."""
+"""The duties of a connector, kept by stacks: docker over Slurm over ssh, `process` and `command` on each of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from processes import processes_of
@@ -27,7 +27,7 @@ def ssh_layer(server: Sshd) -> Layer:
     return SshConnector, lambda _: server.settings()
 
 
-def slurm_layer(slurm: Slurm, **settings: Any) -> Layer:  # noqa: ARG001 - it has to run
+def slurm_layer(slurm: Slurm, **settings: Any) -> Layer:
     def settings_for(tested: Connector) -> Mapping[str, Any]:
         return {"directory": str(tested.config_dir / "jobs"), "pollingInterval": "200ms", **settings}
 
@@ -89,7 +89,9 @@ class Made(ConnectorSuite):
     """A directory, which commands make and remove."""
 
     stride = 9
-    known_failures = {"a_missing_program_is_an_os_error": "the first word of its prefix is there, and says it itself"}
+    known_failures: ClassVar[Mapping[str, str]] = {
+        "a_missing_program_is_an_os_error": "the first word of its prefix is there, and says it itself"
+    }
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
         made = f"{directory}/made"
@@ -112,9 +114,7 @@ def in_container(request: pytest.FixtureRequest, dockerd: Engine) -> None:
 
 @pytest.fixture(scope="class")
 def in_allocation(request: pytest.FixtureRequest, slurm: Slurm) -> None:
-    request.cls.connector_type = over(
-        request.cls.base, slurm_layer(slurm, mode="allocation"), *request.cls.between
-    )
+    request.cls.connector_type = over(request.cls.base, slurm_layer(slurm, mode="allocation"), *request.cls.between)
 
 
 @pytest.mark.usefixtures("on_host")

@@ -208,10 +208,11 @@ def while_the_container_starts(layers, _):
 
 
 DEPLOYING = [while_ssh_connects, while_the_job_is_pending, while_the_image_is_pulled, while_the_container_starts]
+#: Each on one of them, in turn; those that are killed on the other one.
+TURNS = [(when, BACKENDS[number % 2], BACKENDS[number % 2 - 1]) for number, when in enumerate(DEPLOYING)]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("when", DEPLOYING)
+@pytest.mark.parametrize(("when", "backend"), [(when, first) for when, first, _ in TURNS])
 def test_ctrl_c_in_the_middle_of_a_deploy(layers, request, when, backend):
     silent = when in (while_ssh_connects, while_the_image_is_pulled)
     path, wait = when(layers, request.getfixturevalue("silence") if silent else None)
@@ -228,8 +229,9 @@ STUBBORN = "trap '' INT TERM; echo up; while :; do sleep 0.05; done"
 POLITE = "trap 'echo bye; exit 9' INT; echo up; while :; do sleep 0.05; done"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("script", "last", "status"), [(POLITE, b"bye\n", 9), (STUBBORN, b"", 130)])
+@pytest.mark.parametrize(
+    ("script", "last", "status", "backend"), [(POLITE, b"bye\n", 9, "trio"), (STUBBORN, b"", 130, "asyncio")]
+)
 def test_ctrl_c_in_the_middle_of_a_run(layers, script, last, status, backend):
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with layers.run(layers.write(), backend, "sh", "-c", script, **streams) as run:
@@ -288,8 +290,7 @@ def recover_by_label(layers, backend, path):
         anyio.run(recover, path, noted, backend=backend)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("when", DEPLOYING)
+@pytest.mark.parametrize(("when", "backend"), [(when, second) for when, _, second in TURNS])
 def test_kill_in_the_middle_of_a_deploy(layers, request, when, backend):
     silent = when in (while_ssh_connects, while_the_image_is_pulled)
     path, wait = when(layers, request.getfixturevalue("silence") if silent else None)
