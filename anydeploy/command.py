@@ -11,6 +11,8 @@ from attrs import field, frozen
 
 #: Seconds between the request to end and the kill, unless a connector or a caller says otherwise.
 DEFAULT_GRACE = 5.0
+#: Seconds that a relay has in any hurry: the longest that the script of a session takes to clean up.
+RELAY_GRACE = DEFAULT_GRACE + 1.0
 
 #: Changes to the directory that is its first argument, and becomes the program that the others are.
 _IN_DIRECTORY = 'CDPATH= cd -- "$1" || exit; shift; exec "$@"'
@@ -55,6 +57,11 @@ class Command:
     service: str | None = None
     location: str | None = None
     relay: bool = False
+
+    @property
+    def least_grace(self) -> float:
+        """The seconds of its grace that no hurry takes away."""
+        return min(self.grace, RELAY_GRACE) if self.relay else 0.0
 
     def inlined(self) -> Command:
         """Return the same command with environment and workdir in its argv, by means of ``env`` and ``sh``.

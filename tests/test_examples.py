@@ -21,7 +21,7 @@ from anydeploy.file import load_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 #: Those need servers; `tests/connectors` has them.
-WITH_SERVERS = {"docker.yml", "podman.yml", "services.yml", "slurm.yml", "ssh.yml"}
+WITH_SERVERS = {"docker.yml", "layers.yml", "podman.yml", "services.yml", "slurm.yml", "ssh.yml"}
 FILES = sorted(path for path in EXAMPLES.glob("*.yml") if path.name not in WITH_SERVERS)
 PROGRAMS = sorted(EXAMPLES.glob("*.py"))
 PORT = 38471

@@ -66,6 +66,21 @@ class ContainerConnector(RemoteConnector):
         """The directory that relative paths are relative to, where the program runs on this machine."""
         return str(self.config_dir.absolute()) if isinstance(self.connector, LocalConnector) else None
 
+    async def record_place(self) -> None:
+        """Record the place in the wrapped environment where the program runs, and so the containers are."""
+        place = await self._find_place()
+        if place is not None:
+            self.record("place", place)
+
+    async def return_to_place(self, facts: Mapping[str, str] | None) -> None:
+        """After a crash, run the program where it ran before."""
+        place = (facts or {}).get("place")
+        if place is not None and place != await self._find_place():
+            self.connector = self.connector.at(location=place)
+
+    async def _find_place(self) -> str | None:
+        return next(iter(await self.connector.get_available_locations(self.service)), None)
+
     @asynccontextmanager
     async def _forward(self, port: Port) -> AsyncGenerator[ByteStream, None]:
         # A container may have a network of its own, which only its own programs see.

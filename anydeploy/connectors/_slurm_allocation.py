@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from subprocess import DEVNULL
 from typing import Final, Protocol
@@ -15,6 +15,7 @@ from attrs import define, field
 from ..command import Command
 from ..connector import Connector
 from ..exceptions import ConnectionLostError, WorkflowExecutionException
+from ..location import Location
 from ._slurm_job import JobError, JobProcess, JobSpec
 from ._slurm_queue import JobQueue
 from .remote import RemoteConnector
@@ -72,6 +73,7 @@ class Allocation:
     :ivar on_lost: told, once, that it has ended by itself, or that only the way in is lost
     :ivar on_fact: told the id of the job, and its node
     :ivar adopted: the id and the node of a job that is there, and not ended with it; None: it submits one
+    :ivar node: the one of its nodes that is entered; None: the first
     """
 
     queue: JobQueue
@@ -80,6 +82,7 @@ class Allocation:
     on_lost: Callable[[Exception], None]
     on_fact: Callable[[str, str], None]
     adopted: tuple[str, str | None] | None = None
+    node: str | None = None
     way: AllocationConnector | None = field(init=False, default=None)
     #: Set when it has been opened, or could not be.
     opened: Event = field(init=False, factory=Event)
@@ -88,7 +91,15 @@ class Allocation:
     _closing: Event = field(init=False, factory=Event)
     _way_lost: Event = field(init=False, factory=Event)
     _scope: CancelScope = field(init=False, factory=CancelScope)
+    #: Why it could not be opened, or its job not be ended.
     _problem: Exception | None = field(init=False, default=None)
+    #: Why it cannot be used any more.
+    _loss: Exception | None = field(init=False, default=None)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be started in it any more, though it has not been closed."""
+        return self._loss is not None or self._way_lost.is_set()
 
     async def open(self, tasks: TaskGroup) -> None:
         """Open it in a task of a group. If cancelled, or if it fails, nothing of it is left.
@@ -105,7 +116,7 @@ class Allocation:
             raise
         if self.way is None:
             await self.ended.wait()
-            self._raise()
+            _raise(self._problem)
 
     async def close(self) -> None:
         """End the session, then the job, and wait until it has left its nodes.
@@ -121,20 +132,16 @@ class Allocation:
             self._scope.cancel()
             with CancelScope(shield=True):
                 await self.ended.wait()
-        self._raise()
+        _raise(self._problem)
 
     @asynccontextmanager
     async def start(self, command: Command) -> AsyncGenerator[Process, None]:
         """Start a command in it, as :meth:`Connector.start_command` does."""
-        self._raise()
+        _raise(self._problem or self._loss)
         if self.way is None:
             raise WorkflowExecutionException("the allocation has ended")
         async with self.way.start_command(command) as process:
             yield process
-
-    def _raise(self) -> None:
-        if self._problem is not None:
-            raise WorkflowExecutionException(str(self._problem)) from self._problem
 
     async def _run(self) -> None:
         try:
@@ -143,7 +150,7 @@ class Allocation:
                     await self._live(self.enter(*self.adopted), None)
                     return
                 async with self.queue.start_job(_HOLD, self.spec, self.on_fact) as job:
-                    await self._live(self.enter(job.job or "", job.node), job)
+                    await self._live(self.enter(job.job or "", self.node or job.node), job)
         except Exception as exc:  # noqa: BLE001 - an outcome, whatever the connector below raises
             self._problem = self._problem or exc
         finally:
@@ -189,14 +196,20 @@ class Allocation:
 
     def _lose(self, error: Exception) -> None:
         if not self._closing.is_set():
-            self._problem = self._problem or error
+            self._loss = self._loss or error
             self.on_lost(error)
+
+
+def _raise(problem: Exception | None) -> None:
+    """Raise a fresh error for a problem, if there is one."""
+    if problem is not None:
+        raise WorkflowExecutionException(str(problem)) from problem
 
 
 class _Owner(Protocol):
     """The connector to whose environment an allocation belongs."""
 
-    async def open_allocation(self, service: str | None) -> Allocation: ...
+    async def open_allocation(self, service: str | None, node: str | None) -> Allocation: ...
 
     def check_usable(self) -> None: ...
 
@@ -205,12 +218,17 @@ class _Owner(Protocol):
 class AllocatedConnector(Connector):
     """An allocation for one wrapper. It is made when the wrapper first uses it.
 
+    If it ends by itself, the wrapper may have left something on the node that is no process of the job, such as a
+    container. The next use makes another allocation of the same node.
+
     :ivar owner: the connector that makes it
     :ivar service: the one for which it is made
+    :ivar node: the node that it has to be; None until there is one
     """
 
     owner: _Owner
     service: str | None = None
+    node: str | None = None
     _allocation: Allocation | None = field(init=False, default=None)
     _opening: Lock = field(init=False, factory=Lock)
 
@@ -227,13 +245,28 @@ class AllocatedConnector(Connector):
             await allocation.close()
             self._allocation = None
 
+    def at(self, service: str | None = None, *, location: str | None = None) -> Connector:
+        """Return an allocation of a certain node."""
+        if (service or self.service, location or self.node) == (self.service, self.node):
+            return self
+        return attrs.evolve(self, service=service or self.service, node=location or self.node)
+
+    async def get_available_locations(self, service: str | None = None) -> Mapping[str, Location]:
+        """Return the node, which it has from its first use on."""
+        name = self.node or self.deployment_name
+        return {name: Location(name, self.deployment_name, service or self.service, self.node)}
+
     def _check_valid(self) -> None:
         self.owner.check_usable()
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
         async with self._opening:
-            if self._allocation is None:
-                self._allocation = await self.owner.open_allocation(self.service)
-        async with self._allocation.start(attrs.evolve(command, service=None)) as process:
+            if self._allocation is not None and self._allocation.is_lost:
+                await self.release()
+            allocation = self._allocation
+            if allocation is None:
+                allocation = self._allocation = await self.owner.open_allocation(self.service, self.node)
+                self.node = allocation.way.node if allocation.way is not None else self.node
+        async with allocation.start(attrs.evolve(command, service=None, location=None)) as process:
             yield process

@@ -104,6 +104,7 @@ class ComposeConnector(ComposeSettings):
             if others:
                 problem = f"project '{project}' is there already, and was not made by this deployment"
                 raise ContainerError(f"{problem}; take it down, or declare it external")
+            await self.record_place()
             self._is_ours = self._is_interrupted = True
             await self._up(services)
             self._is_interrupted = False
@@ -141,6 +142,7 @@ class ComposeConnector(ComposeSettings):
 
     async def reattach(self, facts: Mapping[str, str] | None = None) -> None:
         """Open new sessions in the containers; after a crash, in those of the project that was recorded."""
+        await self.return_to_place(facts)
         if self._project is None:
             self._project = (facts or {}).get("project", self._own_project)
         await self._enter()
@@ -149,11 +151,12 @@ class ComposeConnector(ComposeSettings):
         """Return the name of the project, and what sessions in its containers are found by."""
         return {**super().traces(), "project": self._own_project}
 
-    async def remove_left(self, traces: Mapping[str, str], facts: Mapping[str, str]) -> None:  # noqa: ARG002
+    async def remove_left(self, traces: Mapping[str, str], facts: Mapping[str, str]) -> None:
         """Remove the project of an earlier process; in an external one, what its sessions have left.
 
         Containers that were made by others stay, and so does then the project.
         """
+        await self.return_to_place(facts)
         for name in list(self._sessions):
             await self.remove_sessions(self.at(location=name), traces)
         if "project" not in traces:

@@ -52,6 +52,8 @@ class DockerConnector(ContainerSettings):
     program: ClassVar[str] = "docker"
     #: The container that commands run in: its name, or the setting ``containerId``.
     _container: str | None = field(init=False, default=None, repr=False)
+    #: There may be a container of its own.
+    _is_ours: bool = field(init=False, default=False, repr=False)
 
     @classmethod
     def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
@@ -74,6 +76,8 @@ class DockerConnector(ContainerSettings):
         else:
             self._container = self.outside_name
             await self._pull_missing()
+            await self.record_place()
+            self._is_ours = True
             await self._finish_creating()
             await self.client.ask(
                 "start", self.outside_name, failure=f"container '{self.outside_name}' could not be started"
@@ -94,7 +98,7 @@ class DockerConnector(ContainerSettings):
         :raises ContainerError: if the container is still there
         """
         await self.disconnect()
-        if external:
+        if external or not self._is_ours:
             return
         try:
             with self._terminator.grace_period(float("inf")):
@@ -113,6 +117,7 @@ class DockerConnector(ContainerSettings):
 
     async def reattach(self, facts: Mapping[str, str] | None = None) -> None:
         """Open a new session in the container; after a crash, in the one that was recorded."""
+        await self.return_to_place(facts)
         if self._container is None:
             self._container = (facts or {}).get("container", self.outside_name)
         await self.connect()
@@ -126,6 +131,7 @@ class DockerConnector(ContainerSettings):
 
         :raises ContainerError: if it is still there
         """
+        await self.return_to_place(facts)
         if self._session is not None and self._container != traces.get("container"):
             await super().remove_left(traces, facts)
         if "container" in traces:

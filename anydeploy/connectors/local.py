@@ -120,7 +120,7 @@ class LocalConnector(Connector):
                     # A program that says good-bye must not hang because its output is not read any more.
                     for stream in (process.stdout, process.stderr):
                         tasks.start_soon(discard, stream)
-                    gone = await self._terminator.end(process, command.grace)
+                    gone = await self._terminator.end(process, command.grace, command.least_grace)
                     tasks.cancel_scope.cancel()
         finally:
             await (process.aclose() if process.has_ended() else process.aclose_streams())

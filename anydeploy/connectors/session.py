@@ -44,7 +44,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process, TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
-from ..command import DEFAULT_GRACE, Command
+from ..command import DEFAULT_GRACE, RELAY_GRACE, Command
 from ..exceptions import ConnectionLostError, WorkflowExecutionException, describe
 from ..quoting import escape
 from ..streams import DRAIN, discard
@@ -179,13 +179,14 @@ class Session:
     async def close(self) -> None:
         """End the session, and everything that is still running in it.
 
-        If cancelled, or hurried by its terminator, it drops the connection: the script then cleans up by itself.
+        If cancelled, it drops the connection: the script then cleans up by itself. In a hurry it does that a little
+        later, for a script that cleans up is killed with its connection where that is a command of another session.
         """
         self._closing = True
         if self._orders is not None:
             self._orders.close()
         try:
-            with self.terminator.grace_period(self.grace + _CLOSING):
+            with self.terminator.grace_period(self.grace + _CLOSING, RELAY_GRACE):
                 await self.ended.wait()
         finally:
             self._scope.cancel()
@@ -287,11 +288,7 @@ class Session:
         with CancelScope(shield=True), suppress(ConnectionLostError):
             if client.stdin is not None:
                 await client.stdin.aclose()
-            with self.terminator.grace_period(self.patience):
-                await client.wait()
-                return
-            # In a hurry, commands are killed before this.
-            with move_on_after(_CLIENT_GRACE):
+            with self.terminator.grace_period(self.patience, RELAY_GRACE):
                 await client.wait()
 
     def _over(self, problem: str) -> None:
@@ -373,7 +370,7 @@ class Session:
             for stream in (client.stdout if process.pump is None else None, client.stderr):
                 tasks.start_soon(discard, stream)
             if process.has_to_be_ended:
-                gone = await self.terminator.end(process, process.command.grace)
+                gone = await self.terminator.end(process, process.command.grace, process.command.least_grace)
                 await process.settle()
             elif process.pump is not None:
                 with move_on_after(_DELIVERY):

@@ -161,11 +161,14 @@ class SlurmConnector(RemoteConnector):
         """Raise an :class:`InvalidConnectorError` if the environment must not be used."""
         self._check_valid()
 
-    async def open_allocation(self, service: str | None) -> Allocation:
-        """Submit a holding job for a wrapper, and wait until it runs. If cancelled, no job is left."""
+    async def open_allocation(self, service: str | None, node: str | None) -> Allocation:
+        """Submit a holding job for a wrapper, and wait until it runs. If cancelled, no job is left.
+
+        :param node: the node that it has to get; None: any
+        """
         if self._tasks is None:
             raise InvalidConnectorError(self.deployment_name, "it is not connected")
-        allocation = self._new_allocation(service, _ignore)
+        allocation = self._new_allocation(service, _ignore, node=node)
         await allocation.open(self._tasks)
         self._lent.append(allocation)
         return allocation
@@ -249,16 +252,19 @@ class SlurmConnector(RemoteConnector):
         service: str | None,
         on_lost: Callable[[Exception], None],
         adopted: tuple[str, str | None] | None = None,
+        node: str | None = None,
     ) -> Allocation:
         if self._queue is None:
             raise InvalidConnectorError(self.deployment_name, "it is not connected")
-        spec = attrs.evolve(self._read_spec(service), held=True)
+        spec = self._read_spec(service)
+        place = (f"--nodelist={node}",) if node is not None else ()
+        spec = attrs.evolve(spec, options=(*spec.options, *place), held=True)
         suffix = f":{service}" if service is not None else ""
 
         def record(key: str, value: str) -> None:
             self.record(f"{key}{suffix}", value)
 
-        return Allocation(self._queue, spec, self._way_into, on_lost, record, adopted)
+        return Allocation(self._queue, spec, self._way_into, on_lost, record, adopted, node)
 
     def _way_into(self, job: str, node: str | None) -> AllocationConnector:
         way = AllocationConnector(

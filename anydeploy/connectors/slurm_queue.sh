@@ -262,13 +262,6 @@ is_left() { # ID...: one of the jobs is still there, or that is not known
     return 1
 }
 
-all_ids() {
-    ids=
-    for file in "$d"/*.id; do
-        [ ! -e "$file" ] || { read -r id <"$file" && ids="$ids $id"; }
-    done
-}
-
 finish() {
     trap '' HUP TERM
     : >"$d/stop"
@@ -287,7 +280,13 @@ finish() {
             sleep 0.2
         done
     done
-    all_ids
+    ids=
+    for file in "$d"/*.id; do
+        [ -e "$file" ] && read -r id <"$file" || continue
+        file=${file%.id}
+        # For minutes, scancel tries to signal a job that is pending.
+        if [ -e "$file.begun" ] || [ -e "$d/new/${file##*/}.begun" ]; then ids="$ids $id"; else scancel "$id"; fi
+    done
     if [ -n "$ids" ]; then
         scancel --signal=TERM --full $ids
         n=0

@@ -105,19 +105,20 @@ class Terminator:
     vanishing: float = VANISHING
     #: :meth:`hurry` was called: there is no grace any more.
     _hurried: bool = False
-    #: The grace periods that are running, each around the wait for one process.
-    _graces: set[CancelScope] = field(factory=set[CancelScope])
+    #: The grace periods that are running, each around the wait for one process; with the seconds that a hurry leaves.
+    _graces: dict[CancelScope, float] = field(factory=dict[CancelScope, float])
 
     def hurry(self) -> None:
         """Cut short all grace periods, those that are running and those to come."""
         self._hurried = True
-        for grace in self._graces:
-            grace.cancel()
+        for grace, least in self._graces.items():
+            _cut(grace, least)
 
-    async def end(self, process: Terminable, grace: float) -> bool:
+    async def end(self, process: Terminable, grace: float, least: float = 0.0) -> bool:
         """Ask a process to end, unless it was asked before; kill it when its grace is over.
 
         :param grace: seconds from the first request that it was sent; none are left to one that was killed
+        :param least: the seconds of it that :meth:`hurry` leaves
         :returns: whether it is gone
 
         If cancelled, or if the wait fails, it kills the process at once, waits until it is gone, for ``vanishing``
@@ -128,7 +129,7 @@ class Terminator:
         if not process.requests.terminated:
             process.send_signal(signal.SIGTERM)
         try:
-            with self.grace_period(process.requests.first + grace - current_time()):
+            with self.grace_period(process.requests.first + grace - current_time(), least):
                 await process.wait_gone()
                 return True
         except BaseException:
@@ -150,13 +151,21 @@ class Terminator:
         return False
 
     @contextmanager
-    def grace_period(self, seconds: float) -> Generator[CancelScope, None, None]:
-        """Open a block that is cut short after some seconds, or by :meth:`hurry`."""
+    def grace_period(self, seconds: float, least: float = 0.0) -> Generator[CancelScope, None, None]:
+        """Open a block that is cut short after some seconds, or by :meth:`hurry`, which leaves it the ``least``."""
         with move_on_after(max(seconds, 0)) as scope:
             if self._hurried:
-                scope.cancel()
-            self._graces.add(scope)
+                _cut(scope, least)
+            self._graces[scope] = least
             try:
                 yield scope
             finally:
-                self._graces.discard(scope)
+                del self._graces[scope]
+
+
+def _cut(grace: CancelScope, least: float) -> None:
+    """Cut a grace period short."""
+    if least > 0:
+        grace.deadline = min(grace.deadline, current_time() + least)
+    else:
+        grace.cancel()

@@ -108,12 +108,15 @@ class ConnectorSuite:
     :cvar connector_type: the class
     :cvar runs_commands: commands can be run in the environment
     :cvar backends: the event loops that it runs on
+    :cvar stride: an operation is interrupted at every await whose number is one more than a multiple of it; for an
+        environment that takes long to come up, give more than 1
     :cvar known_failures: clauses, by their ``id``, that it does not keep, and why, as in :class:`ManagerSuite`
     """
 
     connector_type: ClassVar[type[Connector]]
     runs_commands: ClassVar[bool] = True
     backends: ClassVar[Sequence[str]] = BACKENDS
+    stride: ClassVar[int] = 1
     known_failures: ClassVar[Mapping[str, str]] = {}
 
     def settings(self, directory: Path) -> Mapping[str, Any]:  # noqa: ARG002
@@ -170,4 +173,5 @@ class ConnectorSuite:
             lambda connector: self.exists(connector, directory),
             DeploymentConfig("tested", "tested", settings),
             self.connector_type,
+            self.stride,
         )

@@ -9,20 +9,30 @@ from typing import Any
 from anyio import CancelScope, Event, create_task_group
 from attrs import define, field
 
-from anydeploy import WorkflowExecutionException
+from anydeploy import Connector, ConnectorWrapper, WorkflowExecutionException
 from anydeploy.connectors.local import LocalConnector
-from anydeploy.connectors.remote import RemoteConnector
 from anydeploy.connectors.ssh import SshConnector
 
+#: The type of a connector, and its settings, by the connector that is tested.
+Layer = tuple[type[ConnectorWrapper], Callable[[Any], Mapping[str, Any]]]
 
-def over_ssh(base: Any, outer_settings: Callable[[Any], Mapping[str, Any]]) -> type[RemoteConnector]:
+
+def over_ssh(base: Any, outer_settings: Callable[[Any], Mapping[str, Any]]) -> type[ConnectorWrapper]:
     """A connector type whose programs are run on a host that ssh reaches.
 
     :param outer_settings: those of the ssh, by the connector
     """
+    return over(base, (SshConnector, outer_settings))
+
+
+def over(base: Any, *layers: Layer) -> type[ConnectorWrapper]:
+    """A connector type that stands on others.
+
+    :param layers: these, the outermost first
+    """
 
     @define(kw_only=True, eq=False, slots=False)
-    class OverSsh(base):
+    class Stacked(base):
         _up: Event = field(init=False, factory=Event)
         _down: Event = field(init=False, factory=Event)
         _outer: AsyncExitStack | None = field(init=False, default=None)
@@ -65,16 +75,25 @@ def over_ssh(base: Any, outer_settings: Callable[[Any], Mapping[str, Any]]) -> t
 
         @asynccontextmanager
         async def _reached(self) -> AsyncGenerator[None, None]:
-            local = LocalConnector(deployment_name="l", config_dir=self.config_dir)
-            settings = outer_settings(self)
-            outer = SshConnector(deployment_name="outer", config_dir=self.config_dir, connector=local, **settings)
+            connector: Connector = LocalConnector(deployment_name="l", config_dir=self.config_dir)
             with CancelScope() as scope:
-                await outer.deploy(False)
-                self.connector = outer
-                try:
-                    yield
-                finally:
-                    scope.shield = True
-                    await outer.undeploy(False)
+                async with AsyncExitStack() as exits:
+                    try:
+                        for number, (type_, settings) in enumerate(layers):
+                            place = connector.for_wrapper(type_)
+                            exits.push_async_callback(place.release)
+                            connector = type_(
+                                deployment_name=f"layer-{number}",
+                                config_dir=self.config_dir,
+                                connector=place,
+                                **settings(self),
+                            )
+                            exits.push_async_callback(connector.undeploy, False)
+                            await connector.deploy(False)
+                        self.connector = connector.for_wrapper(base)
+                        exits.push_async_callback(self.connector.release)
+                        yield
+                    finally:
+                        scope.shield = True
 
-    return OverSsh
+    return Stacked

@@ -299,6 +299,20 @@ async def test_hurry_cuts_the_grace(room, tmp_path):
         assert not any(map(alive, pids))
 
 
+async def test_a_script_cleans_up_in_any_hurry(room, tmp_path, directories):
+    """The outer one does not kill it, with what it watches over, before it has done that."""
+    async with room() as outer:
+        inner = Room(deployment_name="inner", config_dir=tmp_path, connector=outer, shell=outer.shell)
+        await inner.deploy(False)
+        name = inner._session.name
+        done = await inner.run(["sh", "-c", "sleep 1000 & echo $!"])
+        inner.hurry()
+        outer.hurry()
+        await inner.undeploy(False)
+        assert [path.name for path in directories.iterdir() if path.name == name] == []
+        assert not alive(int(done.stdout))
+
+
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})])
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_native_cancellation_ends_the_command(room, tmp_path, times):

@@ -101,6 +101,23 @@ async def test_hurry_cuts_every_grace():
     assert first.sent == second.sent == third.sent == [SIGTERM, SIGKILL]
 
 
+async def test_hurry_leaves_the_least():
+    """To what was being ended, and to what comes."""
+    terminator, process, late = Terminator(), Process(SIGKILL), Process(SIGKILL)
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(terminator.end, process, HOUR, HOUR / 2)
+            tasks.start_soon(terminator.end, late, HOUR, 0.01)
+            await waiting(process)
+            await waiting(late)
+            terminator.hurry()
+            terminator.hurry()
+            await late.gone.wait()
+            assert process.sent == [SIGTERM]
+            process.gone.set()
+    assert late.sent == [SIGTERM, SIGKILL]
+
+
 async def test_a_cancellation_kills_at_once_and_is_let_through():
     process = Process(SIGKILL)
     with anyio.fail_after(20):
