@@ -79,7 +79,9 @@ def test_python(block: Block, backend: str, monkeypatch: pytest.MonkeyPatch, cap
 def test_python_that_starts_no_event_loop(block: Block, directory: Path):
     write_files(block.page, directory)
     if block.file.startswith("test_"):
-        arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, block.file]
+        # The same examples each time.
+        seed = "--hypothesis-seed=0"
+        arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, seed, block.file]
     else:
         assert block.file or block.output is not None, "it shows nothing, and is not run on both backends"
         arguments = ["-c", block.text]

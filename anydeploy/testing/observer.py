@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from ..exceptions import ConnectionLostError
 from .demand import Demand
@@ -309,7 +309,7 @@ class Observer(Demand):
                 instance.restarted = name in demanded
                 # An attempt is given up, though not its demand.
                 instance.unwanted = instance.unwanted or not instance.up
-        self._call_for(above)
+        self._call_for(above, due=call.certain)
 
     def _asked_for(self, names: frozenset[str], *, sure: bool = False) -> frozenset[str]:
         """Return those of the names that a call has asked for, and what these stand on; not what is only going down."""
@@ -336,10 +336,14 @@ class Observer(Demand):
                     following.append(below)
         return following
 
-    def _call_for(self, names: Iterable[str]) -> None:
-        """Note that those of the names that are lost have to be renewed, and what is reached through them."""
+    def _call_for(self, names: Iterable[str], *, due: Container[str] | None = None) -> None:
+        """Note that those of the names that are lost may be renewed, and what is reached through them.
+
+        :param due: those that have to be; None: all of them
+        """
         for instance in self._with_lost_wrappers(self._lost_of(names)):
-            instance.renewable = instance.due = True
+            instance.renewable = True
+            instance.due = instance.due or due is None or instance.name in due
 
     def _asked(self, entry: Entry) -> None:
         call = self.picture.calls[entry.caller]

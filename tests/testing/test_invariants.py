@@ -198,6 +198,11 @@ CASES = [
     # A teardown waits while another environment reattaches for it.
     keeps("X4", f"{BOTH}; a1 cut; 2 restart c; a1 reattach began; rest", A, ALONE, wrapper("w", "a", "c")),
     keeps("X4", f"{RESTARTED}; b1 undeploy began; rest; b1 undeploy ended; a1 down; a2 up; b2 up; 2 returned; rest"),
+    keeps(
+        "X2",
+        "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 undeploy began; a1 lost; 3 restart a; 3 returned;"
+        " b1 undeploy failed; 2 raised b; rest",
+    ),
     keeps("X4", "1 restart a; 1 returned"),
     keeps("X4", f"{RESTARTED}; b1 stuck; 2 raised"),
     keeps("X4", f"{RESTARTED}; 3 undeploy b; 2 raised"),
