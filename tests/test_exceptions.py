@@ -33,6 +33,7 @@ from anydeploy.connectors import UnknownConnectorTypeError
 from anydeploy.connectors._containers import ContainerError, NoShellError
 from anydeploy.connectors._ready import NotReadyError
 from anydeploy.connectors._remote_process import NotBegunError
+from anydeploy.connectors._slurm_job import JobError
 from anydeploy.connectors.local import StartError
 from anydeploy.connectors.process import PortInUseError, ProgramEndedError
 from anydeploy.connectors.session import SessionError, UnstoppableError
@@ -66,6 +67,7 @@ EXAMPLES: list[BaseException] = [
     StartError(("x", "y"), "no such file"),
     UnstoppableError(("x", "y"), 123),
     SessionError("host 'login': Connection refused", "ssh: Connection refused"),
+    JobError("job 7 for `x` was cancelled", "7", "CANCELLED"),
     NotBegunError(("x", "y"), "Session open refused by peer"),
     ProgramEndedError(["x", "y"], 1, "output", when="while it was up"),
     PortInUseError("in use"),

@@ -85,6 +85,8 @@ esac
 ) <"$input" >>"$d/$t.out" 2>>"$d/$t.err"
 status=$?
 [ -z "$feeder" ] || kill -s KILL "$feeder" 2>/dev/null
+# Slurm says so before it signals anything, and this shell may be the last that its signal reaches.
+! grep -qs 'CANCELLED AT' "$d/$t.log" || asked=asked
 if [ -e "$d/$t.stop" ]; then
     # Its end was asked for, so what it leaves is ended as well.
     signal=TERM

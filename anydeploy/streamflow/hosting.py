@@ -101,6 +101,10 @@ class HostedConnector(Connector):
                 deploying.cancel()
         await asyncio.wait([deploying])
 
+    def for_wrapper(self, wrapper: type[Connector], service: str | None = None) -> Connector:
+        # StreamFlow's wrappers choose among the locations of a service by themselves.
+        return self if issubclass(wrapper, HostedConnector) else super().for_wrapper(wrapper, service)
+
     def valid(self) -> StreamFlowConnector:
         """Return the StreamFlow connector, to be used.
 

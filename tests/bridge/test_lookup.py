@@ -69,7 +69,7 @@ def test_an_unknown_type_lists_the_families_and_what_is_wrong_with_them():
         connector_type("boar")
     assert str(caught.value) == (
         "unknown type 'boar'; did you mean 'boat'? (known types: command, docker, docker-compose, local, podman, "
-        "process, ssh; of fleet: boat, local); "
+        "process, slurm, ssh; of fleet: boat, local); "
         "the fleet is not installed"
     )
     with pytest.raises(UnknownConnectorTypeError, match=r"unknown type 'broken:boat' .*the fleet is not installed"):

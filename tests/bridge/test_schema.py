@@ -64,7 +64,7 @@ def test_every_problem_of_a_file_with_its_place(tmp_path: Path):
         ("local", {}),
         ("docker", {"image": "debian", "env": ["A=b"], "transferBufferSize": 1024}),
         ("ssh", {"nodes": ["one", {"hostname": "two", "username": "me"}], "tunnel": {"hostname": "three"}}),
-        ("streamflow:slurm", {"services": {"gpu": {"partition": "gpu"}}, "maxConcurrentJobs": 3}),
+        ("slurm", {"services": {"gpu": {"partition": "gpu"}}, "maxConcurrentJobs": 3}),
         ("helm", {"chart": "stable/redis"}),
         ("kubernetes", {"files": ["a.yml"]}),
     ],

@@ -120,10 +120,9 @@ class BridgedWrapper(BridgedConnector, HostedWrapper):
 
     def inner(self) -> StreamFlowConnector:
         """Return StreamFlow's own connector if that is wrapped, or else one that stands for the wrapped one."""
-        below = self.connector.bridged if isinstance(self.connector, _AtService) else self.connector
-        if isinstance(below, HostedConnector):
-            return below.hosted
-        self._inner = InnerConnector(below)
+        if isinstance(self.connector, HostedConnector):
+            return self.connector.hosted
+        self._inner = InnerConnector(self.connector)
         return self._inner
 
     async def undeploy(self, external: bool) -> None:

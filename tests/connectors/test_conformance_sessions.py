@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class TestSession(ConnectorSuite):
     connector_type = Room
 
 
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="not installed: busybox")
 class TestSessionOfBusybox(ConnectorSuite):
     connector_type = Room
     backends = ("trio",)
