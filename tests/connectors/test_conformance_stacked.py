@@ -54,7 +54,7 @@ def cluster(request: pytest.FixtureRequest, login: Sshd, slurm: Slurm, dockerd: 
 @pytest.mark.usefixtures("cluster")
 class TestDockerOverSlurmOverSsh(ConnectorSuite):
     backends = ("trio",)
-    stride = 9
+    stride = 20
     engine: Engine
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
@@ -71,7 +71,7 @@ class Process(ConnectorSuite):
     """A program, which is told by one of its arguments. Commands that go through it are tried on those of below."""
 
     runs_commands = False
-    stride = 5
+    stride = 9
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
         return {"command": ["sh", "-c", "sleep 1000 & wait", f"{directory}/mark"], "grace": 1}
@@ -88,7 +88,7 @@ def process_layer() -> Layer:
 class Made(ConnectorSuite):
     """A directory, which commands make and remove."""
 
-    stride = 9
+    stride = 15
     known_failures: ClassVar[Mapping[str, str]] = {
         "a_missing_program_is_an_os_error": "the first word of its prefix is there, and says it itself"
     }

@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -58,15 +59,23 @@ class Layers:
         path.write_text(yaml.safe_dump(file))
         return path
 
-    def start(self, *arguments, **streams) -> subprocess.Popen[bytes]:
-        """Start the command, with a mark on it and on what it starts on this machine."""
+    @contextmanager
+    def start(self, *arguments: str | Path, **streams: int) -> Iterator[subprocess.Popen[bytes]]:
+        """Start Python, with a mark on it and on what it starts here. It has ended when the block is left."""
         environment = {**os.environ, "ANYDEPLOY_TEST": str(self.directory)}
-        command = [sys.executable, "-m", "anydeploy", *arguments]
-        return subprocess.Popen(command, env=environment, **streams)
+        with subprocess.Popen([sys.executable, *arguments], env=environment, **streams) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
-    def run(self, path: Path, backend: str, *command: str, **streams) -> subprocess.Popen[bytes]:
+    def up(self, path: Path, backend: str, stderr: int = subprocess.PIPE):
+        return self.start("-m", "anydeploy", "up", "--backend", backend, path, stderr=stderr)
+
+    def run(self, path: Path, backend: str, *command: str, **streams: int):
         """Start a command in the container."""
-        return self.start("run", "--backend", backend, "--on", "tools", path, "--", *command, **streams)
+        arguments = ["-m", "anydeploy", "run", "--backend", backend, "--on", "tools", path, "--", *command]
+        return self.start(*arguments, **streams)
 
     def containers(self) -> list[str]:
         return self.dockerd.containers("name=anydeploy-")
@@ -136,7 +145,7 @@ def wait_for(words, stream):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_it_is_up_until_it_is_interrupted(layers, backend):
-    with layers.start("up", "--backend", backend, layers.write(), stderr=subprocess.PIPE) as up:
+    with layers.up(layers.write(), backend) as up:
         wait_for(b"Ctrl-C", up.stderr)
         (container,) = layers.containers()
         assert len(layers.slurm.jobs("")) == 1
@@ -188,7 +197,8 @@ def silence():
 
 
 def while_ssh_connects(layers, silence):
-    return layers.write(login={"nodes": [silence.address]}), silence.wait
+    # One that is killed leaves an ssh that goes on trying for so long.
+    return layers.write(login={"nodes": [silence.address], "connectTimeout": 3}), silence.wait
 
 
 def while_the_job_is_pending(layers, _):
@@ -216,7 +226,7 @@ TURNS = [(when, BACKENDS[number % 2], BACKENDS[number % 2 - 1]) for number, when
 def test_ctrl_c_in_the_middle_of_a_deploy(layers, request, when, backend):
     silent = when in (while_ssh_connects, while_the_image_is_pulled)
     path, wait = when(layers, request.getfixturevalue("silence") if silent else None)
-    with layers.start("up", "--backend", backend, path, stderr=subprocess.PIPE) as up:
+    with layers.up(path, backend) as up:
         wait()
         layers.look()
         up.send_signal(signal.SIGINT)
@@ -294,7 +304,7 @@ def recover_by_label(layers, backend, path):
 def test_kill_in_the_middle_of_a_deploy(layers, request, when, backend):
     silent = when in (while_ssh_connects, while_the_image_is_pulled)
     path, wait = when(layers, request.getfixturevalue("silence") if silent else None)
-    with layers.start("up", "--backend", backend, path, stderr=subprocess.DEVNULL) as up:
+    with layers.up(path, backend, subprocess.DEVNULL) as up:
         wait()
         layers.look()
         up.kill()
@@ -305,7 +315,7 @@ def test_kill_in_the_middle_of_a_deploy(layers, request, when, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_kill_while_it_is_up(layers, backend):
     path = layers.write()
-    with layers.start("up", "--backend", backend, path, stderr=subprocess.PIPE) as up:
+    with layers.up(path, backend) as up:
         wait_for(b"Ctrl-C", up.stderr)
         layers.look()
         up.kill()
@@ -352,9 +362,7 @@ anyio.run(main, backend=sys.argv[2])
 def test_what_no_script_could_remove_is_found_by_its_traces(layers, first_node_taken, backend):
     """Everything that watches over the stack is killed at the same moment: on this machine and on the login host."""
     path = layers.write()
-    environment = {**os.environ, "ANYDEPLOY_TEST": str(layers.directory)}
-    argv = [sys.executable, "-c", OWNER, str(path), backend]
-    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE) as owner:
+    with layers.start("-c", OWNER, path, backend, stdout=subprocess.PIPE) as owner:
         noted = json.loads(owner.stdout.readline())
         watching = [pid for pid in layers.processes() if not is_in_a_job(pid)]
         for number in (signal.SIGSTOP, signal.SIGKILL):
@@ -371,7 +379,9 @@ def test_what_no_script_could_remove_is_found_by_its_traces(layers, first_node_t
 
 
 def is_in_a_job(pid):
-    return b"SLURM_JOB_ID=" in Path(f"/proc/{pid}/environ").read_bytes()
+    with suppress(OSError):
+        return b"SLURM_JOB_ID=" in Path(f"/proc/{pid}/environ").read_bytes()
+    return False
 
 
 @pytest.fixture
@@ -394,11 +404,11 @@ def first_node_taken(slurm):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_all_is_removed_through_a_new_connection(layers, backend):
-    with layers.start("up", "--backend", backend, layers.write(), stderr=subprocess.PIPE) as up:
+    with layers.up(layers.write(), backend) as up:
         wait_for(b"Ctrl-C", up.stderr)
         layers.look()
         layers.login.drop()
-        printed = up.stderr.read()
+        _, printed = up.communicate()
     assert up.returncode == 1, printed.decode()
     assert b"lost" in printed
     layers.until_nothing_is_left()
