@@ -77,8 +77,6 @@ class Flags:
 
 
 _FLAGS: Final = tuple(attrs.fields_dict(Flags))
-#: Weak, because connector classes may be made anew all the time, as scripted ones are.
-_KNOWN_FLAGS: Final[WeakKeyDictionary[type[Connector], Flags]] = WeakKeyDictionary()
 
 
 def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
@@ -88,10 +86,7 @@ def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
         annotation other than ``ClassVar`` makes it an attrs field, and takes it from the class
     """
     try:
-        known = _KNOWN_FLAGS.get(connector_type)
-        if known is not None:
-            return known
-        fields = {attribute.name for attribute in attrs.fields(connector_type)}
+        fields = attrs.fields(connector_type)
         values = {name: cast("object", getattr(connector_type, name)) for name in _FLAGS}
     except KeyboardInterrupt:
         raise
@@ -99,12 +94,11 @@ def flags_of(type_: str, connector_type: type[Connector]) -> Flags:
         raise WorkflowDefinitionException(f"type '{type_}' cannot be used: {describe(exc)}") from exc
     for name, value in values.items():
         where = f"type '{type_}', class variable '{name}' of {connector_type.__name__}"
-        if name in fields:
+        if hasattr(fields, name):
             raise WorkflowDefinitionException(f"{where}: it is a setting; expected `{name}: ClassVar[bool] = ...`")
         if not isinstance(value, bool):
             raise WorkflowDefinitionException(f"{where}: {expected('true or false', value)}")
-    flags = _KNOWN_FLAGS[connector_type] = Flags(**cast("dict[str, bool]", values))
-    return flags
+    return Flags(**cast("dict[str, bool]", values))
 
 
 # -- Settings ----------------------------------------------------------------------------------------------------------
@@ -208,7 +202,7 @@ class _Schema:
             yield (), str(exc.args[0]) if isinstance(exc, (ValueError, TypeError)) and exc.args else describe(exc)
 
 
-#: Weak, as above.
+#: Weak, because connector classes may be made anew all the time, as scripted ones are.
 _SCHEMAS: WeakKeyDictionary[type[Connector], _Schema] = WeakKeyDictionary()
 
 

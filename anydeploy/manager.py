@@ -258,7 +258,7 @@ class DefaultDeploymentManager(DeploymentManager):
             if not manager.is_up("web"):
                 print("starting the web server")
 
-        A lazy deployment never is, since each ``deploy`` of it has to be registered. It raises nothing.
+        A lazy deployment never is, since each ``deploy`` of it has to be registered.
 
         :param deployment: a name, or the definition object that the deployment came up with
         """

@@ -49,7 +49,7 @@ async def test_invalid_when_it_has_failed() -> None:
 async def test_is_up_tells_whether_deploy_would_find_nothing_to_do() -> None:
     world = World()
     lazy = attrs.evolve(unit("lazy"), lazy=True)
-    async with world.manager(unit("a"), unit("b", "a"), lazy) as manager:
+    async with world.manager(unit("a"), unit("b", "a"), unit("c"), lazy) as manager:
         assert not manager.is_up("a")
         await manager.deploy("b")
         await manager.deploy("lazy")
@@ -62,4 +62,8 @@ async def test_is_up_tells_whether_deploy_would_find_nothing_to_do() -> None:
         assert not manager.is_up(attrs.evolve(definition))
         await manager.undeploy("b")
         assert not manager.is_up("b")
+        await manager.deploy("b")
+        await manager.deploy("c")
+        world.lose("a")
+        assert [manager.is_up(name) for name in ("b", "c")] == [False, True]
     assert not manager.is_up("b")

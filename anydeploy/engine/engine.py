@@ -56,9 +56,9 @@ class Engine(Undeploying):
         A caller who waits for something else in between has to compare its ``epoch`` then.
         """
         deployment = self.deployments.get(name)
-        if deployment is None or deployment.phase is not Phase.LIVE or not deployment.explicit or self._broken:
+        if deployment is None or deployment.phase is not Phase.LIVE or not deployment.explicit:
             return None
-        return deployment
+        return None if self._broken and self._gaps([deployment]) else deployment
 
     def leave(self, now: float, claim: Claim, *, granted: bool) -> None:
         """Let a caller go: with what it asked for, or because it was cancelled or disappointed.

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Final, cast
 from anyio import CancelScope, current_effective_deadline, current_time, move_on_after
 from streamflow.core.deployment import Connector as StreamFlowConnector
 from streamflow.core.exception import WorkflowExecutionException as StreamFlowExecutionException
+from streamflow.deployment.connector.queue_manager import QueueManagerConnector
 from streamflow.deployment.wrapper import ConnectorWrapper as StreamFlowWrapper
 
 from ..connector import Connector, ConnectorWrapper
@@ -32,7 +33,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {"transferBufferSize": 2**16}
 _NAMES = ("_inner_location", "containerId", "instanceName")
 
 #: The answers of docker, singularity and helm when there is nothing to take down, which is no failure (rule U6).
-_NOT_THERE: Final = re.compile(r"no such container|no instance found|release: not found", re.IGNORECASE)
+_NOT_THERE: Final = re.compile(r"no such container: |no instance found with|release: not found", re.IGNORECASE)
 
 
 _CUT_SHORT: Final = "its deploy was cut short"
@@ -82,7 +83,13 @@ class HostedConnector(Connector):
                 raise WorkflowExecutionException(_CUT_SHORT)
             return
         self._deploying = asyncio.create_task(self._deploy(external), name=f"deploy of {self.deployment_name}")
-        error = await asyncio.shield(self._deploying)
+        try:
+            error = await asyncio.shield(self._deploying)
+        except asyncio.CancelledError:
+            if self._deploying.cancelled():
+                # Before its first step.
+                raise WorkflowExecutionException(_CUT_SHORT) from None
+            raise
         if isinstance(error, asyncio.CancelledError):
             raise WorkflowExecutionException(_CUT_SHORT)
         if error is not None:
@@ -107,8 +114,8 @@ class HostedConnector(Connector):
         if self._deploying is not None and not self._deploying.done():
             await self._settle(self._deploying)
         if self._complete or all(getattr(self.hosted, name, "") is not None for name in _NAMES):
-            await self._remove_jobs()
             try:
+                await self._remove_jobs()
                 await self.hosted.undeploy(external)
             except StreamFlowExecutionException as exc:
                 if _NOT_THERE.search(str(exc)) is None:
@@ -126,13 +133,19 @@ class HostedConnector(Connector):
 
         The ``undeploy`` of StreamFlow's queues looks for them below the place where they are.
         """
+        if not isinstance(self.hosted, QueueManagerConnector):
+            return
         queue: Any = self.hosted
-        jobs: dict[str, Any] = getattr(queue, "_scheduled_jobs", {})
-        removed = [queue._remove_jobs(location, [job]) for job, location in jobs.items()]  # noqa: SLF001
+        jobs: dict[str, Any] = queue._scheduled_jobs  # noqa: SLF001 - it tells of them in no other way
+
+        async def remove(job: str, location: Any) -> None:
+            await queue._remove_jobs(location, [job])  # noqa: SLF001 - as above
+            jobs.pop(job, None)
+
+        removed = [remove(job, location) for job, location in jobs.items()]
         for outcome in await asyncio.gather(*removed, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-        jobs.clear()
 
     async def _settle(self, deploying: asyncio.Task[Any]) -> None:
         try:

@@ -138,7 +138,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="search", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="where to write the page")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes search")
-    parser.add_argument("--sample", type=int, default=20, help="how many graphs of the size that is not complete")
+    parser.add_argument("--sample", type=int, default=12, help="how many graphs of the size that is not complete")
     parser.add_argument("--everywhere", action="store_true", help="each option in each place of the largest graphs")
     arguments = parser.parse_args()
     with Pool(arguments.jobs) as pool:

@@ -194,7 +194,7 @@ def what_is_granted_is_live(facts: Facts) -> None:
     for broken in engine._broken:
         require(facts.records[number_of(broken)] is broken, "Engine", "what was forgotten counts as lost")
     for number, explicit in enumerate(facts.explicit):
-        if explicit and facts.phases[number] is Phase.LIVE and not engine._broken:
+        if explicit and engine.granted(NAMES[number]) is not None:
             require(facts.is_live_with_closure(number), "X2", "what stands on something lost is taken for live")
             require(not facts.withdrawn[number], "R1", "what was granted is not given out")
 

@@ -540,6 +540,42 @@ async def test_a_deploy_is_cut_short_in_a_hurry(limit: str | None, happened: lis
     await sut.close()
 
 
+async def test_a_deploy_is_cut_short_before_it_has_begun():
+    """D6: it has a task of its own, because it has a limit."""
+    sut = manager(deployTimeout="1h")
+    coming = asyncio.create_task(sut.deploy(config("a")))
+    while "a" not in built:  # noqa: ASYNC110 - to the step
+        await asyncio.sleep(0)
+    background: Any = vars(sut)["_background"]
+    background.manager.hurry()
+    with pytest.raises(WorkflowExecutionException, match=r"'a' failed to deploy: .*its deploy was cut short"):
+        await coming
+    await sut.close()
+
+
+async def test_a_name_that_is_none_is_refused_when_something_is_up():
+    """D4"""
+    sut = manager()
+    await sut.deploy(config("a"))
+    wrong: Any = ["a"]
+    with pytest.raises(WorkflowDefinitionException, match="expected the name of a deployment, found a list"):
+        await sut.deploy(config(wrong))
+    await sut.close()
+
+
+async def test_wraps_that_is_changed_in_place_is_noticed(caplog: pytest.LogCaptureFixture):
+    """D4"""
+    sut = manager()
+    for name in "ab":
+        await sut.deploy(config(name))
+    definition = config("w", "a")
+    await sut.deploy(definition)
+    definition.wraps.deployment = "b"
+    await sut.deploy(definition)
+    assert "'w' is in use with a different definition" in caplog.text
+    await sut.close()
+
+
 # -- Callers that go away, and ends ----------------------------------------------------------------------------------
 
 

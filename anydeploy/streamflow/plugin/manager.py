@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from importlib.resources import files
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -33,8 +32,6 @@ from .proxy import ConnectorProxy
 if TYPE_CHECKING:
     from streamflow.core.context import StreamFlowContext
 
-#: The fields of StreamFlow's definitions that make up a deployment.
-_FIELDS: Final = attrgetter("type", "config", "external", "lazy", "wraps")
 #: The attribute of a connector that holds its proxy.
 _PROXY: Final = "_streamflow_proxy"
 
@@ -95,7 +92,8 @@ class AnydeployDeploymentManager(DeploymentManager):
         :raises WorkflowDefinitionException: for a misspecification, before anything is deployed
         :raises WorkflowExecutionException: if it does not come up, or is undeployed meanwhile; or after :meth:`close`
 
-        If cancelled it returns at once and its demand is withdrawn.
+        If cancelled it returns at once and its demand is withdrawn. Of what is up it returns without giving way to
+        other tasks, as StreamFlow's own manager does.
         """
         try:
             if self._closed:
@@ -114,8 +112,8 @@ class AnydeployDeploymentManager(DeploymentManager):
                 logger.warning(f"{exc}. It is kept as it is.")
                 await background.deploy(config.name)
             else:
-                type_, _, *others = _FIELDS(deployment_config)
-                self._deployed[config.name] = (type_, thaw(config.config), *others)
+                _, *others = _fields(deployment_config)
+                self._deployed[config.name] = (thaw(config.config), *others)
         except WorkflowException as exc:
             raise as_streamflow(exc) from exc.__cause__
 
@@ -177,7 +175,8 @@ class AnydeployDeploymentManager(DeploymentManager):
 
     def _is_up(self, background: BackgroundManager, config: StreamFlowConfig) -> bool:
         """Whether there is nothing to do for a definition, nor to say."""
-        return is_equal(self._deployed.get(config.name), _FIELDS(config)) and background.is_up(config.name)
+        deployed = self._deployed.get(config.name) if isinstance(cast("object", config.name), str) else None
+        return deployed is not None and is_equal(deployed, _fields(config)) and background.is_up(config.name)
 
     def _start(self) -> BackgroundManager:
         def log(event: DeploymentEvent) -> None:
@@ -196,6 +195,13 @@ class AnydeployDeploymentManager(DeploymentManager):
         background = BackgroundManager(manager)
         background.start()
         return background
+
+
+def _fields(config: StreamFlowConfig) -> tuple[Any, ...]:
+    """Return all of a definition that makes up the deployment, the settings first."""
+    wraps = config.wraps
+    wrapped = (wraps.deployment, wraps.service) if wraps is not None else None
+    return config.config, config.type, config.external, config.lazy, wrapped
 
 
 def _directory(path: str | None) -> Path:
