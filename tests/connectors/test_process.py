@@ -309,11 +309,10 @@ async def test_what_could_not_be_killed_is_not_forgotten(tmp_path, monkeypatch):
 
 async def test_the_group_has_its_grace_when_the_leader_is_gone(tmp_path):
     server = """
-import pathlib, signal, threading
-ended = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: ended.set())
+import pathlib, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 print("up", flush=True)
-ended.wait()
+signal.sigwait([signal.SIGTERM])
 pathlib.Path("saved").write_text("all")
 """
     script = "trap 'exit 0' TERM; \"$@\" & wait"
