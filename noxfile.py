@@ -95,7 +95,7 @@ def property_(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     profile = os.environ.get("HYPOTHESIS_PROFILE", "property")
     examples = os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "3000")
-    found = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "hypothesis" in path.read_text()]
+    found = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "from hypothesis" in path.read_text()]
     found += [str(path) for path in sorted((ROOT / "tests").glob("test_*stateful*.py")) if str(path) not in found]
     environment = {"HYPOTHESIS_PROFILE": profile, "ANYDEPLOY_STATEFUL_EXAMPLES": examples}
     session.run("pytest", "--timeout=1800", *found, *session.posargs, env=environment)

@@ -23,7 +23,9 @@ class Teardown(Rule):
                 yield f"{entry} under {dependent.told}"
         demand = list(self.picture.demand(entry.name, sure=True))
         late = self.premises.has_deploy_timeout(entry.name)
-        if demand and instance.state == "live" and not (instance.doubtful or instance.restarted or late):
+        # An attempt that was given up and could not be interrupted goes down, whatever demands it.
+        given_up = instance.unwanted and not instance.came_up
+        if demand and instance.state == "live" and not (instance.doubtful or instance.restarted or late or given_up):
             yield f"{entry}, although it was demanded by {', '.join(demand)}"
 
     def returned(self, entry: Entry) -> Iterator[str]:

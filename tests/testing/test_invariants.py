@@ -203,6 +203,13 @@ CASES = [
         "1 deploy b; a1 up; b1 up; 1 returned; 2 undeploy b; b1 undeploy began; a1 lost; 3 restart a; 3 returned;"
         " b1 undeploy failed; 2 raised b; rest",
     ),
+    keeps(
+        "U1",
+        "1 deploy b; a1 up; b1 up; 1 returned; a1 lost; 2 deploy b; a1 down; a2 coming; 3 close; 2 raised;"
+        " b1 undeploy began; a2 deploy ended; a2 undeploy began",
+        STUBBORN,
+        B,
+    ),
     keeps("X4", "1 restart a; 1 returned"),
     keeps("X4", f"{RESTARTED}; b1 stuck; 2 raised"),
     keeps("X4", f"{RESTARTED}; 3 undeploy b; 2 raised"),
