@@ -119,7 +119,7 @@ class Runner:
         while not self.dismissed:
             if self.deployment.phase is Phase.STARTING:
                 await self._live()
-            elif self.deployment.phase is Phase.UNDEPLOYING:
+            elif self.deployment.phase.works:
                 await self._clean_up()
             else:
                 await self._park()
@@ -140,7 +140,6 @@ class Runner:
         if deployment.phase is not Phase.ATTEMPTING:
             engine.attempt_ended(self.shell.now(), deployment)
             self.shell.perform()
-            await self._clean_up()
             return
         returned, error, raised = False, None, None
         try:
@@ -176,7 +175,6 @@ class Runner:
         else:
             engine.attempt_ended(self.shell.now(), deployment, error or self._timed_out("deploy"))
             self.shell.perform()
-            await self._clean_up()
 
     def _begin(self) -> None:
         now = self.shell.now()

@@ -1,14 +1,17 @@
-"""The shell of the engine: what it says of connectors that no deadline can bound."""
+"""The task of a deployment: no attempt takes over anything from the one before, and what foreign code does is told."""
 
 from __future__ import annotations
 
 import logging
 
+from typing import Any
+
 import anyio
 import pytest
 from scripted import World
 
-from anydeploy.testing import unit
+from anydeploy import ConnectionLostError, DeployError, UndeployError
+from anydeploy.testing import unit, wrapper
 from anydeploy.testing.virtual import run_virtual
 
 
@@ -29,3 +32,61 @@ def test_what_no_deadline_can_bound_is_reported(backend: str, caplog: pytest.Log
     said = [record.message for record in caplog.records if "beyond the shutdown timeout" in record.message]
     assert len(said) == 1
     assert "deployment 'a' is undeploying" in said[0]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_attempt_has_no_connector_of_the_one_before(backend: str) -> None:
+    """K3: if the second constructor fails, nothing is there to be undeployed: the first connector was, once."""
+    world = World()
+    world.fail("deploy a")
+
+    async def let_constructor_fail(_: Any) -> None:
+        world.fail_constructor("a")
+
+    world.plan("undeploy a", action=let_constructor_fail)
+
+    async def use() -> None:
+        async with world.manager(unit("a", retries=1)) as manager:
+            with pytest.raises(DeployError, match="build a: as told"):
+                await manager.deploy("a")
+        assert world.told == ["deploy a", "deploy failed a", "undeploy a", "undeployed a"]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_attempt_is_not_gone_because_the_one_before_is(backend: str) -> None:
+    """U6: after a retry, the failure of the teardown counts, although that of the first attempt succeeded."""
+    world = World()
+    world.fail("deploy a")
+    world.plan("undeploy a")
+    world.fail("undeploy a")
+
+    async def use() -> None:
+        async with world.manager(unit("a", retries=1)) as manager:
+            await manager.deploy("a")
+            with pytest.raises(UndeployError, match="undeploy a: as told"):
+                await manager.undeploy("a")
+            assert manager.status()["a"].state == "stuck"
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_failure_to_reattach_is_logged(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    """X3: the wrapper is undeployed all the same."""
+    world = World()
+    world.fail("reattach a")
+
+    async def use() -> None:
+        async with world.manager(unit("a"), wrapper("w", "a")) as manager:
+            await manager.deploy("w")
+            world.lose("a", ConnectionLostError("the line is dead"))
+            await manager.undeploy("w")
+        assert world.count("undeployed w") == 1
+
+    with caplog.at_level(logging.ERROR, logger="anydeploy"):
+        run_virtual(backend, use)
+    assert [record.message for record in caplog.records if "reattach" in record.message] == [
+        "reattaching deployment 'a' for the teardown of 'w' failed: ScriptedError: reattach a: as told"
+    ]
