@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -85,8 +85,32 @@ def test_a_failure_to_reattach_is_logged(backend: str, caplog: pytest.LogCapture
             await manager.undeploy("w")
         assert world.count("undeployed w") == 1
 
-    with caplog.at_level(logging.ERROR, logger="anydeploy"):
-        run_virtual(backend, use)
-    assert [record.message for record in caplog.records if "reattach" in record.message] == [
+    assert _logged(backend, use, caplog) == [
         "reattaching deployment 'a' for the teardown of 'w' failed: ScriptedError: reattach a: as told"
     ]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_reattach_that_takes_too_long_is_logged(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    """X3: it has half of the time that there is, which is no failure of the connector."""
+    world = World()
+    world.hold("reattach a")
+
+    async def use() -> None:
+        async with world.manager(unit("a"), wrapper("w", "a", undeploy_timeout=8)) as manager:
+            await manager.deploy("w")
+            world.lose("a", ConnectionLostError("the line is dead"))
+            began = anyio.current_time()
+            await manager.undeploy("w")
+            assert anyio.current_time() == began + 4
+
+    assert _logged(backend, use, caplog) == [
+        "reattaching for the teardown of deployment 'w' failed: it took half of the time that there is for the teardown"
+    ]
+
+
+def _logged(backend: str, use: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The messages about a way in that cannot be opened again."""
+    with caplog.at_level(logging.ERROR, logger="anydeploy"):
+        run_virtual(backend, use)
+    return [record.message for record in caplog.records if "reattach" in record.message]

@@ -10,6 +10,7 @@ from scripted import World, settle, start
 
 from anydeploy import DeployError, DeploymentState, InvalidConnectorError
 from anydeploy.exceptions import describe
+from anydeploy.lifecycle import Step
 from anydeploy.testing import unit, wrapper
 from anydeploy.testing.virtual import BACKENDS, run_virtual
 
@@ -31,6 +32,65 @@ def test_since(backend: str) -> None:
             await anyio.sleep(1)
             assert manager.status()["a"].since == began + 2
             assert [event.when for event in world.events] == [began, began, began + 2]
+
+    run_virtual(backend, use)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_event_has_the_time_of_its_reason(backend: str) -> None:
+    """D1: be that a call, its cancellation, a connector that is done, a loss, a time that has come, or the end."""
+
+    world = World()
+
+    async def use() -> None:
+        async def expect(*steps: Step) -> None:
+            """These and no others are told, all of them now; then a second passes."""
+            await settle()
+            assert tuple(event.step for event in world.events) == steps
+            assert {event.when for event in world.events} == {anyio.current_time()}
+            world.events.clear()
+            await anyio.sleep(1)
+
+        up = (Step.DEMANDED, Step.BEGUN)
+        async with anyio.create_task_group() as tasks:
+            async with world.manager(unit("a", restarts=1)) as manager:
+                await anyio.sleep(1)
+                first, second, third = (world.hold("deploy a") for _ in range(3))
+                call = start(tasks, manager.deploy, "a")
+                await expect(*up)
+                call.scope.cancel()
+                await expect(Step.GIVEN_UP, Step.UNDEPLOYED)
+                start(tasks, manager.deploy, "a")
+                await expect(*up)
+                second.release()
+                await expect(Step.DEPLOYED)
+                down = world.hold("undeploy a")
+                start(tasks, manager.undeploy, "a")
+                await expect(Step.RELEASED)
+                down.release()
+                await expect(Step.UNDEPLOYED)
+                start(tasks, manager.deploy, "a")
+                await expect(*up)
+                third.release()
+                await expect(Step.DEPLOYED)
+                down = world.hold("undeploy a")
+                start(tasks, manager.restart, "a")
+                await expect(Step.RESTARTED, Step.RELEASED)
+                down.release()
+                await expect(Step.UNDEPLOYED, *up, Step.DEPLOYED)
+                world.lose("a")
+                await expect(Step.LOST)
+                # Its pause of a second is over just now.
+                await expect(Step.RENEWED, Step.RELEASED, Step.UNDEPLOYED, *up, Step.DEPLOYED)
+                down = world.hold("undeploy a")
+                start(tasks, manager.undeploy_all)
+                await expect(Step.RELEASED)
+                down.release()
+                await expect(Step.UNDEPLOYED)
+                await manager.deploy("a")
+                await expect(*up, Step.DEPLOYED)
+            await expect(Step.RELEASED, Step.UNDEPLOYED)
+        assert first.reached.is_set()
 
     run_virtual(backend, use)
 
