@@ -12,8 +12,8 @@ from attrs.converters import optional
 
 from ..typecheck import expected
 from ._container_connector import ContainerConnector
-from ._docker_settings import option, options_of, refused, to_flag, to_list, to_text, to_whole
-from ._settings import to_environment
+from ._docker_settings import option, options_of, to_list, to_whole
+from ._settings import refused, to_environment, to_flag, to_text
 
 _PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 #: The levels of Python, and those of docker.

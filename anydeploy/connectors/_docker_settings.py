@@ -12,7 +12,7 @@ from attrs.converters import optional
 
 from ..typecheck import expected, is_list_or_tuple, is_number, show
 from ._container_connector import ContainerConnector
-from ._settings import to_argv, to_environment
+from ._settings import refused, to_argv, to_environment, to_flag, to_text
 
 Scalar: TypeAlias = str | float
 
@@ -21,26 +21,12 @@ _CAPITALS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 _LONGEST_LINE: Final = 60_000
 
 
-def to_text(value: object) -> str:
-    """A string that is not empty."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(expected("a string", value))
-    return value
-
-
 def to_name(value: object) -> str:
     """The name of an image or a container, which cannot be taken for an option."""
     text = to_text(value)
     if text.startswith("-") or any(character.isspace() for character in text):
         raise ValueError(expected("a name", value))
     return text
-
-
-def to_flag(value: object) -> bool:
-    """True or false, and nothing that merely counts as such."""
-    if not isinstance(value, bool):
-        raise TypeError(expected("true or false", value))
-    return value
 
 
 def to_whole(value: object) -> int:
@@ -86,16 +72,6 @@ def to_variables(value: object) -> tuple[str, ...]:
         if not isinstance(item, str) or not name or name.startswith("#") or any(each.isspace() for each in name):
             raise ValueError("expected a list of variables, each `NAME=value`; one has no name that can be passed")
     return cast("tuple[str, ...]", to_list(value))
-
-
-def refused(name: str, reason: str) -> Any:
-    """Return a setting of StreamFlow's connector that this one does not have, and says so."""
-
-    def refuse(value: object) -> None:
-        if value is not None:
-            raise ValueError(f"this setting of StreamFlow's connector is not supported: {reason}")
-
-    return cast("Any", field)(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
 
 
 def option(name: str, convert: Callable[[object], Any], default: Any = None) -> Any:

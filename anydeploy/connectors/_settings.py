@@ -4,9 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from shlex import split
-from typing import cast
+from typing import Any, cast
 
-from ..typecheck import expected, show
+from attrs import field
+
+from ..typecheck import expected, show, to_count
+
+
+def refused(name: str, reason: str) -> Any:
+    """Return a setting of StreamFlow's connector of the same type that this one does not have, and says so."""
+
+    def refuse(value: object) -> None:
+        if value is not None:
+            raise ValueError(f"this setting of StreamFlow's connector is not supported: {reason}")
+
+    return cast("Any", field)(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
+
+
+def to_text(value: object) -> str:
+    """A string that is not empty."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(expected("a string", value))
+    return value
+
+
+def to_flag(value: object) -> bool:
+    """True or false, and nothing that merely counts as such."""
+    if not isinstance(value, bool):
+        raise TypeError(expected("true or false", value))
+    return value
+
+
+def to_positive(value: object) -> int:
+    """A whole number, 1 or more."""
+    return to_count(value, 1)
 
 
 def to_argv(value: object) -> tuple[str, ...]:

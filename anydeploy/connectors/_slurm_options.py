@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, cast
+from typing import Final
 
 from attrs import field, frozen
 
 from ..exceptions import did_you_mean
-from ..typecheck import expected, is_mapping, show, to_count
-from ._settings import to_path
+from ..typecheck import expected, is_mapping, show
 
 _TEXT: Final = (
     *("account", "acctgFreq", "batch", "bb", "bbf", "begin", "constraint", "container", "containerId", "cpuFreq"),
@@ -170,23 +169,3 @@ def to_mode(value: object) -> str | None:
         known = did_you_mean(value, _MODES) if isinstance(value, str) else ""
         raise ValueError(f"{expected('`batch` or `allocation`', value)}{known}")
     return value
-
-
-def to_optional_count(value: object) -> int | None:
-    """Return a whole number, 1 or more, or None."""
-    return None if value is None else to_count(value, 1)
-
-
-def to_optional_path(value: object) -> str | None:
-    """Return a path, or None."""
-    return None if value is None else to_path(value)
-
-
-def refused(name: str, reason: str) -> Any:
-    """Return a setting of StreamFlow's slurm that this one does not have, and says so."""
-
-    def refuse(value: object) -> None:
-        if value is not None:
-            raise ValueError(f"this setting of StreamFlow's slurm is not supported: {reason}")
-
-    return cast("Any", field)(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})

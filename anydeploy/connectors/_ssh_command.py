@@ -12,24 +12,11 @@ from attrs import field, frozen
 from ..exceptions import did_you_mean
 from ..quoting import join, quote
 from ..typecheck import expected, is_mapping
+from ._settings import to_flag, to_text
 
 #: A peer that is frozen or cut off is given up after three of these intervals.
 ALIVE_INTERVAL: Final = 3
 _HOSTNAME: Final = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+|[^\[\]]*:[^\[\]]*:[^\[\]]*)(:(?P<port>[0-9]+))?")
-
-
-def to_text(value: object) -> str:
-    """A string that is not empty."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(expected("a string", value))
-    return value
-
-
-def to_flag(value: object) -> bool:
-    """True or false, and nothing that merely counts as such."""
-    if not isinstance(value, bool):
-        raise TypeError(expected("true or false", value))
-    return value
 
 
 def to_hostname(value: object) -> str:

@@ -10,15 +10,17 @@ import attrs
 from anyio import Semaphore, create_task_group
 from anyio.abc import ByteStream, Process, TaskGroup
 from attrs import define, field
+from attrs.converters import optional
 
 from ..command import Command
 from ..connector import Connector
 from ..duration import to_positive_seconds
 from ..exceptions import ConnectionLostError, InvalidConnectorError, WorkflowExecutionException, did_you_mean
 from ..location import Location, Port
+from ._settings import refused, to_path, to_positive
 from ._slurm_allocation import AllocatedConnector, Allocation, AllocationConnector
 from ._slurm_job import JobSpec
-from ._slurm_options import Service, refused, to_mode, to_optional_count, to_optional_path, to_script, to_services
+from ._slurm_options import Service, to_mode, to_script, to_services
 from ._slurm_queue import JobQueue, job_label, queue_script
 from ._slurm_remnants import find_job, remove_jobs
 from .local import LocalConnector
@@ -59,9 +61,9 @@ class SlurmConnector(RemoteConnector):
 
     mode: str | None = field(default=None, converter=to_mode)
     services: Mapping[str, Service] = field(factory=dict[str, Service], converter=to_services)
-    file: str | None = field(default=None, converter=to_optional_path)
-    directory: str | None = field(default=None, converter=to_optional_path)
-    max_jobs: int | None = field(default=None, alias="maxConcurrentJobs", converter=to_optional_count)
+    file: str | None = field(default=None, converter=optional(to_path))
+    directory: str | None = field(default=None, converter=optional(to_path))
+    max_jobs: int | None = field(default=None, alias="maxConcurrentJobs", converter=optional(to_positive))
     interval: float = field(default=1.0, alias="pollingInterval", converter=to_positive_seconds)
     _check_host_key: None = refused("checkHostKey", _BY_SSH)
     _data_transfer_connection: None = refused("dataTransferConnection", "copies go the way of all commands")

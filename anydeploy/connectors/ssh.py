@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 from anyio import CancelScope, create_task_group, move_on_after, sleep
@@ -18,9 +18,10 @@ from ..command import Command
 from ..duration import to_positive_seconds, to_seconds
 from ..exceptions import InvalidConnectorError, WorkflowExecutionException
 from ..location import Location, Port
-from ..typecheck import expected, is_list_or_tuple
+from ..typecheck import expected, is_list_or_tuple, to_count
 from . import _ssh_command as openssh
 from ._forwarded import ForwardedStream
+from ._settings import refused, to_flag, to_positive, to_text
 from ._ssh_command import Connection
 from ._ssh_pool import ConnectionPool
 from .local import LocalConnector
@@ -45,25 +46,9 @@ def _to_nodes(value: object) -> tuple[object, ...]:
     return tuple(value)
 
 
-def _to_count(value: object, lowest: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise ValueError(expected(f"a whole number, {lowest} or more", value))
-    return value
-
-
 def _to_sessions(value: object) -> int:
     """A count of sessions; one of them watches over the others."""
-    return _to_count(value, lowest=2)
-
-
-def _refused(name: str, reason: str) -> Any:
-    """Return a setting of StreamFlow's ssh that this one does not have, and says so."""
-
-    def refuse(value: object) -> None:
-        if value is not None:
-            raise ValueError(f"this setting of StreamFlow's ssh is not supported: {reason}")
-
-    return cast("Any", field)(default=None, alias=name, converter=refuse, repr=False, metadata={"refused": reason})
+    return to_count(value, 2)
 
 
 def _socket_path(session_name: str) -> str:
@@ -106,23 +91,23 @@ class SshConnector(RemoteConnector):
     """
 
     nodes: tuple[object, ...] = field(converter=_to_nodes)
-    username: str | None = field(default=None, converter=optional(openssh.to_text))
-    ssh_key: str | None = field(default=None, alias="sshKey", converter=optional(openssh.to_text))
-    passphrase_file: str | None = field(default=None, alias="sshKeyPassphraseFile", converter=optional(openssh.to_text))
-    password_file: str | None = field(default=None, alias="passwordFile", converter=optional(openssh.to_text))
-    check_host_key: bool = field(default=True, alias="checkHostKey", converter=openssh.to_flag)
+    username: str | None = field(default=None, converter=optional(to_text))
+    ssh_key: str | None = field(default=None, alias="sshKey", converter=optional(to_text))
+    passphrase_file: str | None = field(default=None, alias="sshKeyPassphraseFile", converter=optional(to_text))
+    password_file: str | None = field(default=None, alias="passwordFile", converter=optional(to_text))
+    check_host_key: bool = field(default=True, alias="checkHostKey", converter=to_flag)
     tunnel: Connection | None = field(default=None, converter=openssh.to_tunnel)
     connect_timeout: float = field(default=30.0, alias="connectTimeout", converter=to_positive_seconds)
-    retries: int = field(default=3, converter=_to_count)
+    retries: int = field(default=3, converter=to_positive)
     retry_delay: float = field(default=5.0, alias="retryDelay", converter=to_seconds)
     max_sessions: int = field(default=10, alias="maxConcurrentSessions", converter=_to_sessions)
-    max_connections: int | None = field(default=None, alias="maxConnections", converter=optional(_to_count))
-    config: str | None = field(default=None, alias="sshConfig", converter=optional(openssh.to_text))
-    _data_transfer_connection: None = _refused("dataTransferConnection", "copies go the way of all commands")
-    _file: None = _refused("file", "scripts by template are for queues")
-    _services: None = _refused("services", "scripts by template are for queues")
-    _shared_paths: None = _refused("sharedPaths", "every copy goes to the host that it is asked for")
-    _transfer_buffer_size: None = _refused("transferBufferSize", "copies need no buffer")
+    max_connections: int | None = field(default=None, alias="maxConnections", converter=optional(to_positive))
+    config: str | None = field(default=None, alias="sshConfig", converter=optional(to_text))
+    _data_transfer_connection: None = refused("dataTransferConnection", "copies go the way of all commands")
+    _file: None = refused("file", "scripts by template are for queues")
+    _services: None = refused("services", "scripts by template are for queues")
+    _shared_paths: None = refused("sharedPaths", "every copy goes to the host that it is asked for")
+    _transfer_buffer_size: None = refused("transferBufferSize", "copies need no buffer")
     #: By the names of the locations, in the order of the settings.
     _pools: dict[str, ConnectionPool] = field(init=False, factory=dict[str, ConnectionPool], repr=False)
 
