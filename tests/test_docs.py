@@ -23,7 +23,7 @@ from proofs.rules import ROOT, files_by_rule
 
 from anydeploy.file import load_file
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
 _ASYNC = "\nanyio.run(main)\n"
 
@@ -46,13 +46,17 @@ class Block:
         return found[1] if found else ""
 
 
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT)).removeprefix("docs/")
+
+
 def blocks(*languages: str) -> list[Block]:
     found: list[Block] = []
     for page in PAGES:
         text = page.read_text()
         for match in _BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            found.append(Block(page.name, line, match[1], match[2], match[3]))
+            found.append(Block(name_of(page), line, match[1], match[2], match[3]))
     return [block for block in found if block.language in languages]
 
 
@@ -128,7 +132,7 @@ def assert_matches(found: str, expected: str) -> None:
     assert re.fullmatch(pattern, shown, re.DOTALL), f"expected:\n{wanted}\n\nfound:\n{shown}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if not target.startswith("https://"):
@@ -138,7 +142,7 @@ def test_links_lead_somewhere(page: Path):
             assert not anchor or anchor in anchors(linked), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_tests_that_are_linked_are_there(page: Path):
     for name, target in re.findall(r"\[(test_\w+)\]\(([^)\s]+)\)", page.read_text()):
         assert f"def {name}(" in (page.parent / target).read_text(), name

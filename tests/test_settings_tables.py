@@ -1,7 +1,7 @@
 """The settings in the documentation are those of the code: names, defaults and meanings.
 
 A setting whose meaning is told in the docstring of its class, as ``:ivar name: meaning`` or ``:ivar name: setting
-``alias``: meaning``, is a row of the table in the section of its type. The others are options of a program, which are
+``alias``: meaning``, is a row of the table on the page of its type. The others are options of a program, which are
 listed there by their names, or are refused.
 """
 
@@ -21,16 +21,14 @@ from anydeploy.connectors import _BUILTIN, connector_type
 from anydeploy.file import load_file
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "docs" / "connectors.md").read_text()
 HEAD = "| setting | default | meaning |\n|---|---|---|\n"
 _MEANING = re.compile(r"^:ivar (\w+): (?:setting ``(\w+)``: )?((?:.+\n?)+?)(?=:|\n|\Z)", re.MULTILINE)
 #: Those have the settings of another type.
 SAME = {"podman": "docker"}
 
 
-def section(type_: str) -> str:
-    (found,) = re.findall(rf"^## {type_}\n(.*?)(?=^## )", TEXT, re.DOTALL | re.MULTILINE)
-    return found
+def page(type_: str) -> str:
+    return (ROOT / "docs" / "connectors" / f"{type_}.md").read_text()
 
 
 def meanings(class_: type) -> Iterator[tuple[str, str]]:
@@ -65,7 +63,7 @@ def test_the_table_of_settings(type_: str):
     class_ = connector_type(type_)
     settings = settings_of(class_)
     rows = [f"| `{name}` | {default(settings[name])} | {meaning} |\n" for name, meaning in meanings(class_)]
-    text = section(type_)
+    text = page(type_)
     if not settings:
         assert "there are no settings" in text
         return
@@ -82,7 +80,7 @@ def test_the_other_settings_are_listed_or_refused(type_: str):
     options = {name for name, setting in settings.items() if "option" in setting.metadata} - told
     assert told | options | refused == set(settings)
     assert not told & refused
-    text = section(type_).replace(HEAD, "")
+    text = page(type_).replace(HEAD, "")
     listed = [row for row in re.findall(r"^\|.*\|$", text, re.MULTILINE) if row.count("|") == 3]
     found = {name for row in listed for name in re.findall(r"`(\w+)`", row.split("|")[2])}
     assert options == (found if options else set())
@@ -92,11 +90,11 @@ def test_the_other_settings_are_listed_or_refused(type_: str):
 @pytest.mark.parametrize(("type_", "other"), SAME.items())
 def test_a_type_with_the_settings_of_another(type_: str, other: str):
     assert set(settings_of(connector_type(type_))) == set(settings_of(connector_type(other)))
-    assert f"[settings of `{other}`](#{other})" in section(type_)
+    assert f"[settings of `{other}`]({other}.md)" in page(type_)
 
 
 @pytest.mark.parametrize("type_", sorted({*_BUILTIN} - {"local"}))
 def test_there_is_an_example_of_each(type_: str):
-    """`local` is what all of them stand on."""
-    types = {each.type for path in (ROOT / "examples").glob("*.yml") for each in load_file(path).values()}
-    assert type_ in types
+    """Its page names one; `local` is what all of them stand on."""
+    (example,) = re.findall(r"\]\(../../(examples/\w+\.yml)\)", page(type_))
+    assert type_ in {each.type for each in load_file(ROOT / example).values()}
