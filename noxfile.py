@@ -73,7 +73,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def servers(session: nox.Session) -> None:
     """The connectors with real servers, as far as they are installed: sshd, dockerd, podman, Compose v2, Slurm."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,streamflow]")
     session.run("coverage", "run", "-m", "pytest", "-m", "servers", "tests/connectors", *session.posargs)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from anyio import EndOfStream, Event, move_on_after
+from contextlib import suppress
+
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, Event, move_on_after
 from anyio.abc import ByteReceiveStream
 from attrs import define, field
 
@@ -41,17 +43,27 @@ class FramedStream(ByteReceiveStream):
                 raise EndOfStream
             waits_for_mark = not self._rest or not self._begun or self._over.is_set()
             with move_on_after(None if waits_for_mark else _PATIENCE) as scope:
-                try:
-                    self._rest += await self._stream.receive(_CHUNK)
-                except EndOfStream:
-                    self._ended = True
-                    self._mark = b""
+                await self._fill()
             if scope.cancelled_caught and not self._over.is_set():
                 data, self._rest = self._rest, b""
                 return data
 
+    async def skip_noise(self) -> None:
+        """Read all that comes before the first mark. If cancelled, nothing is lost."""
+        with suppress(BrokenResourceError, ClosedResourceError):
+            while not (self._begun or self._ended):
+                await self._fill()
+                self._take(0)
+
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+    async def _fill(self) -> None:
+        try:
+            self._rest += await self._stream.receive(_CHUNK)
+        except EndOfStream:
+            self._ended = True
+            self._mark = b""
 
     def _take(self, max_bytes: int) -> bytes:
         """Return bytes of the command, none that may belong to a mark."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from subprocess import DEVNULL, PIPE, STDOUT
 
-from anyio import CancelScope, Event, move_on_after
+from anyio import CancelScope, Event, create_task_group, move_on_after
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from attrs import define, field
 
@@ -121,9 +121,9 @@ class RemoteProcess(ExactProcess):
     #: The session was told to watch for its end.
     _watched: bool = field(init=False, default=False)
     _stdin: ByteSendStream | None = field(init=False, default=None)
-    _stdout: ByteReceiveStream | None = field(init=False, default=None)
+    _stdout: FramedStream | None = field(init=False, default=None)
     #: That of the client; the command's own as well if it has one.
-    _stderr: ByteReceiveStream | None = field(init=False, default=None)
+    _stderr: FramedStream | None = field(init=False, default=None)
 
     def attach(self, client: Process) -> None:
         """Take over the streams of the client."""
@@ -202,6 +202,21 @@ class RemoteProcess(ExactProcess):
         """Whether it has begun, or is known not to: a client that is late cannot begin it any more."""
         return self._pid != 0 or self._refusal in ("missing", "denied", "nowhere")
 
+    async def wait_begun(self, *, noisy: bool) -> None:
+        """Wait until it has begun, or is known never to.
+
+        :param noisy: its client prints something before that, which might not fit into the pipes
+        """
+        if not noisy:
+            await self.begun.wait()
+            return
+        async with create_task_group() as skipping:
+            for stream in (self._stdout if self.pump is None else None, self._stderr):
+                if stream is not None:
+                    skipping.start_soon(stream.skip_noise)
+            await self.begun.wait()
+            skipping.cancel_scope.cancel()
+
     async def check_begun(self) -> None:
         """Raise the reason why it has not begun, if there is one."""
         argv = self.command.argv
@@ -214,7 +229,7 @@ class RemoteProcess(ExactProcess):
         if self._refusal is not None:
             with move_on_after(DRAIN):
                 await discard(self._stderr)
-            noise = self._stderr.noise if isinstance(self._stderr, FramedStream) else b""
+            noise = self._stderr.noise if self._stderr is not None else b""
             raise NotBegunError(argv, noise.decode(errors="replace"))
         if self._lost is not None and self._pid == 0:
             raise ConnectionLostError(self._lost)

@@ -63,6 +63,8 @@ _DELIVERY: Final = 10.0
 #: Seconds in which a client has to end that is of no use any more.
 _CLIENT_GRACE: Final = 1.0
 _LONGEST_ERROR: Final = 4096
+#: Bytes of a line that are kept: reports are shorter, and what login files print may have no end.
+_LONGEST_LINE: Final = 16384
 
 Starter = Callable[[Command], AbstractAsyncContextManager[Process]]
 
@@ -219,7 +221,7 @@ class Session:
                     if self._tasks is not None:
                         self._tasks.start_soon(self._watch, process, client)
                         self._tasks.start_soon(process.deliver)
-                    await process.begun.wait()
+                    await process.wait_begun(noisy=self._is_noisy or bool(self._errors))
                     await process.check_begun()
                     yield process
                 finally:
@@ -324,6 +326,7 @@ class Session:
                 *lines, rest = (rest + await stdout.receive()).split(b"\n")
                 for line in lines:
                     self._report(line.decode(errors="replace"))
+                rest = rest[-_LONGEST_LINE:]
 
     def _report(self, line: str) -> None:
         if not self.opened.is_set():

@@ -8,9 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import anyio
 import pytest
@@ -105,6 +107,21 @@ async def test_what_login_files_print_is_dropped(room):
         done = await connector.run(["sh", "-c", "printf '\\377\\0'; printf e >&2"])
         assert (done.stdout, done.stderr) == (b"\xff\0", b"e")
         assert (await connector.run(["cat"], stdin=b"\0" * 200_000)).stdout == b"\0" * 200_000
+
+
+async def test_what_login_files_print_is_not_kept(room):
+    """However much it is, and however long its lines are; and no command waits for somebody to read it."""
+    tracemalloc.start()
+    try:
+        async with room(prelude="head -c 20000000 /dev/zero") as connector:
+            for stdout in (PIPE, DEVNULL):
+                async with connector.start(["true"], stdout=stdout) as process:
+                    assert await process.wait() == 0
+        async with room(prelude="head -c 20000000 /dev/zero >&2") as connector:
+            await connector.run(["true"])
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 async def test_what_login_files_print_gets_into_no_file(room, tmp_path, local):

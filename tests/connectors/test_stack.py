@@ -15,9 +15,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-import yaml
 from attrs import define, field
 from processes import signal_all, until
+from ruamel.yaml import YAML
 from servers import Engine, Sshd
 from slurm_server import Slurm
 
@@ -50,13 +50,13 @@ class Layers:
 
     def write(self, login=(), cluster=(), tools=()) -> Path:
         """Write the file, with further settings."""
-        file = yaml.safe_load(EXAMPLE.read_text())
+        file = YAML(typ="safe").load(EXAMPLE.read_text())
         file["deployments"]["login"]["config"] = self.login.settings() | dict(login)
         jobs = {"directory": str(self.directory / "jobs"), "pollingInterval": "200ms"}
         file["deployments"]["cluster"]["config"] |= jobs | dict(cluster)
         file["deployments"]["tools"]["config"] |= self.dockerd.settings() | dict(tools)
         path = self.directory / "layers.yml"
-        path.write_text(yaml.safe_dump(file))
+        path.write_text(json.dumps(file))
         return path
 
     @contextmanager
