@@ -28,8 +28,6 @@ from .measure import Aim, Effort, Row, Section, Spread, compare, in_turns
 _OURS = "anydeploy"
 _SSH = "multiplexed ssh"
 _ROUNDS = 15
-#: Commands of a round, one after the other.
-_COMMANDS = 20
 _HOSTS = 10
 #: Commands at a time on each of these hosts: as many as a server lets one connection carry by default.
 _AT_A_TIME = 10
@@ -57,6 +55,7 @@ class _Level:
 
     :ivar deployments: those that lead there; the last one is the environment itself
     :ivar by_hand: tells how to get there otherwise, when they are up
+    :ivar times: the commands of a round, one after the other
     """
 
     name: str
@@ -64,13 +63,14 @@ class _Level:
     by_hand: Callable[[], ByHand]
     against: str
     aim: Aim
+    times: int
 
 
 def _commands(servers: Servers, effort: Effort) -> Section:
     rows: list[Row] = []
-    times = 1 if effort.quick else _COMMANDS
     levels, skipped = _levels(servers)
     for level in levels:
+        times = 1 if effort.quick else level.times
         for loop in ("asyncio",) if effort.quick else BACKENDS:
             with brought_up(*level.deployments, directory=servers.directory, loop=loop) as up:
                 connector = up.connectors[level.deployments[-1].name]
@@ -94,10 +94,10 @@ def _levels(servers: Servers) -> tuple[list[_Level], list[str]]:
         sshd = servers.sshd()
         way = servers.connection(sshd)
         host = DeploymentConfig("host", "ssh", dict(sshd.settings()))
-        levels.append(_Level("over ssh", [host], lambda: way, _SSH, Aim(1.25)))
+        levels.append(_Level("over ssh", [host], lambda: way, _SSH, Aim(1.25), 20))
     if lacks[1] is None:
         tools = DeploymentConfig("tools", "docker", servers.dockerd.settings())
-        levels.append(_Level("in a container", [tools], partial(_docker_exec, servers), "docker exec", Aim(1.2)))
+        levels.append(_Level("in a container", [tools], partial(_docker_exec, servers), "docker exec", Aim(1.2), 10))
     if not any(lacks):
         levels.append(_three_levels(servers))
     return levels, [reason for reason in lacks if reason is not None]
@@ -119,7 +119,7 @@ def _three_levels(servers: Servers) -> _Level:
         return ByHand((*way.prefix, "srun", *step, *docker, "exec", *servers.dockerd.containers()))
 
     name = "in a container in an allocation over ssh"
-    return _Level(name, deployments, by_hand, "ssh, srun, docker exec", Aim(1.2))
+    return _Level(name, deployments, by_hand, "ssh, srun, docker exec", Aim(1.2), 4)
 
 
 def _docker_exec(servers: Servers) -> ByHand:
