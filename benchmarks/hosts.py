@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from shlex import join
 from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 from time import monotonic, perf_counter, sleep
@@ -37,13 +38,15 @@ class ByHand:
     """A command line that brings a program into an environment.
 
     :ivar environment: variables of the program that does it, beside those of this one
+    :ivar is_shell: a shell there reads what the program is given
     """
 
     prefix: Sequence[str]
     environment: Mapping[str, str] = field(factory=dict[str, str])
+    is_shell: bool = False
 
     def command(self, *argv: str) -> list[str]:
-        return [*self.prefix, *argv]
+        return [*self.prefix, join(argv)] if self.is_shell else [*self.prefix, *argv]
 
 
 @define
@@ -101,7 +104,7 @@ class Servers:
         self._stack.callback(_end, master)
         check = [*base, "-O", "check", host]
         _wait_until(lambda: subprocess.run(check, capture_output=True, check=False).returncode == 0)
-        return ByHand((*base, host))
+        return ByHand((*base, host), is_shell=True)
 
 
 @frozen

@@ -27,6 +27,9 @@ from .measure import Aim, Effort, Row, Section, Spread, compare, in_turns
 
 _OURS = "anydeploy"
 _SSH = "multiplexed ssh"
+#: The least that gives a command a process group of its own, and tells its status wherever it is told.
+_GROUP = "the same with a process group"
+_IN_GROUP = ("sh", "-c", "(exec setsid true); exit $?")
 _ROUNDS = 15
 _HOSTS = 10
 #: Commands at a time on each of these hosts: as many as a server lets one connection carry by default.
@@ -74,15 +77,18 @@ def _commands(servers: Servers, effort: Effort) -> Section:
         for loop in ("asyncio",) if effort.quick else BACKENDS:
             with brought_up(*level.deployments, directory=servers.directory, loop=loop) as up:
                 connector = up.connectors[level.deployments[-1].name]
+                way = level.by_hand()
                 contenders = {
                     _OURS: partial(up.clocked, _run_ours, connector, times),
-                    level.against: partial(up.clocked, _run_by_hand, level.by_hand(), times),
+                    level.against: partial(up.clocked, _run_by_hand, way, times),
+                    _GROUP: partial(up.clocked, _run_by_hand, way, times, _IN_GROUP),
                 }
                 found = in_turns(contenders, effort.rounds(_ROUNDS))
-            case: dict[str, str | int] = {"where": level.name, "by hand": level.against, "loop": loop}
-            label = f"`run true`, {level.name}" if loop == "asyncio" else None
-            scale = 1e3 / times
-            rows.append(compare(case, found, *contenders, unit="ms", scale=scale, aim=level.aim, label=label))
+            for against, aim in ((level.against, level.aim), (_GROUP, None)):
+                case: dict[str, str | int] = {"where": level.name, "by hand": against, "loop": loop}
+                label = f"`run true`, {level.name}" if loop == "asyncio" else None
+                scale = 1e3 / times
+                rows.append(compare(case, found, _OURS, against, unit="ms", scale=scale, aim=aim, label=label))
     return Section("`run true`, compared with the same by hand", rows, across="loop", skipped=skipped)
 
 
@@ -116,7 +122,8 @@ def _three_levels(servers: Servers) -> _Level:
         (job,) = servers.slurm.ask("squeue", "-ho", "%A").split()
         step = (f"--jobid={job}", "--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none", "--input=none")
         docker = ("docker", "--host", servers.dockerd.variables["DOCKER_HOST"])
-        return ByHand((*way.prefix, "srun", *step, *docker, "exec", *servers.dockerd.containers()))
+        prefix = (*way.prefix, "srun", *step, *docker, "exec", *servers.dockerd.containers())
+        return ByHand(prefix, is_shell=True)
 
     name = "in a container in an allocation over ssh"
     return _Level(name, deployments, by_hand, "ssh, srun, docker exec", Aim(1.2), 4)
@@ -131,10 +138,10 @@ async def _run_ours(connector: Connector, times: int = 1) -> None:
         await connector.run(["true"])
 
 
-async def _run_by_hand(way: ByHand, times: int = 1) -> None:
+async def _run_by_hand(way: ByHand, times: int = 1, argv: Sequence[str] = ("true",)) -> None:
     environment = {**os.environ, **way.environment}
     for _ in range(times):
-        await run_process(way.command("true"), stdin=DEVNULL, env=environment)
+        await run_process(way.command(*argv), stdin=DEVNULL, env=environment)
 
 
 # -- Copies ------------------------------------------------------------------------------------------------------------
@@ -190,7 +197,7 @@ async def _copy_ours(connectors: Mapping[str, Connector], source: Path, target: 
 async def _copy_by_hand(way: ByHand, source: Path, target: Path) -> None:
     unpack = f"mkdir -p {join([str(target)])} && tar -C {join([str(target)])} -xf -"
     pack = join(["tar", "-C", str(source.parent), "-cf", "-", source.name])
-    await run_process(["sh", "-c", f"{pack} | {join(way.command(unpack))}"], stdin=DEVNULL)
+    await run_process(["sh", "-c", f"{pack} | {join([*way.prefix, unpack])}"], stdin=DEVNULL)
 
 
 # -- Many at a time ----------------------------------------------------------------------------------------------------
