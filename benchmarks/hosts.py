@@ -69,9 +69,16 @@ class Servers:
     @classmethod
     @contextmanager
     def started(cls) -> Iterator[Servers]:
-        # The paths of sockets have to be short.
-        with _unwound_by_ctrl_c(), TemporaryDirectory(prefix="ad-") as directory, ExitStack() as stack:
-            yield cls(Path(directory), stack)
+        with ExitStack() as stack:
+            # Otherwise Ctrl-C ends the process of a benchmark immediately.
+            stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+            # The paths of sockets have to be short.
+            directory = stack.enter_context(TemporaryDirectory(prefix="ad-"))
+            try:
+                yield cls(Path(directory), stack)
+            finally:
+                # A second one would leave something behind.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def sshd(self, environment: str = "") -> Sshd:
         """Start another one; ``environment`` is a variable of its sessions."""
@@ -143,22 +150,6 @@ async def _connectors(
         await manager.deploy_all()
         found = {each.name: manager.get_connector(each.name) for each in deployments}
         yield {name: connector for name, connector in found.items() if connector is not None}
-
-
-@contextmanager
-def _unwound_by_ctrl_c() -> Iterator[None]:
-    """Open a block that Ctrl-C leaves as an error does. Otherwise it ends the process of a benchmark immediately."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        # A second one would leave something behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
