@@ -29,6 +29,7 @@ BENCHMARKS: Mapping[str, str] = {
     "startup": "startup",
     "graph": "graph_search",
     "makespan": "makespan",
+    "sessions": "sessions",
 }
 README = Path(__file__).with_name("README.md")
 RESULTS = README.with_name("results")

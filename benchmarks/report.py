@@ -72,7 +72,7 @@ def as_summary(name: str, sections: Sequence[Section]) -> str:
         met = "" if row.aim is None else "met" if row.aim.met(row.ratio) else "missed"
         ratio, aim = f"**{_number(row.ratio.median)}**", "" if row.aim is None else str(row.aim)
         lines.append(_line([row.label or "", ours, f"{row.against}: {theirs}", ratio, aim, met]))
-    skipped = [f"Skipped: {why}." for section in sections for why in section.skipped]
+    skipped = dict.fromkeys(f"Skipped: {why}." for section in sections for why in section.skipped)
     lines += ["", *skipped, f"{_about()}. [All figures](results/{name}.md)."]
     return "\n".join(lines) + "\n"
 

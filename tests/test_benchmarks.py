@@ -40,6 +40,7 @@ def sections():
     return [Section("All", rows, skipped=["a peer is not installed"])]
 
 
+@pytest.mark.timeout(300)  # some start servers
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs(name: str, tmp_path: Path):
     command = [sys.executable, "-m", "benchmarks", "--quick", "--output", str(tmp_path), name]
