@@ -18,7 +18,7 @@ from attrs.converters import optional
 from ..command import Command
 from ..connector import ConnectorWrapper
 from ..duration import to_seconds
-from ..exceptions import WorkflowExecutionException
+from ..exceptions import ConnectionLostError, WorkflowExecutionException
 from ..streams import DRAIN
 from ._output import Output, open_log
 from ._ready import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, LogProbe, NotReadyError, Readiness, Wait, poll, to_readiness
@@ -57,12 +57,14 @@ class _Program:
 
     :ivar output: what it prints
     :ivar tasks: those that read its output and wait for its end
+    :ivar waiting: around the wait until it is ready; cancelled when it has ended, or nothing is heard of it any more
     :ivar requests: the requests to end that it was sent by this connector
     """
 
     process: Process
     output: Output
     tasks: TaskGroup
+    waiting: CancelScope = field(init=False, factory=CancelScope)
     requests: EndRequests = field(init=False, factory=EndRequests)
 
     def send_signal(self, number: int) -> None:
@@ -71,8 +73,12 @@ class _Program:
             self.process.send_signal(Signals(number))
 
     async def wait_gone(self) -> None:
-        """Wait for the program alone: what it has started is ended where the program was started."""
-        await self.process.wait()
+        """Wait for the program alone: what it has started is ended where the program was started.
+
+        Of one whose connection is lost nothing will be heard any more. The environment that it runs in ends it.
+        """
+        with suppress(ConnectionLostError):
+            await self.process.wait()
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -105,8 +111,6 @@ class ProcessConnector(ConnectorWrapper):
     _stack: AsyncExitStack | None = field(init=False, default=None, repr=False)
     #: True from the end of a successful deploy to the begin of undeploy: only then is an end of the program a loss.
     _live: bool = field(init=False, default=False, repr=False)
-    #: Around the wait for readiness; the end of the program cuts it short.
-    _waiting: CancelScope | None = field(init=False, default=None, repr=False)
 
     @classmethod
     def services_of(cls, config: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG003
@@ -202,12 +206,11 @@ class ProcessConnector(ConnectorWrapper):
 
     async def _watch(self, program: _Program) -> None:
         """See the program end. A task that lives as long as it does, and never raises."""
-        await program.process.wait()
+        await program.wait_gone()
         # A process that it leaves behind in its group would hold its port. Later the number may be another group's.
         if not program.requests.made:
             program.process.kill()
-        if self._waiting is not None:
-            self._waiting.cancel()
+        program.waiting.cancel()
         error = await self._ended(program, "while it was deployed")
         if self._live:
             self.report_lost(error)
@@ -217,14 +220,12 @@ class ProcessConnector(ConnectorWrapper):
         ready, wait = self.ready, Wait()
         timeout = (ready and ready.timeout) or DEFAULT_TIMEOUT
         try:
-            with CancelScope() as self._waiting, move_on_after(timeout) as limit:
+            with program.waiting, move_on_after(timeout) as limit:
                 if ready is not None:
                     await self._probe(ready, program, wait)
         except Exception as exc:  # noqa: BLE001 - an outcome: raised by deploy when the task group has been left
             return exc
-        finally:
-            self._waiting = None
-        if program.process.returncode is not None:
+        if program.waiting.cancel_called or program.process.returncode is not None:
             return await self._ended(program, "before it was ready")
         if ready is not None and limit.cancelled_caught:
             problem = f"`{join(self.command)}` was not ready within {timeout:g} s: {ready.probe}: {wait.last}"
@@ -239,10 +240,14 @@ class ProcessConnector(ConnectorWrapper):
             # The commands of a probe run as those of users do.
             await wait.until(lambda: ready.probe.check(self), ready.interval or DEFAULT_INTERVAL)
 
-    async def _ended(self, program: _Program, when: str) -> ProgramEndedError:
+    async def _ended(self, program: _Program, when: str) -> WorkflowExecutionException:
+        """Return the reason why it does not run any more: its end, or that nothing is heard of it."""
         with move_on_after(DRAIN):
             await program.output.ended.wait()
-        status = await program.process.wait()
+        try:
+            status = await program.process.wait()
+        except ConnectionLostError as exc:
+            return exc
         return ProgramEndedError(self.command, status, program.output.last_lines(), when=when)
 
     async def _stop(self, program: _Program) -> None:

@@ -214,8 +214,10 @@ class Session:
         if command.relay:
             self.order("relay", token)
         self.commands[token] = process
+        is_attached = False
         try:
             async with self.beside(self._client(process)) as client:
+                is_attached = True
                 process.attach(client)
                 try:
                     if self._tasks is not None:
@@ -227,6 +229,12 @@ class Session:
                 finally:
                     with CancelScope(shield=True):
                         await self._leave(process, client)
+        except BaseException:
+            if not is_attached:
+                # The client was given up while it was started; the command may have begun all the same.
+                with CancelScope(shield=True):
+                    await self._end(process)
+            raise
         finally:
             process.watching.cancel()
             if pump is not None:
@@ -366,15 +374,28 @@ class Session:
             if not process.ended.is_set():
                 self.order("query", process.token)
 
+    async def _end(self, process: RemoteProcess) -> None:
+        """End a command, and all that it has started.
+
+        :raises UnstoppableError: if something of it is still there
+        """
+        gone = await self.terminator.end(process, process.command.grace, process.command.least_grace)
+        await process.settle()
+        if not gone:
+            raise UnstoppableError(process.command.argv, process.pid)
+
     async def _leave(self, process: RemoteProcess, client: Process) -> None:
-        gone = True
+        problem: UnstoppableError | None = None
         async with create_task_group() as tasks:
             # A program that says good-bye must not hang because its output is not read any more.
             for stream in (client.stdout if process.pump is None else None, client.stderr):
                 tasks.start_soon(discard, stream)
             if process.has_to_be_ended:
-                gone = await self.terminator.end(process, process.command.grace, process.command.least_grace)
-                await process.settle()
+                try:
+                    await self._end(process)
+                except UnstoppableError as exc:
+                    # Raised in here, it would come out of the task group as a group.
+                    problem = exc
             elif process.pump is not None:
                 with move_on_after(_DELIVERY):
                     await process.pump.ended.wait()
@@ -383,5 +404,5 @@ class Session:
                     with suppress(ConnectionLostError):
                         await client.wait()
             tasks.cancel_scope.cancel()
-        if not gone:
-            raise UnstoppableError(process.command.argv, process.pid)
+        if problem is not None:
+            raise problem
