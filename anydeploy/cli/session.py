@@ -14,6 +14,7 @@ from ..exceptions import DeployError, UndeployError, WorkflowDefinitionException
 from ..lifecycle import DeploymentEvent, DeploymentState, Step
 from ..manager import DefaultDeploymentManager
 from .loading import Misuse, Selection
+from .messages import showing_messages
 from .output import seconds
 from .progress import Progress
 from .signals import Interrupts, ending_signals, ignore_signals
@@ -77,7 +78,11 @@ class Session:
         misuse: WorkflowDefinitionException | None = None
         numbers = ending_signals()
         try:
-            with open_signal_receiver(*numbers) as received, self._interrupts.counting(numbers):
+            with (
+                open_signal_receiver(*numbers) as received,
+                self._interrupts.counting(numbers),
+                showing_messages(self.progress),
+            ):
                 async with create_task_group() as tasks:
                     tasks.start_soon(self._interrupts.listen, received)
                     tasks.start_soon(self.progress.refresh)

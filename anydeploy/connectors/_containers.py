@@ -20,7 +20,7 @@ from ..connector import Connector
 from ..exceptions import ConnectionLostError, WorkflowExecutionException, describe
 from ..streams import last_lines
 
-_logger = logging.getLogger("anydeploy")
+_logger = logging.getLogger("anydeploy.connectors")
 
 _MISSING: Final = re.compile(r"no such (container|object)|no container with (name|id)", re.IGNORECASE)
 _NO_SHELL: Final = re.compile(r"executable file not found|no such file or directory|not found in \$PATH", re.IGNORECASE)

@@ -16,7 +16,7 @@ _LINES_KEPT = 20
 #: Bytes after which a line that does not end is broken.
 _LONGEST_LINE = 65536
 
-_logger = logging.getLogger("anydeploy")
+_logger = logging.getLogger("anydeploy.connectors")
 
 
 @define(eq=False)

@@ -17,7 +17,7 @@ from ..exceptions import WorkflowExecutionException
 from ._pump import OutputPump
 from ._remote_process import RemoteProcess, is_special
 
-logger = logging.getLogger("anydeploy")
+logger = logging.getLogger("anydeploy.connectors")
 
 _STDERR: Final = 2
 

@@ -37,7 +37,7 @@ from ._remote_process import begin
 from ._slurm_job import JobError, JobProcess, JobSpec
 from .session import Session, read_script
 
-logger = logging.getLogger("anydeploy")
+logger = logging.getLogger("anydeploy.connectors")
 
 _SCRIPT: Final = read_script("slurm_queue.sh")
 #: The script looks for news of jobs so many times a second.

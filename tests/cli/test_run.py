@@ -103,6 +103,15 @@ def test_a_service_that_is_not_there(write: Write, anydeploy: Anydeploy) -> None
     assert result.stderr.endswith("inn (hotel): absent\neverything is down\n")
 
 
+def test_what_connectors_have_to_say_is_shown(write: Write, anydeploy: Anydeploy) -> None:
+    """A log that cannot be written is no failure, but worth knowing."""
+    config = '{command: [sh, -c, "echo up; exec sleep 1000"], log: /dev/full, ready: {log: up}}'
+    path = str(write(f"  server: {{type: process, config: {config}}}\n"))
+    said = "the log /dev/full is given up: "
+    for option, is_said in (("-v", True), ("-q", False)):
+        assert (said in anydeploy("run", option, path, "--on", "server", "--", "true").stderr) == is_said
+
+
 def test_a_program_that_does_not_exist(anydeploy: Anydeploy, path: str) -> None:
     result = anydeploy("run", "-q", path, "--", "no-such-program")
     assert result.returncode == 127
