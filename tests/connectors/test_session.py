@@ -33,7 +33,7 @@ from anydeploy.connectors.session import SessionError
 
 pytestmark = pytest.mark.anyio
 
-SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+SHELLS = {"sh": ["sh"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 STUBBORN = "trap '' TERM; (trap '' TERM; while :; do sleep 0.1; done) & echo $$ $! >pids; while :; do sleep 0.1; done"
 #: Brings up a session over another one, and starts a stubborn command and one that has left its group in it.
 CRASHING = """
@@ -58,7 +58,7 @@ anyio.run(main)
 """
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=["sh", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("bash", "busybox"))])
 def shell(request):
     if shutil.which(SHELLS[request.param][0]) is None:
         pytest.skip(f"{request.param} is not installed")
