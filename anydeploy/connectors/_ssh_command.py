@@ -10,12 +10,14 @@ import attrs
 from attrs import field, frozen
 
 from ..exceptions import did_you_mean
-from ..quoting import join, quote
+from ..quoting import join
 from ..typecheck import expected, is_mapping
 from ._settings import to_flag, to_text
 
 #: A peer that is frozen or cut off is given up after three of these intervals.
 ALIVE_INTERVAL: Final = 3
+#: The variable that tells the clients of a host and of its tunnels apart: how many tunnels are before it.
+HOP: Final = "ANYDEPLOY_HOP"
 _HOSTNAME: Final = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+|[^\[\]]*:[^\[\]]*:[^\[\]]*)(:(?P<port>[0-9]+))?")
 
 
@@ -65,14 +67,14 @@ class Connection:
         return found
 
     @property
-    def answers(self) -> Sequence[tuple[str, str]]:
-        """Words of ssh's questions, each with the file that has the answer; the most specific come first."""
-        found: list[tuple[str, str]] = []
-        if self.passphrase_file is not None:
-            found.append((f"assphrase for key '{self.ssh_key}'" if self.ssh_key else "assphrase", self.passphrase_file))
-        if self.password_file is not None:
-            found += [(f"@{self.host}'s password", self.password_file), (f"@{self.host}) ", self.password_file)]
-        return [*found, *(self.tunnel.answers if self.tunnel is not None else ())]
+    def files(self) -> Sequence[str]:
+        """The files with secrets that its own client is told, not that of its tunnel."""
+        return [path for path in (self.passphrase_file, self.password_file) if path is not None]
+
+    @property
+    def hops(self) -> Sequence[Connection]:
+        """Itself, its tunnel, the tunnel of that, and so on."""
+        return [self, *(self.tunnel.hops if self.tunnel is not None else ())]
 
 
 _SETTINGS: Final = tuple(str(attribute.alias) for attribute in attrs.fields(Connection))
@@ -97,8 +99,11 @@ def to_connection(value: object, **inherited: Any) -> Connection:
     return Connection(**{**inherited, **value})
 
 
-def options(connection: Connection, config: str | None, timeout: int) -> Iterator[str]:
-    """Yield the options of a new connection to a host, all but the host itself."""
+def options(connection: Connection, config: str | None, timeout: int, hop: int = 0) -> Iterator[str]:
+    """Yield the options of a new connection to a host, all but the host itself.
+
+    :param hop: its place among the hops of the connection that goes through it
+    """
     if config is not None:
         yield from ("-F", config)
     if connection.port is not None:
@@ -108,7 +113,7 @@ def options(connection: Connection, config: str | None, timeout: int) -> Iterato
     if connection.ssh_key is not None:
         yield from ("-i", connection.ssh_key, "-o", "IdentitiesOnly=yes")
     given = {
-        "BatchMode": "no" if connection.answers else "yes",
+        "BatchMode": "no" if connection.files else "yes",
         "NumberOfPasswordPrompts": "1",
         "StrictHostKeyChecking": "yes" if connection.check_host_key else "no",
         "ConnectTimeout": str(timeout),
@@ -122,7 +127,8 @@ def options(connection: Connection, config: str | None, timeout: int) -> Iterato
     if not connection.check_host_key:
         given |= {"UserKnownHostsFile": "/dev/null", "GlobalKnownHostsFile": "/dev/null"}
     if connection.tunnel is not None:
-        inner = ("ssh", *options(connection.tunnel, config, timeout), "-o", "ControlPath=none", "-T")
+        client = ("env", f"{HOP}={hop + 1}", "ssh", *options(connection.tunnel, config, timeout, hop + 1))
+        inner = (*client, "-o", "ControlPath=none", "-T")
         words = join(inner).replace("%", "%%")
         # ssh itself puts an `exec` before it.
         given["ProxyCommand"] = f"{words} -W '[%h]:%p' -- {join([connection.tunnel.host]).replace('%', '%%')}"
@@ -156,10 +162,9 @@ def _sharing(config: str | None, socket: str) -> list[str]:
     return ["ssh", *given, "-S", socket, "-T", *(word for setting in settings for word in ("-o", setting))]
 
 
-def askpass(connection: Connection) -> str:
-    """Return the program that ssh asks for passwords and passphrases."""
-    cases = "".join(f"    *{quote(question)}*) exec cat -- {quote(path)} ;;\n" for question, path in connection.answers)
-    return f"#!/bin/sh\ncase $1 in\n{cases}esac\nexit 1\n"
+def evaluation(connection: Connection, config: str | None, timeout: int) -> list[str]:
+    """Return the command that prints what ssh makes of its configuration for a host."""
+    return ["ssh", "-G", *options(connection, config, timeout), "--", connection.host]
 
 
 # -- Its errors --------------------------------------------------------------------------------------------------------

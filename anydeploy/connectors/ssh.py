@@ -19,6 +19,7 @@ from ..duration import to_positive_seconds, to_seconds
 from ..exceptions import InvalidConnectorError, WorkflowExecutionException
 from ..location import Location, Port
 from ..typecheck import expected, is_list_or_tuple, to_count
+from . import _ssh_askpass as askpass
 from . import _ssh_command as openssh
 from ._forwarded import ForwardedStream
 from ._settings import refused, to_flag, to_positive, to_text
@@ -31,9 +32,6 @@ from .session import Session, SessionError
 _FIRST_PAUSE: Final = 0.1
 #: Seconds for the removal of one file.
 _REMOVING: Final = 5.0
-
-#: Argument: a path. Its content is the variable SCRIPT.
-_WRITE_PROGRAM: Final = 'umask 077 && printf %s "$SCRIPT" >"$1" && chmod 700 "$1"'
 
 
 def _to_nodes(value: object) -> tuple[object, ...]:
@@ -59,11 +57,8 @@ def _askpass_path(session_name: str) -> str:
     return f"/tmp/{session_name}.askpass"  # noqa: S108 - as above
 
 
-def _askpass(session_name: str, connection: Connection) -> Mapping[str, str]:
-    """Return the variables that make ssh ask a program."""
-    if not connection.answers:
-        return {}
-    return {"SSH_ASKPASS": _askpass_path(session_name), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": "none"}
+def _has_secrets(connection: Connection) -> bool:
+    return any(hop.files for hop in connection.hops)
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -171,9 +166,9 @@ class SshConnector(RemoteConnector):
 
     def _path(self, path: str | None) -> str | None:
         """Return a path on this machine as an absolute one; those in other environments are left alone."""
-        if path is None or path.startswith("~") or not isinstance(self.connector, LocalConnector):
+        if path is None or not isinstance(self.connector, LocalConnector):
             return path
-        return posixpath.join(str(self.config_dir.absolute()), path)
+        return posixpath.join(str(self.config_dir.absolute()), posixpath.expanduser(path))
 
     async def open_way(self, tasks: TaskGroup) -> None:
         for name, connection in self._connections().items():
@@ -216,7 +211,7 @@ class SshConnector(RemoteConnector):
         while True:
             session = self._new_connection(name, connection)
             try:
-                async with self._askpass(session.name, connection):
+                async with self._askpass(name, session.name, connection):
                     await session.open(tasks)
             except SessionError as exc:
                 if attempt >= self.retries or not openssh.is_dropped(exc.output):
@@ -229,7 +224,7 @@ class SshConnector(RemoteConnector):
     def _new_connection(self, name: str, connection: Connection) -> Session:
         session_name = self.new_name()
         socket = _socket_path(session_name)
-        timeout = max(1, round(self.connect_timeout))
+        asking = askpass.variables(_askpass_path(session_name)) if _has_secrets(connection) else {}
 
         def explain(output: str, status: int | None) -> str:  # noqa: ARG001
             return f"host '{name}': {openssh.reason(output)}"
@@ -240,8 +235,8 @@ class SshConnector(RemoteConnector):
                 self.report_lost(error)
 
         def opener(command: Command) -> AbstractAsyncContextManager[Process]:
-            argv = openssh.master(connection, self.config_path, timeout, socket, command.argv)
-            return self._run_client(attrs.evolve(command, argv=argv, environment=_askpass(session_name, connection)))
+            argv = openssh.master(connection, self.config_path, self._timeout, socket, command.argv)
+            return self._run_client(attrs.evolve(command, argv=argv, environment=asking))
 
         def beside(command: Command) -> AbstractAsyncContextManager[Process]:
             return self._run_client(
@@ -259,20 +254,38 @@ class SshConnector(RemoteConnector):
         return session
 
     @asynccontextmanager
-    async def _askpass(self, session_name: str, connection: Connection) -> AsyncGenerator[None, None]:
-        """Open a block in which there is a program that tells ssh what it asks for. It contains paths, no secrets."""
+    async def _askpass(self, name: str, session_name: str, connection: Connection) -> AsyncGenerator[None, None]:
+        """Open a block in which there is a program that tells ssh what it asks for."""
         path = _askpass_path(session_name)
-        if not connection.answers:
+        if not _has_secrets(connection):
             yield
             return
         try:
-            script = openssh.askpass(connection)
-            await self.connector.run(["sh", "-c", _WRITE_PROGRAM, "anydeploy", path], environment={"SCRIPT": script})
+            destinations = [await self._destination(name, hop) for hop in connection.hops]
+            script = askpass.askpass(connection, destinations)
+            argv = ["sh", "-c", askpass.installer(connection), "anydeploy", path]
+            done = await self.connector.run(argv, environment={"SCRIPT": script}, check=False)
+            if done.returncode != 0:
+                problem = openssh.reason(done.stderr.decode(errors="replace")).removeprefix("cat: ")
+                raise SessionError(f"host '{name}': a password or passphrase cannot be read: {problem}")
             yield
         finally:
             # It contains no secret; a wrapped environment that is lost keeps it until it is removed with the rest.
             with CancelScope(shield=True), move_on_after(_REMOVING), suppress(WorkflowExecutionException, OSError):
                 await self.connector.run(["rm", "-f", "--", path], check=False)
+
+    async def _destination(self, name: str, connection: Connection) -> str:
+        """Return the user and the host as ssh writes them when it asks for a password."""
+        argv = openssh.evaluation(connection, self.config_path, self._timeout)
+        done = await self.connector.run(argv, check=False)
+        if done.returncode != 0:
+            output = done.stderr.decode(errors="replace")
+            raise SessionError(f"host '{name}': {openssh.reason(output)}", output)
+        return askpass.destination(done.stdout.decode(errors="replace"))
+
+    @property
+    def _timeout(self) -> int:
+        return max(1, round(self.connect_timeout))
 
     @property
     def config_path(self) -> str | None:
