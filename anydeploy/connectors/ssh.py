@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -76,7 +77,7 @@ class SshConnector(RemoteConnector):
     :ivar password_file: setting ``passwordFile``: a file with the password
     :ivar check_host_key: setting ``checkHostKey``: refuse a host whose key is not known
     :ivar tunnel: the host through which it is reached, written as one of ``nodes`` is
-    :ivar connect_timeout: setting ``connectTimeout``: the limit for one attempt to connect
+    :ivar connect_timeout: setting ``connectTimeout``: the limit for one attempt to connect, up to the end of the login
     :ivar retries: attempts where a server drops connections because too many come at once
     :ivar retry_delay: setting ``retryDelay``: the longest pause between two of them
     :ivar max_sessions: setting ``maxConcurrentSessions``: ``MaxSessions`` of the server: what one connection carries
@@ -211,8 +212,7 @@ class SshConnector(RemoteConnector):
         while True:
             session = self._new_connection(name, connection)
             try:
-                async with self._askpass(name, session.name, connection):
-                    await session.open(tasks)
+                await self._open(name, session, connection, tasks)
             except SessionError as exc:
                 if attempt >= self.retries or not openssh.is_dropped(exc.output):
                     raise
@@ -220,6 +220,15 @@ class SshConnector(RemoteConnector):
                 return session
             await sleep(min(pause, self.retry_delay))
             pause, attempt = pause * 3, attempt + 1
+
+    async def _open(self, name: str, session: Session, connection: Connection, tasks: TaskGroup) -> None:
+        async with self._askpass(name, session.name, connection):
+            # The session lives in a task of its own, which this limit does not touch.
+            with move_on_after(self.connect_timeout) as limit:
+                await session.open(tasks)
+        if limit.cancelled_caught:
+            problem = f"the connection was not open within {self.connect_timeout:g} s"
+            raise SessionError(f"host '{name}': {problem} (`connectTimeout`)")
 
     def _new_connection(self, name: str, connection: Connection) -> Session:
         session_name = self.new_name()
@@ -285,7 +294,8 @@ class SshConnector(RemoteConnector):
 
     @property
     def _timeout(self) -> int:
-        return max(1, round(self.connect_timeout))
+        """Seconds that ssh has to reach a host: a little less than for all, because it can say more of that."""
+        return max(1, math.ceil(self.connect_timeout) - 1)
 
     @property
     def config_path(self) -> str | None:

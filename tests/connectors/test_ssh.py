@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 import attrs
 import pytest
-from processes import alive, processes_of, signal_all
+from processes import alive, processes_of, signal_all, until
 from servers import dying_with_us, running_sshd
 
 from anydeploy import (
@@ -126,6 +126,18 @@ async def test_a_key_that_is_not_accepted_is_told(ssh, sshd, keyless):
 
 async def test_a_key_file_that_is_missing_is_told(ssh, keyless):
     assert "no-such-key" in await fails(ssh(sshConfig=keyless, sshKey="no-such-key"))
+
+
+def force(server, command):
+    """Let a server run a command in place of those that it is asked for."""
+    key = (server.directory / "user.pub").read_text()
+    (server.directory / "authorized").write_text(f'command="{command}" {key}')
+
+
+async def test_a_login_that_hangs_has_a_limit(ssh, own_sshd):
+    force(own_sshd, "exec cat >/dev/null")
+    assert "was not open within 2 s (`connectTimeout`)" in await fails(ssh(own_sshd, connectTimeout=2))
+    until(lambda: not own_sshd.sessions())
 
 
 async def test_every_host_is_contacted(ssh, sshd):
