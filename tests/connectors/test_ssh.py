@@ -140,6 +140,11 @@ async def test_a_login_that_hangs_has_a_limit(ssh, own_sshd):
     until(lambda: not own_sshd.sessions())
 
 
+async def test_a_host_that_says_why_it_lets_nobody_in(ssh, own_sshd):
+    force(own_sshd, "echo 'This account is currently not available.'")
+    assert "This account is currently not available" in await fails(ssh(own_sshd))
+
+
 async def test_every_host_is_contacted(ssh, sshd):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
