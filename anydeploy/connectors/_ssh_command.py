@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -99,72 +99,92 @@ def to_connection(value: object, **inherited: Any) -> Connection:
     return Connection(**{**inherited, **value})
 
 
-def options(connection: Connection, config: str | None, timeout: int, hop: int = 0) -> Iterator[str]:
-    """Yield the options of a new connection to a host, all but the host itself.
+#: Settings of a configuration under which there is no session. Only an ssh that has them (8.7 or later) knows them.
+_NEWER: Final = {"SessionType": "default", "StdinNull": "no", "ForkAfterAuthentication": "no"}
 
-    :param hop: its place among the hops of the connection that goes through it
+
+@frozen
+class Client:
+    """The command lines of one ssh.
+
+    :ivar config: the configuration file in place of the user's
+    :ivar timeout: seconds to reach a host
+    :ivar is_new: whether it is 8.7 or later
     """
-    if config is not None:
-        yield from ("-F", config)
-    if connection.port is not None:
-        yield from ("-p", connection.port)
-    if connection.username is not None:
-        yield from ("-l", connection.username)
-    if connection.ssh_key is not None:
-        yield from ("-i", connection.ssh_key, "-o", "IdentitiesOnly=yes")
-    given = {
-        "BatchMode": "no" if connection.files else "yes",
-        "NumberOfPasswordPrompts": "1",
-        "StrictHostKeyChecking": "yes" if connection.check_host_key else "no",
-        "ConnectTimeout": str(timeout),
-        "ServerAliveInterval": str(ALIVE_INTERVAL),
-        "ServerAliveCountMax": "3",
-        "ClearAllForwardings": "yes",
-        "PermitLocalCommand": "no",
-        "RemoteCommand": "none",
-        "LogLevel": "INFO",
-    }
-    if not connection.check_host_key:
-        given |= {"UserKnownHostsFile": "/dev/null", "GlobalKnownHostsFile": "/dev/null"}
-    if connection.tunnel is not None:
-        client = ("env", f"{HOP}={hop + 1}", "ssh", *options(connection.tunnel, config, timeout, hop + 1))
-        inner = (*client, "-o", "ControlPath=none", "-T")
-        words = join(inner).replace("%", "%%")
-        # ssh itself puts an `exec` before it.
-        given["ProxyCommand"] = f"{words} -W '[%h]:%p' -- {join([connection.tunnel.host]).replace('%', '%%')}"
+
+    config: str | None
+    timeout: int
+    is_new: bool = True
+
+    def options(self, connection: Connection, hop: int = 0) -> Iterator[str]:
+        """Yield the options of a new connection to a host, all but the host itself.
+
+        :param hop: its place among the hops of the connection that goes through it
+        """
+        if connection.port is not None:
+            yield from ("-p", connection.port)
+        if connection.username is not None:
+            yield from ("-l", connection.username)
+        if connection.ssh_key is not None:
+            yield from ("-i", connection.ssh_key, "-o", "IdentitiesOnly=yes")
+        given = {
+            "BatchMode": "no" if connection.files else "yes",
+            "NumberOfPasswordPrompts": "1",
+            "StrictHostKeyChecking": "yes" if connection.check_host_key else "no",
+            "ConnectTimeout": str(self.timeout),
+            "ServerAliveInterval": str(ALIVE_INTERVAL),
+            "ServerAliveCountMax": "3",
+            "ClearAllForwardings": "yes",
+            "PermitLocalCommand": "no",
+            "LogLevel": "INFO",
+        }
+        if not connection.check_host_key:
+            given |= {"UserKnownHostsFile": "/dev/null", "GlobalKnownHostsFile": "/dev/null"}
+        if connection.tunnel is not None:
+            client = ("env", f"{HOP}={hop + 1}", *self._call(), *self.options(connection.tunnel, hop + 1))
+            words = join((*client, "-o", "ControlPath=none")).replace("%", "%%")
+            # ssh itself puts an `exec` before it.
+            given["ProxyCommand"] = f"{words} -W '[%h]:%p' -- {join([connection.tunnel.host]).replace('%', '%%')}"
+            given["ProxyUseFdpass"] = "no"
+        yield from _settings(given)
+
+    def master(self, connection: Connection, socket: str, argv: Sequence[str]) -> list[str]:
+        """Return the command that opens a connection, and runs a command there while others share it."""
+        shared = ("-M", "-S", socket, "-o", "ControlPersist=no")
+        return [*self._call(), *self.options(connection), *shared, "--", connection.host, f"exec {join(argv)}"]
+
+    def beside(self, connection: Connection, socket: str, argv: Sequence[str]) -> list[str]:
+        """Return the command that runs a command over a connection that is open."""
+        clear = ("-o", "ClearAllForwardings=yes")
+        return [*self._sharing(socket), *clear, "--", connection.host, f"exec {join(argv)}"]
+
+    def forward(self, connection: Connection, socket: str, host: str, port: int) -> list[str]:
+        """Return the command that joins its input and output with a port as the host sees it."""
+        return [*self._sharing(socket), "-W", f"[{host}]:{port}", "--", connection.host]
+
+    def evaluation(self, connection: Connection) -> list[str]:
+        """Return the command that prints what ssh makes of its configuration for a host."""
+        return [*self._call(), "-G", *self.options(connection), "--", connection.host]
+
+    def _call(self) -> Iterator[str]:
+        """Yield the beginning of a call that only passes bytes on, whatever is configured."""
+        yield "ssh"
+        if self.config is not None:
+            yield from ("-F", self.config)
+        yield from ("-T", *_settings({"RemoteCommand": "none", **(_NEWER if self.is_new else {})}))
+
+    def _sharing(self, socket: str) -> list[str]:
+        """Return a client that uses a connection that is open.
+
+        Without one it would silently open another one; its proxy, which always fails, does not let it.
+        """
+        given = {"ControlMaster": "no", "ProxyCommand": "false", "LogLevel": "ERROR"}
+        return [*self._call(), "-S", socket, *_settings(given)]
+
+
+def _settings(given: Mapping[str, str]) -> Iterator[str]:
     for name, setting in given.items():
         yield from ("-o", f"{name}={setting}")
-
-
-def master(connection: Connection, config: str | None, timeout: int, socket: str, argv: Sequence[str]) -> list[str]:
-    """Return the command that opens a connection, and runs a command there while others share it."""
-    shared = ("-M", "-S", socket, "-o", "ControlPersist=no", "-T")
-    return ["ssh", *options(connection, config, timeout), *shared, "--", connection.host, f"exec {join(argv)}"]
-
-
-def client(connection: Connection, config: str | None, socket: str, argv: Sequence[str]) -> list[str]:
-    """Return the command that runs a command over a connection that is open."""
-    return [*_sharing(config, socket), "-o", "ClearAllForwardings=yes", "--", connection.host, f"exec {join(argv)}"]
-
-
-def forward(connection: Connection, config: str | None, socket: str, host: str, port: int) -> list[str]:
-    """Return the command that joins its input and output with a port as the host sees it."""
-    return [*_sharing(config, socket), "-W", f"[{host}]:{port}", "--", connection.host]
-
-
-def _sharing(config: str | None, socket: str) -> list[str]:
-    """Return a client that uses a connection that is open.
-
-    Without one it would silently open another one; its proxy, which always fails, does not let it.
-    """
-    given = ("-F", config) if config is not None else ()
-    settings = ("ControlMaster=no", "ProxyCommand=false", "LogLevel=ERROR", "RemoteCommand=none")
-    return ["ssh", *given, "-S", socket, "-T", *(word for setting in settings for word in ("-o", setting))]
-
-
-def evaluation(connection: Connection, config: str | None, timeout: int) -> list[str]:
-    """Return the command that prints what ssh makes of its configuration for a host."""
-    return ["ssh", "-G", *options(connection, config, timeout), "--", connection.host]
 
 
 # -- Its errors --------------------------------------------------------------------------------------------------------
@@ -189,6 +209,7 @@ _REASONS: Final = tuple(
     )
 )
 _REFUSED: Final = re.compile(r"session open refused|open failed|mux_client_request_session", re.IGNORECASE)
+_UNKNOWN: Final = re.compile(rf"bad configuration option: ({'|'.join(_NEWER)})", re.IGNORECASE)
 #: A server that has too many connections which are not authenticated yet drops some.
 _DROPPED: Final = re.compile(
     r"kex_exchange_identification|connection (closed|reset) by|ssh_exchange_identification", re.IGNORECASE
@@ -209,6 +230,11 @@ def reason(output: str) -> str:
 def is_refused(output: str) -> bool:
     """Return whether a connection takes no more sessions."""
     return _REFUSED.search(output) is not None
+
+
+def is_unknown(output: str) -> bool:
+    """Return whether an ssh does not know a setting that only newer ones have."""
+    return _UNKNOWN.search(output) is not None
 
 
 def is_dropped(output: str) -> bool:

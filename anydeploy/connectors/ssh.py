@@ -24,7 +24,7 @@ from . import _ssh_askpass as askpass
 from . import _ssh_command as openssh
 from ._forwarded import ForwardedStream
 from ._settings import refused, to_flag, to_positive, to_text
-from ._ssh_command import Connection
+from ._ssh_command import Client, Connection
 from ._ssh_pool import ConnectionPool
 from .local import LocalConnector
 from .remote import RemoteConnector
@@ -104,6 +104,8 @@ class SshConnector(RemoteConnector):
     _services: None = refused("services", "scripts by template are for queues")
     _shared_paths: None = refused("sharedPaths", "every copy goes to the host that it is asked for")
     _transfer_buffer_size: None = refused("transferBufferSize", "copies need no buffer")
+    #: No sign that ssh is older than some of its settings.
+    _is_new: bool = field(init=False, default=True, repr=False)
     #: By the names of the locations, in the order of the settings.
     _pools: dict[str, ConnectionPool] = field(init=False, factory=dict[str, ConnectionPool], repr=False)
 
@@ -210,10 +212,14 @@ class SshConnector(RemoteConnector):
         """Open one connection to a host, again and again while its server drops connections."""
         pause, attempt = _FIRST_PAUSE, 1
         while True:
+            was_new = self._is_new
             session = self._new_connection(name, connection)
             try:
                 await self._open(name, session, connection, tasks)
             except SessionError as exc:
+                if was_new and openssh.is_unknown(exc.output):
+                    self._is_new = False
+                    continue
                 if attempt >= self.retries or not openssh.is_dropped(exc.output):
                     raise
             else:
@@ -233,6 +239,7 @@ class SshConnector(RemoteConnector):
     def _new_connection(self, name: str, connection: Connection) -> Session:
         session_name = self.new_name()
         socket = _socket_path(session_name)
+        client = self._client
         asking = askpass.variables(_askpass_path(session_name)) if _has_secrets(connection) else {}
 
         def explain(output: str, status: int | None) -> str:  # noqa: ARG001
@@ -244,13 +251,11 @@ class SshConnector(RemoteConnector):
                 self.report_lost(error)
 
         def opener(command: Command) -> AbstractAsyncContextManager[Process]:
-            argv = openssh.master(connection, self.config_path, self._timeout, socket, command.argv)
+            argv = client.master(connection, socket, command.argv)
             return self._run_client(attrs.evolve(command, argv=argv, environment=asking))
 
         def beside(command: Command) -> AbstractAsyncContextManager[Process]:
-            return self._run_client(
-                attrs.evolve(command, argv=openssh.client(connection, self.config_path, socket, command.argv))
-            )
+            return self._run_client(attrs.evolve(command, argv=client.beside(connection, socket, command.argv)))
 
         session = Session(
             name=session_name,
@@ -285,21 +290,17 @@ class SshConnector(RemoteConnector):
 
     async def _destination(self, name: str, connection: Connection) -> str:
         """Return the user and the host as ssh writes them when it asks for a password."""
-        argv = openssh.evaluation(connection, self.config_path, self._timeout)
-        done = await self.connector.run(argv, check=False)
+        done = await self.connector.run(self._client.evaluation(connection), check=False)
         if done.returncode != 0:
             output = done.stderr.decode(errors="replace")
             raise SessionError(f"host '{name}': {openssh.reason(output)}", output)
         return askpass.destination(done.stdout.decode(errors="replace"))
 
     @property
-    def _timeout(self) -> int:
-        """Seconds that ssh has to reach a host: a little less than for all, because it can say more of that."""
-        return max(1, math.ceil(self.connect_timeout) - 1)
-
-    @property
-    def config_path(self) -> str | None:
-        return self._path(self.config)
+    def _client(self) -> Client:
+        # It has a little less to reach a host than there is for all, because it can say more of that.
+        timeout = max(1, math.ceil(self.connect_timeout) - 1)
+        return Client(self._path(self.config), timeout, self._is_new)
 
     def _run_client(self, command: Command) -> AbstractAsyncContextManager[Process]:
         # Service and location are those of this connector, and mean nothing below.
@@ -319,7 +320,7 @@ class SshConnector(RemoteConnector):
         if session is None:
             raise InvalidConnectorError(self.deployment_name, "it is not connected")
         connection = self._connections()[port.location or next(iter(self._pools))]
-        argv = openssh.forward(connection, self.config_path, _socket_path(session.name), port.host, port.port)
+        argv = self._client.forward(connection, _socket_path(session.name), port.host, port.port)
         async with (
             self._run_client(Command(argv)) as process,
             ForwardedStream(f"{port.host}:{port.port}", process) as stream,

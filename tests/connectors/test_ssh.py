@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -340,6 +341,57 @@ async def test_aliases_and_jump_hosts(ssh, sshd, own_sshd):
     async with deployed(ssh(nodes=["alias-of-the-server"], sshKey=key, tunnel=tunnel)) as connector:
         assert own_sshd.sessions()
         assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+
+
+#: Each breaks a session of its own accord.
+CONFIGURED = [
+    "StdinNull yes",
+    "SessionType none",
+    "SessionType subsystem",
+    "ForkAfterAuthentication yes",
+    "RemoteCommand echo hello",
+    "RequestTTY force",
+    "ProxyUseFdpass yes",
+    "ControlMaster auto\n ControlPath /tmp/%C-none\n ControlPersist yes",
+    "LocalForward 127.0.0.1:1 127.0.0.1:2\n ExitOnForwardFailure yes",
+    "PermitLocalCommand yes\n LocalCommand echo hello",
+]
+
+
+@pytest.fixture
+def configured(sshd, tmp_path):
+    def write(line):
+        text = (sshd.directory / "client").read_text()
+        (tmp_path / "client").write_text(f"{text}Host *\n {line}\n")
+        return "client"
+
+    return write
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("line", CONFIGURED)
+async def test_a_configuration_for_other_uses_of_ssh(ssh, sshd, configured, line):
+    async with deployed(ssh(sshConfig=configured(line), tunnel=sshd.node)) as connector:
+        assert (await connector.run(["cat"], stdin="x")).stdout == b"x"
+        async with connector.forward("127.0.0.1", sshd.port) as stream:
+            assert (await stream.receive()).startswith(b"SSH-2.0")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_ssh_that_is_older_than_a_setting(ssh, sshd, tmp_path, monkeypatch):
+    """8.4 says so of one that it does not know; later it is not asked again."""
+    (tmp_path / "bin").mkdir()
+    real, log = shutil.which("ssh"), tmp_path / "log"
+    refusal = (
+        f'*StdinNull*) echo x >>{log}; echo "command-line: line 0: Bad configuration option: stdinnull" >&2; exit 255'
+    )
+    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\ncase "$*" in {refusal} ;; esac\nexec {real} "$@"\n')
+    (tmp_path / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=os.pathsep)
+    (tmp_path / "file").write_text("x\n")
+    async with deployed(ssh(tunnel=sshd.node, passwordFile="file")) as connector:
+        assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+    assert log.read_text() == "x\n"
 
 
 async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
