@@ -177,6 +177,7 @@ class SshConnector(RemoteConnector):
         for name, connection in self._connections().items():
             if name not in self._pools:
                 self._pools[name] = ConnectionPool(
+                    name,
                     partial(self._connect, name, connection),
                     openssh.is_refused,
                     self.max_sessions - 1,

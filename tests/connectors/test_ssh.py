@@ -454,6 +454,14 @@ async def test_twenty_commands_on_a_server_that_lets_fewer_at_a_time(ssh, sshd, 
             assert sorted(statuses) == list(range(20))
 
 
+async def test_a_server_that_lets_one_session_at_a_time_is_told(ssh, sshd, tmp_path):
+    (tmp_path / "server").mkdir()
+    with running_sshd(tmp_path / "server", max_sessions=1) as server:
+        async with deployed(ssh(server)) as connector:
+            with pytest.raises(SessionError, match=rf"host '{server.node}' takes one session .*`MaxSessions 1`"):
+                await connector.run(["echo", "x"])
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_all_statuses_arrive(ssh):
     """Those that ssh has for itself and those of signals among them."""
