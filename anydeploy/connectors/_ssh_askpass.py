@@ -21,7 +21,10 @@ _INSTALL: Final = 'umask 077 && printf %s "$SCRIPT" >"$1" && chmod 700 "$1"'
 
 def destination(settings: str) -> str:
     """Return the user and the host as ssh writes them in its questions, from what ``ssh -G`` prints."""
-    found = dict(line.partition(" ")[::2] for line in reversed(settings.splitlines()))
+    found: dict[str, str] = {}
+    for line in settings.splitlines():
+        name, _, value = line.partition(" ")
+        found.setdefault(name, value)
     host = found.get("hostkeyalias") or found.get("hostname", "")
     return f"{found.get('user', '')}@{host.lower()}"
 

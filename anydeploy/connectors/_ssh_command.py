@@ -18,14 +18,23 @@ from ._settings import to_flag, to_text
 ALIVE_INTERVAL: Final = 3
 #: The variable that tells the clients of a host and of its tunnels apart: how many tunnels are before it.
 HOP: Final = "ANYDEPLOY_HOP"
-_HOSTNAME: Final = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+|[^\[\]]*:[^\[\]]*:[^\[\]]*)(:(?P<port>[0-9]+))?")
+#: An address with colons stands in brackets if there is a port.
+_HOSTNAME: Final = re.compile(
+    r"(?P<name>\[[^\[\]\s]+\]|[^:@\[\]\s]+|[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.]*(%\w+)?)(:(?P<port>[0-9]+))?", re.IGNORECASE
+)
+_LAST_PORT: Final = 65535
 
 
 def to_hostname(value: object) -> str:
     """The name or address of a host, with a port if it is not the usual one."""
     text = to_text(value)
-    if _HOSTNAME.fullmatch(text) is None or text.startswith("-") or any(c.isspace() for c in text):
+    if "@" in text:
+        raise ValueError(f"expected a host without a user, not {text!r}: a user is the setting `username`")
+    found = _HOSTNAME.fullmatch(text)
+    if found is None or text.startswith("-"):
         raise ValueError(expected("a host: a name, an alias of ssh's configuration or an address, and `:port`", value))
+    if found["port"] is not None and not 1 <= int(found["port"]) <= _LAST_PORT:
+        raise ValueError(f"expected a port from 1 to {_LAST_PORT}, not {found['port']}")
     return text
 
 

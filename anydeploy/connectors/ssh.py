@@ -241,7 +241,7 @@ class SshConnector(RemoteConnector):
         session_name = self.new_name()
         socket = _socket_path(session_name)
         client = self._client
-        asking = askpass.variables(_askpass_path(session_name)) if _has_secrets(connection) else {}
+        asking = askpass.variables(_askpass_path(session_name)) if _has_secrets(connection) else None
 
         def explain(output: str, status: int | None) -> str:  # noqa: ARG001
             return f"host '{name}': {openssh.reason(output)}"
@@ -253,7 +253,7 @@ class SshConnector(RemoteConnector):
 
         def opener(command: Command) -> AbstractAsyncContextManager[Process]:
             argv = client.master(connection, socket, command.argv)
-            return self._run_client(attrs.evolve(command, argv=argv, environment=asking))
+            return self._run_client(attrs.evolve(command, argv=argv, environment=asking or {}))
 
         def beside(command: Command) -> AbstractAsyncContextManager[Process]:
             return self._run_client(attrs.evolve(command, argv=client.beside(connection, socket, command.argv)))

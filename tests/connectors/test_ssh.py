@@ -418,6 +418,12 @@ async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
         ({"nodes": ["-oProxyCommand=x"]}, "a host"),
         ({"nodes": [{"host": "x"}]}, "unknown setting 'host' of a connection; did you mean 'hostname'"),
         ({"nodes": ["a", "a"]}, "listed twice"),
+        ({"nodes": ["ada@a"]}, "a host without a user, not 'ada@a': a user is the setting `username`"),
+        ({"nodes": ["a"], "tunnel": "ada@b"}, "a host without a user, not 'ada@b'"),
+        ({"nodes": ["a:99999"]}, "a port from 1 to 65535, not 99999"),
+        ({"nodes": [{"hostname": "[::1]:0"}]}, "a port from 1 to 65535, not 0"),
+        ({"nodes": ["ssh://a:22"]}, "a host: a name"),
+        ({"nodes": ["x:22:33"]}, "a host: a name"),
         ({"nodes": ["a"], "maxConcurrentSessions": 1}, "2 or more"),
         ({"nodes": ["a"], "services": {}}, "not supported"),
         ({"nodes": ["a"], "checkHostKey": "no"}, "true or false"),
@@ -427,6 +433,13 @@ async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
 def test_wrong_settings_are_told(settings, expected):
     (problem,) = [text for _, text in check_settings(SshConnector, settings)]
     assert expected in problem
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "a:22", "a_b.c:65535", "127.0.0.1", "[::1]:22", "::1", "fe80::1%eth0", "::ffff:1.2.3.4"]
+)
+def test_hosts_are_written_as_for_ssh(host):
+    assert check_settings(SshConnector, {"nodes": [host]}) == []
 
 
 # -- Many sessions -----------------------------------------------------------------------------------------------------
