@@ -23,6 +23,8 @@ _HOSTNAME: Final = re.compile(
     r"(?P<name>\[[^\[\]\s]+\]|[^:@\[\]\s]+|[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.]*(%\w+)?)(:(?P<port>[0-9]+))?", re.IGNORECASE
 )
 _LAST_PORT: Final = 65535
+#: The settings of a deployment that its tunnels have too.
+_OF_TUNNELS: Final = ("username", "sshKey", "sshKeyPassphraseFile", "passwordFile")
 
 
 def to_hostname(value: object) -> str:
@@ -92,7 +94,8 @@ _SETTINGS: Final = tuple(str(attribute.alias) for attribute in attrs.fields(Conn
 def to_connection(value: object, **inherited: Any) -> Connection:
     """Return a connection that is written as a host, or as a mapping.
 
-    :param inherited: the settings that it has where it does not say otherwise
+    :param inherited: the settings that it has where it does not say otherwise; its tunnel has those of them that tell
+        who connects, and no other: that a host key is not checked is said of each host itself
     """
     if isinstance(value, str):
         value = {"hostname": value}
@@ -105,7 +108,11 @@ def to_connection(value: object, **inherited: Any) -> Connection:
             raise ValueError(f"unknown setting '{name}' of a connection{did_you_mean(str(name), _SETTINGS)}")
     if "hostname" not in value:
         raise ValueError("a connection needs a `hostname`")
-    return Connection(**{**inherited, **value})
+    settings = {**inherited, **value}
+    if settings.get("tunnel") is not None:
+        of_tunnel = {name: setting for name, setting in inherited.items() if name in _OF_TUNNELS}
+        settings["tunnel"] = to_connection(settings["tunnel"], **of_tunnel)
+    return Connection(**settings)
 
 
 #: Settings of a configuration under which there is no session. Only an ssh that has them (8.7 or later) knows them.

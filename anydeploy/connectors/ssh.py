@@ -45,6 +45,12 @@ def _to_nodes(value: object) -> tuple[object, ...]:
     return tuple(value)
 
 
+def _to_tunnel(value: object) -> object | None:
+    """A host. It is returned as it is written: what it does not say is that of the deployment."""
+    openssh.to_tunnel(value)
+    return value
+
+
 def _to_sessions(value: object) -> int:
     """A count of sessions; one of them watches over the others."""
     return to_count(value, 2)
@@ -76,7 +82,8 @@ class SshConnector(RemoteConnector):
     :ivar passphrase_file: setting ``sshKeyPassphraseFile``: a file with the passphrase of the key
     :ivar password_file: setting ``passwordFile``: a file with the password
     :ivar check_host_key: setting ``checkHostKey``: refuse a host whose key is not known
-    :ivar tunnel: the host through which it is reached, written as one of ``nodes`` is
+    :ivar tunnel: the host through which it is reached, written as one of ``nodes`` is; with the settings above, but for
+        ``checkHostKey``, where it does not say otherwise
     :ivar connect_timeout: setting ``connectTimeout``: the limit for one attempt to connect, up to the end of the login
     :ivar retries: attempts where a server drops connections because too many come at once
     :ivar retry_delay: setting ``retryDelay``: the longest pause between two of them
@@ -92,7 +99,7 @@ class SshConnector(RemoteConnector):
     passphrase_file: str | None = field(default=None, alias="sshKeyPassphraseFile", converter=optional(to_text))
     password_file: str | None = field(default=None, alias="passwordFile", converter=optional(to_text))
     check_host_key: bool = field(default=True, alias="checkHostKey", converter=to_flag)
-    tunnel: Connection | None = field(default=None, converter=openssh.to_tunnel)
+    tunnel: object | None = field(default=None, converter=_to_tunnel)
     connect_timeout: float = field(default=30.0, alias="connectTimeout", converter=to_positive_seconds)
     retries: int = field(default=3, converter=to_positive)
     retry_delay: float = field(default=5.0, alias="retryDelay", converter=to_seconds)

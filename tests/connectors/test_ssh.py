@@ -442,6 +442,17 @@ def test_hosts_are_written_as_for_ssh(host):
     assert check_settings(SshConnector, {"nodes": [host]}) == []
 
 
+def test_a_tunnel_is_reached_as_the_deployment_says(ssh):
+    """As in StreamFlow, but that its key is not checked has to be said of itself."""
+    common = {"username": "ada", "sshKey": "/key", "passwordFile": "/password", "sshKeyPassphraseFile": "/phrase"}
+    nodes = ["a", {"hostname": "b", "username": "bob", "tunnel": {"hostname": "c", "sshKey": None}}]
+    tunnel = {"hostname": "d", "username": "dan"}
+    found = ssh(nodes=nodes, tunnel=tunnel, checkHostKey=False, **common)._connections()
+    assert found["a"].tunnel == to_connection({**common, **tunnel})
+    assert found["b"].tunnel == to_connection({**common, "hostname": "c", "sshKey": None})
+    assert [hop.check_host_key for hop in found["b"].hops] == [False, True]
+
+
 # -- Many sessions -----------------------------------------------------------------------------------------------------
 
 
