@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 from attrs import field, frozen
 
 from ..exceptions import did_you_mean
-from ..quoting import join, quote
+from ..quoting import join
 from ..typecheck import expected, is_mapping
 from ._settings import to_flag, to_text
 
 #: A peer that is frozen or cut off is given up after three of these intervals.
 ALIVE_INTERVAL: Final = 3
-_HOSTNAME: Final = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+|[^\[\]]*:[^\[\]]*:[^\[\]]*)(:(?P<port>[0-9]+))?")
+#: The variable that tells the clients of a host and of its tunnels apart: how many tunnels are before it.
+HOP: Final = "ANYDEPLOY_HOP"
+#: An address with colons stands in brackets if there is a port.
+_HOSTNAME: Final = re.compile(
+    r"(?P<name>\[[^\[\]\s]+\]|[^:@\[\]\s]+|[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.]*(%\w+)?)(:(?P<port>[0-9]+))?", re.IGNORECASE
+)
+_LAST_PORT: Final = 65535
+#: The settings of a deployment that its tunnels have too.
+_OF_TUNNELS: Final = ("username", "sshKey", "sshKeyPassphraseFile", "passwordFile")
 
 
 def to_hostname(value: object) -> str:
     """The name or address of a host, with a port if it is not the usual one."""
     text = to_text(value)
-    if _HOSTNAME.fullmatch(text) is None or text.startswith("-") or any(c.isspace() for c in text):
+    if "@" in text:
+        raise ValueError(f"expected a host without a user, not {text!r}: a user is the setting `username`")
+    found = _HOSTNAME.fullmatch(text)
+    if found is None or text.startswith("-"):
         raise ValueError(expected("a host: a name, an alias of ssh's configuration or an address, and `:port`", value))
+    if found["port"] is not None and not 1 <= int(found["port"]) <= _LAST_PORT:
+        raise ValueError(f"expected a port from 1 to {_LAST_PORT}, not {found['port']}")
     return text
 
 
@@ -65,14 +78,14 @@ class Connection:
         return found
 
     @property
-    def answers(self) -> Sequence[tuple[str, str]]:
-        """Words of ssh's questions, each with the file that has the answer; the most specific come first."""
-        found: list[tuple[str, str]] = []
-        if self.passphrase_file is not None:
-            found.append((f"assphrase for key '{self.ssh_key}'" if self.ssh_key else "assphrase", self.passphrase_file))
-        if self.password_file is not None:
-            found += [(f"@{self.host}'s password", self.password_file), (f"@{self.host}) ", self.password_file)]
-        return [*found, *(self.tunnel.answers if self.tunnel is not None else ())]
+    def files(self) -> Sequence[str]:
+        """The files with secrets that its own client is told, not that of its tunnel."""
+        return [path for path in (self.passphrase_file, self.password_file) if path is not None]
+
+    @property
+    def hops(self) -> Sequence[Connection]:
+        """Itself, its tunnel, the tunnel of that, and so on."""
+        return [self, *(self.tunnel.hops if self.tunnel is not None else ())]
 
 
 _SETTINGS: Final = tuple(str(attribute.alias) for attribute in attrs.fields(Connection))
@@ -81,7 +94,8 @@ _SETTINGS: Final = tuple(str(attribute.alias) for attribute in attrs.fields(Conn
 def to_connection(value: object, **inherited: Any) -> Connection:
     """Return a connection that is written as a host, or as a mapping.
 
-    :param inherited: the settings that it has where it does not say otherwise
+    :param inherited: the settings that it has where it does not say otherwise; its tunnel has those of them that tell
+        who connects, and no other: that a host key is not checked is said of each host itself
     """
     if isinstance(value, str):
         value = {"hostname": value}
@@ -94,72 +108,99 @@ def to_connection(value: object, **inherited: Any) -> Connection:
             raise ValueError(f"unknown setting '{name}' of a connection{did_you_mean(str(name), _SETTINGS)}")
     if "hostname" not in value:
         raise ValueError("a connection needs a `hostname`")
-    return Connection(**{**inherited, **value})
+    settings = {**inherited, **value}
+    if settings.get("tunnel") is not None:
+        of_tunnel = {name: setting for name, setting in inherited.items() if name in _OF_TUNNELS}
+        settings["tunnel"] = to_connection(settings["tunnel"], **of_tunnel)
+    return Connection(**settings)
 
 
-def options(connection: Connection, config: str | None, timeout: int) -> Iterator[str]:
-    """Yield the options of a new connection to a host, all but the host itself."""
-    if config is not None:
-        yield from ("-F", config)
-    if connection.port is not None:
-        yield from ("-p", connection.port)
-    if connection.username is not None:
-        yield from ("-l", connection.username)
-    if connection.ssh_key is not None:
-        yield from ("-i", connection.ssh_key, "-o", "IdentitiesOnly=yes")
-    given = {
-        "BatchMode": "no" if connection.answers else "yes",
-        "NumberOfPasswordPrompts": "1",
-        "StrictHostKeyChecking": "yes" if connection.check_host_key else "no",
-        "ConnectTimeout": str(timeout),
-        "ServerAliveInterval": str(ALIVE_INTERVAL),
-        "ServerAliveCountMax": "3",
-        "ClearAllForwardings": "yes",
-        "PermitLocalCommand": "no",
-        "RemoteCommand": "none",
-        "LogLevel": "INFO",
-    }
-    if not connection.check_host_key:
-        given |= {"UserKnownHostsFile": "/dev/null", "GlobalKnownHostsFile": "/dev/null"}
-    if connection.tunnel is not None:
-        inner = ("ssh", *options(connection.tunnel, config, timeout), "-o", "ControlPath=none", "-T")
-        words = join(inner).replace("%", "%%")
-        # ssh itself puts an `exec` before it.
-        given["ProxyCommand"] = f"{words} -W '[%h]:%p' -- {join([connection.tunnel.host]).replace('%', '%%')}"
+#: Settings of a configuration under which there is no session. Only an ssh that has them (8.7 or later) knows them.
+_NEWER: Final = {"SessionType": "default", "StdinNull": "no", "ForkAfterAuthentication": "no"}
+
+
+@frozen
+class Client:
+    """The command lines of one ssh.
+
+    :ivar config: the configuration file in place of the user's
+    :ivar timeout: seconds to reach a host
+    :ivar is_new: whether it is 8.7 or later
+    """
+
+    config: str | None
+    timeout: int
+    is_new: bool = True
+
+    def options(self, connection: Connection, hop: int = 0) -> Iterator[str]:
+        """Yield the options of a new connection to a host, all but the host itself.
+
+        :param hop: its place among the hops of the connection that goes through it
+        """
+        if connection.port is not None:
+            yield from ("-p", connection.port)
+        if connection.username is not None:
+            yield from ("-l", connection.username)
+        if connection.ssh_key is not None:
+            yield from ("-i", connection.ssh_key, "-o", "IdentitiesOnly=yes")
+        given = {
+            "BatchMode": "no" if connection.files else "yes",
+            "NumberOfPasswordPrompts": "1",
+            "StrictHostKeyChecking": "yes" if connection.check_host_key else "no",
+            "ConnectTimeout": str(self.timeout),
+            "ServerAliveInterval": str(ALIVE_INTERVAL),
+            "ServerAliveCountMax": "3",
+            "ClearAllForwardings": "yes",
+            "PermitLocalCommand": "no",
+            "LogLevel": "INFO",
+        }
+        if not connection.check_host_key:
+            given |= {"UserKnownHostsFile": "/dev/null", "GlobalKnownHostsFile": "/dev/null"}
+        if connection.tunnel is not None:
+            client = ("env", f"{HOP}={hop + 1}", *self._call(), *self.options(connection.tunnel, hop + 1))
+            words = join((*client, "-o", "ControlPath=none")).replace("%", "%%")
+            # ssh itself puts an `exec` before it.
+            given["ProxyCommand"] = f"{words} -W '[%h]:%p' -- {join([connection.tunnel.host]).replace('%', '%%')}"
+            given["ProxyUseFdpass"] = "no"
+        yield from _settings(given)
+
+    def master(self, connection: Connection, socket: str, argv: Sequence[str]) -> list[str]:
+        """Return the command that opens a connection, and runs a command there while others share it."""
+        shared = ("-M", "-S", socket, "-o", "ControlPersist=no")
+        return [*self._call(), *self.options(connection), *shared, "--", connection.host, f"exec {join(argv)}"]
+
+    def beside(self, connection: Connection, socket: str, argv: Sequence[str]) -> list[str]:
+        """Return the command that runs a command over a connection that is open."""
+        clear = ("-o", "ClearAllForwardings=yes")
+        return [*self._sharing(socket), *clear, "--", connection.host, f"exec {join(argv)}"]
+
+    def forward(self, connection: Connection, socket: str, host: str, port: int) -> list[str]:
+        """Return the command that joins its input and output with a port as the host sees it."""
+        return [*self._sharing(socket), "-W", f"[{host}]:{port}", "--", connection.host]
+
+    def evaluation(self, connection: Connection) -> list[str]:
+        """Return the command that prints what ssh makes of its configuration for a host."""
+        return [*self._call(), "-G", *self.options(connection), "--", connection.host]
+
+    def _call(self) -> Iterator[str]:
+        """Yield the beginning of a call that only passes bytes on, whatever is configured."""
+        yield "ssh"
+        if self.config is not None:
+            yield from ("-F", self.config)
+        yield from ("-T", *_settings({"RemoteCommand": "none", **(_NEWER if self.is_new else {})}))
+
+    def _sharing(self, socket: str) -> list[str]:
+        """Return a client that uses a connection that is open.
+
+        Without one it would silently open another one; its proxy, which always fails, does not let it.
+        """
+        given = {"ControlMaster": "no", "ProxyCommand": "false", "LogLevel": "ERROR"}
+        return [*self._call(), "-S", socket, *_settings(given)]
+
+
+def _settings(given: Mapping[str, str]) -> Iterator[str]:
     for name, setting in given.items():
         yield from ("-o", f"{name}={setting}")
-
-
-def master(connection: Connection, config: str | None, timeout: int, socket: str, argv: Sequence[str]) -> list[str]:
-    """Return the command that opens a connection, and runs a command there while others share it."""
-    shared = ("-M", "-S", socket, "-o", "ControlPersist=no", "-T")
-    return ["ssh", *options(connection, config, timeout), *shared, "--", connection.host, f"exec {join(argv)}"]
-
-
-def client(connection: Connection, config: str | None, socket: str, argv: Sequence[str]) -> list[str]:
-    """Return the command that runs a command over a connection that is open."""
-    return [*_sharing(config, socket), "-o", "ClearAllForwardings=yes", "--", connection.host, f"exec {join(argv)}"]
-
-
-def forward(connection: Connection, config: str | None, socket: str, host: str, port: int) -> list[str]:
-    """Return the command that joins its input and output with a port as the host sees it."""
-    return [*_sharing(config, socket), "-W", f"[{host}]:{port}", "--", connection.host]
-
-
-def _sharing(config: str | None, socket: str) -> list[str]:
-    """Return a client that uses a connection that is open.
-
-    Without one it would silently open another one; its proxy, which always fails, does not let it.
-    """
-    given = ("-F", config) if config is not None else ()
-    settings = ("ControlMaster=no", "ProxyCommand=false", "LogLevel=ERROR", "RemoteCommand=none")
-    return ["ssh", *given, "-S", socket, "-T", *(word for setting in settings for word in ("-o", setting))]
-
-
-def askpass(connection: Connection) -> str:
-    """Return the program that ssh asks for passwords and passphrases."""
-    cases = "".join(f"    *{quote(question)}*) exec cat -- {quote(path)} ;;\n" for question, path in connection.answers)
-    return f"#!/bin/sh\ncase $1 in\n{cases}esac\nexit 1\n"
 
 
 # -- Its errors --------------------------------------------------------------------------------------------------------
@@ -184,6 +225,7 @@ _REASONS: Final = tuple(
     )
 )
 _REFUSED: Final = re.compile(r"session open refused|open failed|mux_client_request_session", re.IGNORECASE)
+_UNKNOWN: Final = re.compile(rf"bad configuration option: ({'|'.join(_NEWER)})", re.IGNORECASE)
 #: A server that has too many connections which are not authenticated yet drops some.
 _DROPPED: Final = re.compile(
     r"kex_exchange_identification|connection (closed|reset) by|ssh_exchange_identification", re.IGNORECASE
@@ -204,6 +246,11 @@ def reason(output: str) -> str:
 def is_refused(output: str) -> bool:
     """Return whether a connection takes no more sessions."""
     return _REFUSED.search(output) is not None
+
+
+def is_unknown(output: str) -> bool:
+    """Return whether an ssh does not know a setting that only newer ones have."""
+    return _UNKNOWN.search(output) is not None
 
 
 def is_dropped(output: str) -> bool:

@@ -12,7 +12,7 @@ from attrs import define, field
 from ..command import Command
 from ..exceptions import ConnectionLostError
 from ._remote_process import NotBegunError
-from .session import Session
+from .session import Session, SessionError
 
 
 @define(eq=False)
@@ -36,17 +36,21 @@ class SharedConnection:
 class ConnectionPool:
     """The connections to one host. The first is opened with the deployment, further ones as they are needed.
 
+    :ivar host: its name
     :ivar connect: opens a further one, and takes care of delays
     :ivar is_refused: whether the errors of a client mean that its connection takes no more commands
     :ivar capacity: the number of commands that a connection takes, as long as its server does not refuse one earlier
     :ivar limit: the number of connections; None: no limit
     """
 
+    host: str
     connect: Callable[[TaskGroup], Awaitable[Session]]
     is_refused: Callable[[str], bool]
     capacity: int
     limit: int | None
     _connections: list[SharedConnection] = field(init=False, factory=list[SharedConnection])
+    #: One of them has taken a command beside its session.
+    _has_taken: bool = field(init=False, default=False)
     #: Held while one is opened: a server drops connections that come at the same time.
     _opening: Lock = field(init=False, factory=Lock)
     #: Set when a command has ended; made by the first that waits for that.
@@ -78,7 +82,7 @@ class ConnectionPool:
     async def start(self, command: Command, tasks: TaskGroup) -> AsyncGenerator[Process, None]:
         """Start a command over a connection that has room.
 
-        :raises SessionError: if none has, and another one cannot be opened
+        :raises SessionError: if none has, and another one cannot be opened, or if the server lets none have room
         """
         while True:
             connection = await self._acquire(tasks)
@@ -90,10 +94,14 @@ class ConnectionPool:
                         if not self.is_refused(exc.output) or not self._connections:
                             raise
                         # The server takes fewer than was thought; the first command of all has to be taken.
-                        if connection.capacity == 1 or connection.used == 1:
+                        if connection.used == 1 and self._has_taken:
                             raise
+                        if connection.used == 1:
+                            problem = f"host '{self.host}' takes one session for each connection (`MaxSessions 1`)"
+                            raise SessionError(f"{problem}, and commands need a second one", exc.output) from exc
                         connection.capacity = connection.used - 1
                         continue
+                    self._has_taken = True
                     yield process
                     return
             finally:

@@ -63,6 +63,7 @@ _DELIVERY: Final = 10.0
 #: Seconds in which a client has to end that is of no use any more.
 _CLIENT_GRACE: Final = 1.0
 _LONGEST_ERROR: Final = 4096
+_LONGEST_REASON: Final = 500
 #: Bytes of a line that are kept: reports are shorter, and what login files print may have no end.
 _LONGEST_LINE: Final = 16384
 
@@ -148,6 +149,8 @@ class Session:
     _closing: bool = field(init=False, default=False)
     #: Its client has printed something before the script did, and so do those of commands.
     _is_noisy: bool = field(init=False, default=False)
+    #: The last line that its client has printed before the script did.
+    _said: str = field(init=False, default="")
     #: The last that its client has printed as an error.
     _errors: bytes = field(init=False, default=b"")
     _errors_ended: Event = field(init=False, factory=Event)
@@ -273,9 +276,14 @@ class Session:
         except Exception as exc:  # noqa: BLE001 - an outcome, whatever the wrapped connector raises
             self._over(describe(exc))
         finally:
-            self._over(self.explain(self._errors.decode(errors="replace"), status))
+            self._over(self.explain(self._last_words(), status))
             self.opened.set()
             self.ended.set()
+
+    def _last_words(self) -> str:
+        """Return the errors of its client, or else what it has said in place of the script."""
+        is_silent = not self._errors.strip() and not self.opened.is_set()
+        return self._said if is_silent else self._errors.decode(errors="replace")
 
     async def _live(self, client: Process) -> None:
         orders, received = create_memory_object_stream[bytes](math.inf)
@@ -306,10 +314,9 @@ class Session:
         if self.problem is not None:
             return
         self.problem = "the session was closed" if self._closing else problem
-        was_open = self.opened.is_set()
         for process in list(self.commands.values()):
             process.lose(self.problem)
-        if was_open and not self._closing and not self._scope.cancel_called and self.on_lost is not None:
+        if self.opened.is_set() and not self._closing and not self._scope.cancel_called and self.on_lost is not None:
             self.on_lost(ConnectionLostError(self.problem))
 
     async def _send(self, stdin: ByteSendStream | None, orders: MemoryObjectReceiveStream[bytes]) -> None:
@@ -335,12 +342,12 @@ class Session:
                 for line in lines:
                     self._report(line.decode(errors="replace"))
                 rest = rest[-_LONGEST_LINE:]
+        self._hear(rest.decode(errors="replace"))
 
     def _report(self, line: str) -> None:
         if not self.opened.is_set():
-            # Login files may print anything before.
             noise, found, facts = line.rpartition(f"{self._mark} up ")
-            self._is_noisy = self._is_noisy or bool(noise if found else line)
+            self._hear(noise if found else line)
             if found:
                 self.facts = dict(_FACTS.findall(facts))
                 self.opened.set()
@@ -350,6 +357,12 @@ class Session:
         process = self.commands.get(token)
         if process is not None:
             process.told(kind, details)
+
+    def _hear(self, noise: str) -> None:
+        """Take note of what login files print, or of the reason why there is no script."""
+        if not self.opened.is_set():
+            self._is_noisy = self._is_noisy or bool(noise)
+            self._said = noise.strip()[:_LONGEST_REASON] or self._said
 
     # -- Its commands ------------------------------------------------------------------------------------------------
 

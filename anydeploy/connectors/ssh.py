@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -19,10 +20,11 @@ from ..duration import to_positive_seconds, to_seconds
 from ..exceptions import InvalidConnectorError, WorkflowExecutionException
 from ..location import Location, Port
 from ..typecheck import expected, is_list_or_tuple, to_count
+from . import _ssh_askpass as askpass
 from . import _ssh_command as openssh
 from ._forwarded import ForwardedStream
 from ._settings import refused, to_flag, to_positive, to_text
-from ._ssh_command import Connection
+from ._ssh_command import Client, Connection
 from ._ssh_pool import ConnectionPool
 from .local import LocalConnector
 from .remote import RemoteConnector
@@ -31,9 +33,6 @@ from .session import Session, SessionError
 _FIRST_PAUSE: Final = 0.1
 #: Seconds for the removal of one file.
 _REMOVING: Final = 5.0
-
-#: Argument: a path. Its content is the variable SCRIPT.
-_WRITE_PROGRAM: Final = 'umask 077 && printf %s "$SCRIPT" >"$1" && chmod 700 "$1"'
 
 
 def _to_nodes(value: object) -> tuple[object, ...]:
@@ -44,6 +43,12 @@ def _to_nodes(value: object) -> tuple[object, ...]:
     if twice is not None:
         raise ValueError(f"host '{twice}' is listed twice")
     return tuple(value)
+
+
+def _to_tunnel(value: object) -> object | None:
+    """A host. It is returned as it is written: what it does not say is that of the deployment."""
+    openssh.to_tunnel(value)
+    return value
 
 
 def _to_sessions(value: object) -> int:
@@ -59,11 +64,8 @@ def _askpass_path(session_name: str) -> str:
     return f"/tmp/{session_name}.askpass"  # noqa: S108 - as above
 
 
-def _askpass(session_name: str, connection: Connection) -> Mapping[str, str]:
-    """Return the variables that make ssh ask a program."""
-    if not connection.answers:
-        return {}
-    return {"SSH_ASKPASS": _askpass_path(session_name), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": "none"}
+def _has_secrets(connection: Connection) -> bool:
+    return any(hop.files for hop in connection.hops)
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -80,8 +82,9 @@ class SshConnector(RemoteConnector):
     :ivar passphrase_file: setting ``sshKeyPassphraseFile``: a file with the passphrase of the key
     :ivar password_file: setting ``passwordFile``: a file with the password
     :ivar check_host_key: setting ``checkHostKey``: refuse a host whose key is not known
-    :ivar tunnel: the host through which it is reached, written as one of ``nodes`` is
-    :ivar connect_timeout: setting ``connectTimeout``: the limit for one attempt to connect
+    :ivar tunnel: the host through which it is reached, written as one of ``nodes`` is; with the settings above, but for
+        ``checkHostKey``, where it does not say otherwise
+    :ivar connect_timeout: setting ``connectTimeout``: the limit for one attempt to connect, up to the end of the login
     :ivar retries: attempts where a server drops connections because too many come at once
     :ivar retry_delay: setting ``retryDelay``: the longest pause between two of them
     :ivar max_sessions: setting ``maxConcurrentSessions``: ``MaxSessions`` of the server: what one connection carries
@@ -96,7 +99,7 @@ class SshConnector(RemoteConnector):
     passphrase_file: str | None = field(default=None, alias="sshKeyPassphraseFile", converter=optional(to_text))
     password_file: str | None = field(default=None, alias="passwordFile", converter=optional(to_text))
     check_host_key: bool = field(default=True, alias="checkHostKey", converter=to_flag)
-    tunnel: Connection | None = field(default=None, converter=openssh.to_tunnel)
+    tunnel: object | None = field(default=None, converter=_to_tunnel)
     connect_timeout: float = field(default=30.0, alias="connectTimeout", converter=to_positive_seconds)
     retries: int = field(default=3, converter=to_positive)
     retry_delay: float = field(default=5.0, alias="retryDelay", converter=to_seconds)
@@ -108,6 +111,8 @@ class SshConnector(RemoteConnector):
     _services: None = refused("services", "scripts by template are for queues")
     _shared_paths: None = refused("sharedPaths", "every copy goes to the host that it is asked for")
     _transfer_buffer_size: None = refused("transferBufferSize", "copies need no buffer")
+    #: No sign that ssh is older than some of its settings.
+    _is_new: bool = field(init=False, default=True, repr=False)
     #: By the names of the locations, in the order of the settings.
     _pools: dict[str, ConnectionPool] = field(init=False, factory=dict[str, ConnectionPool], repr=False)
 
@@ -171,14 +176,15 @@ class SshConnector(RemoteConnector):
 
     def _path(self, path: str | None) -> str | None:
         """Return a path on this machine as an absolute one; those in other environments are left alone."""
-        if path is None or path.startswith("~") or not isinstance(self.connector, LocalConnector):
+        if path is None or not isinstance(self.connector, LocalConnector):
             return path
-        return posixpath.join(str(self.config_dir.absolute()), path)
+        return posixpath.join(str(self.config_dir.absolute()), posixpath.expanduser(path))
 
     async def open_way(self, tasks: TaskGroup) -> None:
         for name, connection in self._connections().items():
             if name not in self._pools:
                 self._pools[name] = ConnectionPool(
+                    name,
                     partial(self._connect, name, connection),
                     openssh.is_refused,
                     self.max_sessions - 1,
@@ -214,11 +220,14 @@ class SshConnector(RemoteConnector):
         """Open one connection to a host, again and again while its server drops connections."""
         pause, attempt = _FIRST_PAUSE, 1
         while True:
+            was_new = self._is_new
             session = self._new_connection(name, connection)
             try:
-                async with self._askpass(session.name, connection):
-                    await session.open(tasks)
+                await self._open(name, session, connection, tasks)
             except SessionError as exc:
+                if was_new and openssh.is_unknown(exc.output):
+                    self._is_new = False
+                    continue
                 if attempt >= self.retries or not openssh.is_dropped(exc.output):
                     raise
             else:
@@ -226,10 +235,20 @@ class SshConnector(RemoteConnector):
             await sleep(min(pause, self.retry_delay))
             pause, attempt = pause * 3, attempt + 1
 
+    async def _open(self, name: str, session: Session, connection: Connection, tasks: TaskGroup) -> None:
+        async with self._askpass(name, session.name, connection):
+            # The session lives in a task of its own, which this limit does not touch.
+            with move_on_after(self.connect_timeout) as limit:
+                await session.open(tasks)
+        if limit.cancelled_caught:
+            problem = f"the connection was not open within {self.connect_timeout:g} s"
+            raise SessionError(f"host '{name}': {problem} (`connectTimeout`)")
+
     def _new_connection(self, name: str, connection: Connection) -> Session:
         session_name = self.new_name()
         socket = _socket_path(session_name)
-        timeout = max(1, round(self.connect_timeout))
+        client = self._client
+        asking = askpass.variables(_askpass_path(session_name)) if _has_secrets(connection) else None
 
         def explain(output: str, status: int | None) -> str:  # noqa: ARG001
             return f"host '{name}': {openssh.reason(output)}"
@@ -240,13 +259,11 @@ class SshConnector(RemoteConnector):
                 self.report_lost(error)
 
         def opener(command: Command) -> AbstractAsyncContextManager[Process]:
-            argv = openssh.master(connection, self.config_path, timeout, socket, command.argv)
-            return self._run_client(attrs.evolve(command, argv=argv, environment=_askpass(session_name, connection)))
+            argv = client.master(connection, socket, command.argv)
+            return self._run_client(attrs.evolve(command, argv=argv, environment=asking or {}))
 
         def beside(command: Command) -> AbstractAsyncContextManager[Process]:
-            return self._run_client(
-                attrs.evolve(command, argv=openssh.client(connection, self.config_path, socket, command.argv))
-            )
+            return self._run_client(attrs.evolve(command, argv=client.beside(connection, socket, command.argv)))
 
         session = Session(
             name=session_name,
@@ -259,24 +276,39 @@ class SshConnector(RemoteConnector):
         return session
 
     @asynccontextmanager
-    async def _askpass(self, session_name: str, connection: Connection) -> AsyncGenerator[None, None]:
-        """Open a block in which there is a program that tells ssh what it asks for. It contains paths, no secrets."""
+    async def _askpass(self, name: str, session_name: str, connection: Connection) -> AsyncGenerator[None, None]:
+        """Open a block in which there is a program that tells ssh what it asks for."""
         path = _askpass_path(session_name)
-        if not connection.answers:
+        if not _has_secrets(connection):
             yield
             return
         try:
-            script = openssh.askpass(connection)
-            await self.connector.run(["sh", "-c", _WRITE_PROGRAM, "anydeploy", path], environment={"SCRIPT": script})
+            destinations = [await self._destination(name, hop) for hop in connection.hops]
+            script = askpass.askpass(connection, destinations)
+            argv = ["sh", "-c", askpass.installer(connection), "anydeploy", path]
+            done = await self.connector.run(argv, environment={"SCRIPT": script}, check=False)
+            if done.returncode != 0:
+                problem = openssh.reason(done.stderr.decode(errors="replace")).removeprefix("cat: ")
+                raise SessionError(f"host '{name}': a password or passphrase cannot be read: {problem}")
             yield
         finally:
             # It contains no secret; a wrapped environment that is lost keeps it until it is removed with the rest.
             with CancelScope(shield=True), move_on_after(_REMOVING), suppress(WorkflowExecutionException, OSError):
                 await self.connector.run(["rm", "-f", "--", path], check=False)
 
+    async def _destination(self, name: str, connection: Connection) -> str:
+        """Return the user and the host as ssh writes them when it asks for a password."""
+        done = await self.connector.run(self._client.evaluation(connection), check=False)
+        if done.returncode != 0:
+            output = done.stderr.decode(errors="replace")
+            raise SessionError(f"host '{name}': {openssh.reason(output)}", output)
+        return askpass.destination(done.stdout.decode(errors="replace"))
+
     @property
-    def config_path(self) -> str | None:
-        return self._path(self.config)
+    def _client(self) -> Client:
+        # It has a little less to reach a host than there is for all, because it can say more of that.
+        timeout = max(1, math.ceil(self.connect_timeout) - 1)
+        return Client(self._path(self.config), timeout, self._is_new)
 
     def _run_client(self, command: Command) -> AbstractAsyncContextManager[Process]:
         # Service and location are those of this connector, and mean nothing below.
@@ -296,7 +328,7 @@ class SshConnector(RemoteConnector):
         if session is None:
             raise InvalidConnectorError(self.deployment_name, "it is not connected")
         connection = self._connections()[port.location or next(iter(self._pools))]
-        argv = openssh.forward(connection, self.config_path, _socket_path(session.name), port.host, port.port)
+        argv = self._client.forward(connection, _socket_path(session.name), port.host, port.port)
         async with (
             self._run_client(Command(argv)) as process,
             ForwardedStream(f"{port.host}:{port.port}", process) as stream,

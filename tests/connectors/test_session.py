@@ -440,6 +440,22 @@ async def test_an_environment_without_a_shell_is_told(local, tmp_path):
     await room.undeploy(False)
 
 
+@pytest.mark.parametrize(
+    ("prelude", "reason"),
+    [
+        ("echo Welcome; printf 'This account is closed.'; exit 1;", "with status 1: This account is closed"),
+        ("echo 'Use another host.'; exit 0;", "with status 0: Use another host"),
+        ("echo Welcome; echo 'no sh' >&2; exit 127;", "with status 127: no sh"),
+    ],
+)
+async def test_a_reason_that_is_printed_as_output_is_told(local, tmp_path, prelude, reason):
+    """Unless something is printed as an error."""
+    room = Room(deployment_name="room", config_dir=tmp_path, connector=local, prelude=prelude)
+    with pytest.raises(SessionError, match=reason):
+        await room.deploy(False)
+    await room.undeploy(False)
+
+
 async def test_an_environment_without_a_place_for_a_directory_is_told(local, tmp_path):
     prelude = "mkdir() { return 1; }; TMPDIR=/no HOME=/no; PATH=/no;"
     room = Room(deployment_name="room", config_dir=tmp_path, connector=local, shell=["/bin/sh"], prelude=prelude)

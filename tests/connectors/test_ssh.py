@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
 import attrs
 import pytest
-from processes import alive, processes_of, signal_all
-from servers import running_sshd
+from processes import alive, processes_of, signal_all, until
+from servers import dying_with_us, running_sshd
 
 from anydeploy import (
     Command,
@@ -27,7 +28,8 @@ from anydeploy import (
     InvalidConnectorError,
 )
 from anydeploy.checking import check_settings
-from anydeploy.connectors._ssh_command import askpass, to_connection
+from anydeploy.connectors._ssh_askpass import askpass, destination, expand
+from anydeploy.connectors._ssh_command import HOP, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.ssh import SshConnector
@@ -127,6 +129,23 @@ async def test_a_key_file_that_is_missing_is_told(ssh, keyless):
     assert "no-such-key" in await fails(ssh(sshConfig=keyless, sshKey="no-such-key"))
 
 
+def force(server, command):
+    """Let a server run a command in place of those that it is asked for."""
+    key = (server.directory / "user.pub").read_text()
+    (server.directory / "authorized").write_text(f'command="{command}" {key}')
+
+
+async def test_a_login_that_hangs_has_a_limit(ssh, own_sshd):
+    force(own_sshd, "exec cat >/dev/null")
+    assert "was not open within 2 s (`connectTimeout`)" in await fails(ssh(own_sshd, connectTimeout=2))
+    until(lambda: not own_sshd.sessions())
+
+
+async def test_a_host_that_says_why_it_lets_nobody_in(ssh, own_sshd):
+    force(own_sshd, "echo 'This account is currently not available.'")
+    assert "This account is currently not available" in await fails(ssh(own_sshd))
+
+
 async def test_every_host_is_contacted(ssh, sshd):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -166,30 +185,153 @@ async def test_a_passphrase_is_read_from_its_file(ssh, tmp_path, keyless, locked
 
 
 @pytest.mark.parametrize(
-    ("question", "answer"),
+    ("hop", "question", "answer"),
     [
-        ("ada@host's password: ", "of host"),
-        ("(ada@host) Password: ", "of host"),
-        ("ada@jump's password: ", "of jump"),
-        ("Enter passphrase for key '/a key': ", "of key"),
-        ("Enter passphrase for key '/other': ", None),
-        ("Are you sure you want to continue connecting (yes/no)? ", None),
+        (0, "ada@host's password: ", "of host"),
+        (0, "(ada@host) Password: ", "of host"),
+        (0, "bob@host's password: ", None),
+        (0, "ada@jump's password: ", None),
+        (0, "(eve@evil) ada@host's password: ", None),
+        (0, "(eve@evil) Enter passphrase for key '/a key': ", None),
+        (0, "Enter passphrase for key '/a key': ", "of key"),
+        (0, "Are you sure you want to continue connecting (yes/no)? ", None),
+        (1, "ada@jump's password: ", "of jump"),
+        (1, "ada@host's password: ", None),
+        (1, "Enter passphrase for key '/a key': ", None),
     ],
 )
-def test_ssh_is_told_what_it_asks_for_and_nothing_else(tmp_path, question, answer):
+def test_ssh_is_told_what_it_asks_for_and_nothing_else(tmp_path, hop, question, answer):
     for name in ("host", "jump", "key"):
         (tmp_path / f"$({name})'s").write_text(f"of {name}\n")
     settings = {
-        "hostname": "host",
+        "hostname": "alias",
         "sshKey": "/a key",
         "passwordFile": f"{tmp_path}/$(host)'s",
         "sshKeyPassphraseFile": f"{tmp_path}/$(key)'s",
         "tunnel": {"hostname": "jump", "passwordFile": f"{tmp_path}/$(jump)'s"},
     }
-    script = askpass(to_connection(settings))
+    script = askpass(to_connection(settings), ["ada@host", "ada@jump"])
     assert "of " not in script
-    done = subprocess.run(["sh", "-c", script, "askpass", question], capture_output=True, text=True, check=False)
+    argv, environment = ["sh", "-c", script, "askpass", question], {**os.environ, HOP: str(hop)}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode == 0, done.stdout) == (answer is not None, f"{answer}\n" if answer else "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("host alias\nuser ada\nhostname Node1.example.org\nport 22\n", "ada@node1.example.org"),
+        ("user ada\nhostname 127.0.0.1\nhostkeyalias Node1\nuserknownhostsfile x\n", "ada@node1"),
+    ],
+)
+def test_the_name_that_ssh_has_for_a_host(settings, expected):
+    assert destination(settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/a b", "/a b"),
+        ("~", "/home"),
+        ("~/a b", "/home/a b"),
+        ("~root/$x", f"{Path('~root').expanduser()}/$x"),
+        ("a~/b", "a~/b"),
+        ("~;id/b", "~;id/b"),
+    ],
+)
+def test_a_path_begins_with_a_home_directory(path, expected):
+    done = subprocess.run(
+        ["sh", "-c", f"printf %s {expand(path)}"], capture_output=True, text=True, check=True, env={"HOME": "/home"}
+    )
+    assert done.stdout == expected
+
+
+@contextmanager
+def password_server(sshd, password):
+    """A server that asks for a password; gives its port, and then the passwords that it was told.
+
+    ssh sends an empty one where it is told none.
+    """
+    pytest.importorskip("asyncssh")
+    argv = [sys.executable, str(Path(__file__).with_name("password_server.py")), str(sshd.directory / "host"), password]
+    with subprocess.Popen(dying_with_us(argv), stdout=subprocess.PIPE, text=True) as server:
+        told = []
+        try:
+            assert server.stdout is not None
+            yield int(server.stdout.readline()), told
+        finally:
+            server.terminate()
+            told += filter(None, server.stdout.read().split("\n"))
+
+
+@pytest.fixture
+def asking(sshd, tmp_path):
+    """A host with a password, and one with another password in front of it, by their aliases in `client`."""
+    for name in ("far", "near"):
+        (tmp_path / name).write_text(f"{name} secret\n")
+    with password_server(sshd, "far secret") as (far, far_told), password_server(sshd, "near secret") as (near, told):
+        ports = {"far": far, "near": near}
+        hosts = [f"Host {name}\n HostName 127.0.0.1\n Port {port}\n User ada\n" for name, port in ports.items()]
+        strict = "Host *\n IdentityFile none\n StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n"
+        (tmp_path / "client").write_text("".join([*hosts, strict]))
+        yield ports
+    assert {*far_told} <= {"far secret"}
+    assert {*told} <= {"near secret"}
+
+
+async def test_a_password_is_read_from_its_file_for_an_alias(ssh, asking):
+    connector = ssh(nodes=["far"], sshConfig="client", passwordFile="far", checkHostKey=False)
+    async with deployed(connector):
+        assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+    assert sockets(connector) == []
+
+
+async def test_a_tunnel_to_the_same_address_has_its_own_password(ssh, asking):
+    tunnel = {"hostname": "near", "passwordFile": "near", "checkHostKey": False}
+    settings = {"nodes": ["far"], "sshConfig": "client", "passwordFile": "far", "checkHostKey": False}
+    async with deployed(ssh(**settings, tunnel=tunnel)) as connector:
+        assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+
+
+async def test_a_jump_host_of_the_configuration_is_not_told_the_password(ssh, asking, tmp_path):
+    """That of another user there."""
+    text = (tmp_path / "client").read_text().replace("Host far\n", "Host far\n ProxyJump near\n", 1)
+    (tmp_path / "client").write_text(text)
+    settings = {"nodes": ["far"], "sshConfig": "client", "checkHostKey": False}
+    assert "Permission denied" in await fails(ssh(**settings, username="eve", passwordFile="far"))
+
+
+async def test_files_of_the_home_directory(ssh, asking, tmp_path, keyless, locked_key, monkeypatch):
+    (tmp_path / "phrase").write_text("a pass'phrase\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    async with deployed(ssh(nodes=["far"], sshConfig="~/client", passwordFile="~/far", checkHostKey=False)):
+        pass
+    async with deployed(ssh(sshConfig=keyless, sshKey=f"~/{locked_key}", sshKeyPassphraseFile="~/phrase")):
+        pass
+
+
+async def test_files_of_the_home_directory_over_there(ssh, sshd, locked_key, tmp_path):
+    """Where ssh is run in another environment, its home directory is meant."""
+    home = sshd.directory / "home"
+    (home / "phrase").write_text("a pass'phrase\n")
+    (home / "keyless").write_text(f"UserKnownHostsFile {sshd.directory}/known\n")
+    settings = {"sshConfig": f"{home}/keyless", "sshKey": f"{tmp_path}/{locked_key}"}
+    async with deployed(ssh()) as outer:
+        inner = SshConnector(
+            deployment_name="i",
+            config_dir=tmp_path,
+            connector=outer,
+            **{**sshd.settings(), **settings, "sshKeyPassphraseFile": "~/phrase"},
+        )
+        async with deployed(inner):
+            assert (await inner.run(["echo", "x"])).stdout == b"x\n"
+
+
+@pytest.mark.parametrize("setting", ["passwordFile", "sshKeyPassphraseFile"])
+async def test_a_file_with_a_secret_that_is_missing_is_told(ssh, setting):
+    error = await fails(ssh(**{setting: "no-such-file"}))
+    assert "no-such-file: No such file" in error
+    assert "Permission" not in error
 
 
 async def test_aliases_and_jump_hosts(ssh, sshd, own_sshd):
@@ -199,6 +341,57 @@ async def test_aliases_and_jump_hosts(ssh, sshd, own_sshd):
     async with deployed(ssh(nodes=["alias-of-the-server"], sshKey=key, tunnel=tunnel)) as connector:
         assert own_sshd.sessions()
         assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+
+
+#: Each breaks a session of its own accord.
+CONFIGURED = [
+    "StdinNull yes",
+    "SessionType none",
+    "SessionType subsystem",
+    "ForkAfterAuthentication yes",
+    "RemoteCommand echo hello",
+    "RequestTTY force",
+    "ProxyUseFdpass yes",
+    "ControlMaster auto\n ControlPath /tmp/%C-none\n ControlPersist yes",
+    "LocalForward 127.0.0.1:1 127.0.0.1:2\n ExitOnForwardFailure yes",
+    "PermitLocalCommand yes\n LocalCommand echo hello",
+]
+
+
+@pytest.fixture
+def configured(sshd, tmp_path):
+    def write(line):
+        text = (sshd.directory / "client").read_text()
+        (tmp_path / "client").write_text(f"{text}Host *\n {line}\n")
+        return "client"
+
+    return write
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("line", CONFIGURED)
+async def test_a_configuration_for_other_uses_of_ssh(ssh, sshd, configured, line):
+    async with deployed(ssh(sshConfig=configured(line), tunnel=sshd.node)) as connector:
+        assert (await connector.run(["cat"], stdin="x")).stdout == b"x"
+        async with connector.forward("127.0.0.1", sshd.port) as stream:
+            assert (await stream.receive()).startswith(b"SSH-2.0")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_ssh_that_is_older_than_a_setting(ssh, sshd, tmp_path, monkeypatch):
+    """8.4 says so of one that it does not know; later it is not asked again."""
+    (tmp_path / "bin").mkdir()
+    real, log = shutil.which("ssh"), tmp_path / "log"
+    refusal = (
+        f'*StdinNull*) echo x >>{log}; echo "command-line: line 0: Bad configuration option: stdinnull" >&2; exit 255'
+    )
+    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\ncase "$*" in {refusal} ;; esac\nexec {real} "$@"\n')
+    (tmp_path / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=os.pathsep)
+    (tmp_path / "file").write_text("x\n")
+    async with deployed(ssh(tunnel=sshd.node, passwordFile="file")) as connector:
+        assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+    assert log.read_text() == "x\n"
 
 
 async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
@@ -225,6 +418,12 @@ async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
         ({"nodes": ["-oProxyCommand=x"]}, "a host"),
         ({"nodes": [{"host": "x"}]}, "unknown setting 'host' of a connection; did you mean 'hostname'"),
         ({"nodes": ["a", "a"]}, "listed twice"),
+        ({"nodes": ["ada@a"]}, "a host without a user, not 'ada@a': a user is the setting `username`"),
+        ({"nodes": ["a"], "tunnel": "ada@b"}, "a host without a user, not 'ada@b'"),
+        ({"nodes": ["a:99999"]}, "a port from 1 to 65535, not 99999"),
+        ({"nodes": [{"hostname": "[::1]:0"}]}, "a port from 1 to 65535, not 0"),
+        ({"nodes": ["ssh://a:22"]}, "a host: a name"),
+        ({"nodes": ["x:22:33"]}, "a host: a name"),
         ({"nodes": ["a"], "maxConcurrentSessions": 1}, "2 or more"),
         ({"nodes": ["a"], "services": {}}, "not supported"),
         ({"nodes": ["a"], "checkHostKey": "no"}, "true or false"),
@@ -234,6 +433,24 @@ async def test_hosts_are_locations(ssh, sshd, own_sshd, tmp_path):
 def test_wrong_settings_are_told(settings, expected):
     (problem,) = [text for _, text in check_settings(SshConnector, settings)]
     assert expected in problem
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "a:22", "a_b.c:65535", "127.0.0.1", "[::1]:22", "::1", "fe80::1%eth0", "::ffff:1.2.3.4"]
+)
+def test_hosts_are_written_as_for_ssh(host):
+    assert check_settings(SshConnector, {"nodes": [host]}) == []
+
+
+def test_a_tunnel_is_reached_as_the_deployment_says(ssh):
+    """As in StreamFlow, but that its key is not checked has to be said of itself."""
+    common = {"username": "ada", "sshKey": "/key", "passwordFile": "/password", "sshKeyPassphraseFile": "/phrase"}
+    nodes = ["a", {"hostname": "b", "username": "bob", "tunnel": {"hostname": "c", "sshKey": None}}]
+    tunnel = {"hostname": "d", "username": "dan"}
+    found = ssh(nodes=nodes, tunnel=tunnel, checkHostKey=False, **common)._connections()
+    assert found["a"].tunnel == to_connection({**common, **tunnel})
+    assert found["b"].tunnel == to_connection({**common, "hostname": "c", "sshKey": None})
+    assert [hop.check_host_key for hop in found["b"].hops] == [False, True]
 
 
 # -- Many sessions -----------------------------------------------------------------------------------------------------
@@ -259,6 +476,14 @@ async def test_twenty_commands_on_a_server_that_lets_fewer_at_a_time(ssh, sshd, 
                         for each in waiting:
                             each.close()
             assert sorted(statuses) == list(range(20))
+
+
+async def test_a_server_that_lets_one_session_at_a_time_is_told(ssh, sshd, tmp_path):
+    (tmp_path / "server").mkdir()
+    with running_sshd(tmp_path / "server", max_sessions=1) as server:
+        async with deployed(ssh(server)) as connector:
+            with pytest.raises(SessionError, match=rf"host '{server.node}' takes one session .*`MaxSessions 1`"):
+                await connector.run(["echo", "x"])
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -385,7 +610,8 @@ async def test_a_process_and_a_command_on_a_host(sshd, tmp_path):
 
 CRASHING = """
 import json, sys, anyio
-from anydeploy.connectors._ssh_command import askpass, to_connection
+from anydeploy.connectors._ssh_askpass import askpass, destination, expand
+from anydeploy.connectors._ssh_command import HOP, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.ssh import SshConnector
 
