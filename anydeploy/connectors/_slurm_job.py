@@ -5,21 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Mapping
-from functools import partial
 from subprocess import DEVNULL, PIPE
 from typing import Final
 
-from anyio import create_task_group
 from anyio.abc import ByteReceiveStream
 from attrs import define, field, frozen
 
 from ..exceptions import WorkflowExecutionException
-from ._pump import OutputPump
 from ._remote_process import RemoteProcess, is_special
 
 logger = logging.getLogger("anydeploy")
-
-_STDERR: Final = 2
 
 #: The states of jobs that are over and will not come back. Others wait, run, or are about to end.
 OVER: Final = frozenset(
@@ -103,7 +98,6 @@ class JobProcess(RemoteProcess):
     job: str | None = field(init=False, default=None)
     node: str | None = field(init=False, default=None)
     state: str = field(init=False, default="")
-    _error_pump: OutputPump | None = field(init=False, default=None)
     #: A status that may come from Slurm's having stopped the job: its last state decides.
     _doubtful: int | None = field(init=False, default=None)
     _failure: JobError | None = field(init=False, default=None)
@@ -119,32 +113,6 @@ class JobProcess(RemoteProcess):
         stdout = "o" if command.stdout == PIPE or not is_special(command.stdout) else ""
         stderr = "e" if command.stderr == PIPE or not is_special(command.stderr) else ""
         return stdin + stdout + stderr or "-"
-
-    def pump_files(self) -> None:
-        """Prepare the ways to files of this program, which may be closed at any time after this."""
-        if not is_special(self.command.stdout):
-            self.pump = OutputPump.to(self.command.stdout)
-        if not is_special(self.command.stderr):
-            self._error_pump = OutputPump.to(self.command.stderr, inherited=_STDERR)
-
-    async def deliver(self) -> None:
-        broken = partial(self.send_signal, signal.SIGPIPE)
-        async with create_task_group() as tasks:
-            for pump, stream in ((self.pump, self._stdout), (self._error_pump, self._stderr)):
-                if pump is not None and stream is not None:
-                    tasks.start_soon(pump.run, stream, broken)
-
-    def give_up(self) -> None:
-        """Close the files to which nothing has come."""
-        for pump in (self.pump, self._error_pump):
-            if pump is not None:
-                pump.give_up()
-
-    async def delivered(self) -> None:
-        """Wait until all has arrived in files of this program."""
-        for pump in (self.pump, self._error_pump):
-            if pump is not None:
-                await pump.ended.wait()
 
     # -- Reports of the queue ----------------------------------------------------------------------------------------
 

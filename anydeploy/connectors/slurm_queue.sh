@@ -104,11 +104,11 @@ exit "$status"
 END
 } >"$d/job"
 
-# Kills a command, whose token is $1, from another step of its job.
+# Signals a command, whose token is $1, from another step of its job. $2: the name of the signal.
 {
     echo "d=$d name=$name t=\$1"
     echo "$family"
-    echo 'pids=$(family); [ -z "$pids" ] || kill -s KILL $pids 2>/dev/null; :'
+    echo 'pids=$(family); [ -n "$pids" ] && { kill -s "$2" $pids 2>/dev/null; :; }'
 } >"$d/kill"
 
 # Joins the streams of one command, whose token is $1, with those of its own; $2 as above. It ends when it is told to.
@@ -171,6 +171,20 @@ submit() { # TOKEN: the options are in a file, and so is the script
     [ ! -e "$d/$t.stop" ] && [ ! -e "$d/stop" ] || scancel "$id"
 }
 
+reach() { # TOKEN SIGNAL: fails if nothing of the command is found
+    read -r _ _ node 2>/dev/null <"$d/$1.begun" && srun --jobid="$id" --overlap --nodes=1 --ntasks=1 --mem=0 --mpi=none \
+        --quiet --input=none --nodelist="$node" sh "$d/kill" "$1" "$2"
+}
+
+signal() { # TOKEN SIGNAL
+    id_of "$1" || return
+    case $2 in
+    HUP | INT | QUIT | TERM | USR1 | USR2) scancel --signal="$2" --full "$id" ;;
+    # The shells around the command would not outlive it, and scancel does not know them all.
+    *) reach "$1" "$2" || [ "$2" != PIPE ] || scancel --signal=TERM --full "$id" ;;
+    esac
+}
+
 end() { # TOKEN SIGNAL
     : >"$d/$1.stop"
     id_of "$1" || return
@@ -178,10 +192,7 @@ end() { # TOKEN SIGNAL
     KILL)
         : >"$d/$1.killed"
         # Cancelled by Slurm, it would be asked to end once more, and its status be lost.
-        if read -r _ _ node 2>/dev/null <"$d/$1.begun" && srun --jobid="$id" --overlap --nodes=1 --ntasks=1 --mem=0 \
-            --mpi=none --quiet --input=none --nodelist="$node" sh "$d/kill" "$1"; then
-            sleep 5
-        fi
+        if reach "$1" KILL; then sleep 5; fi
         [ ! -e "$d/$1.id" ] || { scancel --signal=KILL --full "$id"; scancel "$id"; }
         ;;
     *) if [ -e "$d/$1.begun" ]; then scancel --signal="$2" --full "$id"; else scancel "$id"; fi ;;
@@ -312,7 +323,7 @@ while read -r order t rest; do
         : >"$d/$t.submitting"
         submit "$t" </dev/null 2>/dev/null &
         ;;
-    signal) ! id_of "$t" || scancel --signal="$rest" --full "$id" >/dev/null 2>&1 & ;;
+    signal) signal "$t" "$rest" >/dev/null 2>&1 & ;;
     end) end "$t" "$rest" >/dev/null 2>&1 & ;;
     conclude) conclude "$t" "$rest" </dev/null 2>/dev/null & ;;
     done) rm -rf "$d/$t".* "$d/new/$t".* ;;

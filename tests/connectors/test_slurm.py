@@ -16,7 +16,7 @@ import pytest
 from processes import until
 from rooms import Room
 
-from anydeploy import DefaultDeploymentManager, DeploymentConfig, DeploymentState, InvalidConfigError
+from anydeploy import Command, DefaultDeploymentManager, DeploymentConfig, DeploymentState, InvalidConfigError
 from anydeploy.connectors._slurm_job import JobError
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
@@ -124,6 +124,41 @@ async def test_a_status_like_that_of_a_signal_is_told_from_an_end_by_slurm(clust
     async with deployed(cluster()) as connector:
         done = await connector.run(["sh", "-c", "kill -s KILL $$"], check=False)
     assert done.returncode == 137
+
+
+@pytest.mark.parametrize("mode", ["batch", "allocation"])
+@pytest.mark.parametrize(("stream", "script"), [("stdout", "exec yes"), ("stderr", "exec yes >&2")])
+async def test_a_command_whose_output_nothing_reads_any_more_has_a_broken_pipe(cluster, mode, stream, script):
+    async with deployed(cluster(mode=mode)) as connector:
+        reader, writer = os.pipe()
+        command = Command(["sh", "-c", script], stdin=subprocess.DEVNULL, **{stream: writer})
+        async with connector.start_command(command) as process:
+            os.close(writer)
+            assert await anyio.to_thread.run_sync(os.read, reader, 2) == b"y\n"
+            os.close(reader)
+            with anyio.fail_after(60):
+                assert await process.wait() == -signal.SIGPIPE
+
+
+async def test_a_broken_pipe_ends_even_what_has_dropped_its_variables(cluster):
+    async with deployed(cluster()) as connector:
+        async with connector.start(["env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", "echo up; sleep 1000"]) as process:
+            await process.stdout.receive()
+            process.send_signal(signal.SIGPIPE)
+            with anyio.fail_after(60):
+                assert await process.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("name", ["ALRM", "PIPE", "USR1", "WINCH"])
+async def test_every_signal_reaches_the_command_and_no_shell_around_it(cluster, name):
+    script = f"trap 'echo got; exit 3' {name}; echo up; while :; do sleep 0.05; done"
+    async with deployed(cluster()) as connector:
+        async with connector.start(["sh", "-c", script]) as process:
+            await process.stdout.receive()
+            process.send_signal(signal.Signals[f"SIG{name}"])
+            with anyio.fail_after(60):
+                assert await process.stdout.receive() == b"got\n"
+                assert await process.wait() == 3
 
 
 # -- The submission ----------------------------------------------------------------------------------------------------
