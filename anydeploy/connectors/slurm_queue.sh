@@ -87,16 +87,14 @@ status=$?
 [ -z "$feeder" ] || kill -s KILL "$feeder" 2>/dev/null
 # Slurm says so before it signals anything, and this shell may be the last that its signal reaches.
 ! grep -qs 'CANCELLED AT' "$d/$t.log" || asked=asked
-if [ -e "$d/$t.stop" ]; then
-    # Its end was asked for, so what it leaves is ended as well.
-    signal=TERM
-    while pids=$(family) && [ -n "$pids" ]; do
-        [ ! -e "$d/$t.killed" ] || signal=KILL
-        [ -z "$signal" ] || kill -s "$signal" $pids 2>/dev/null
-        signal=
-        sleep 0.1
-    done
-fi
+# What it leaves is ended as well: at once, as Slurm does it where it can, unless the command's end was asked for.
+signal=TERM
+while pids=$(family) && [ -n "$pids" ]; do
+    [ -e "$d/$t.stop" ] && [ ! -e "$d/$t.killed" ] || signal=KILL
+    [ -z "$signal" ] || kill -s "$signal" $pids 2>/dev/null
+    signal=
+    sleep 0.1
+done
 frame
 [ -e "$d/new/$t.begun" ] || [ -e "$d/$t.begun" ] || exit "$status"
 say status "ended $status $asked"

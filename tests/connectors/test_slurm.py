@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import attrs
 import pytest
-from processes import until
+from processes import alive, until
 from rooms import Room
 
 from anydeploy import Command, DefaultDeploymentManager, DeploymentConfig, DeploymentState, InvalidConfigError
@@ -159,6 +159,14 @@ async def test_every_signal_reaches_the_command_and_no_shell_around_it(cluster, 
             with anyio.fail_after(60):
                 assert await process.stdout.receive() == b"got\n"
                 assert await process.wait() == 3
+
+
+async def test_the_background_of_a_command_ends_with_its_job(cluster):
+    script = "trap '' TERM; setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!; exit 3"
+    async with deployed(cluster()) as connector:
+        done = await connector.run(["sh", "-c", script], check=False)
+        assert done.returncode == 3
+        assert not alive(int(done.stdout))
 
 
 # -- The submission ----------------------------------------------------------------------------------------------------
