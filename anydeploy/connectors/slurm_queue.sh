@@ -2,6 +2,8 @@
 # directory; seconds of grace at the end; a mark that its first report begins with. Before it, `base` and `ticks` are set.
 # Orders come on stdin, a line each; reports go to stdout. _slurm_queue.py says what both are.
 
+# Jobs inherit what sbatch finds.
+mask=$(umask) locale=${LC_ALL-unset}
 LC_ALL=C
 export LC_ALL
 umask 077
@@ -128,6 +130,14 @@ END
 
 # -- The orders ----------------------------------------------------------------------------------------------------------
 
+as_called() { # WORD...: runs a program as it would have been run without this script
+    (
+        umask "$mask"
+        if [ "$locale" = unset ]; then unset LC_ALL; else LC_ALL=$locale; fi
+        exec "$@"
+    )
+}
+
 id_of() { read -r id 2>/dev/null <"$d/$1.id"; }
 
 seal() { # TOKEN: ends the streams of a job that could not do it
@@ -140,7 +150,7 @@ look_up() { squeue --me -h -t all -o '%k|%i' 2>/dev/null >"$d/$1.found" && id=$(
 submit() { # TOKEN: the options are in a file, and so is the script
     t=$1
     . "$d/$t.options"
-    if id=$(sbatch --parsable "$@" <"$d/$t.script" 2>"$d/$t.error"); then
+    if id=$(as_called sbatch --parsable "$@" <"$d/$t.script" 2>"$d/$t.error"); then
         id=${id%%;*}
     else
         # A request whose answer was lost may have been granted: the comment tells. It is never made again.

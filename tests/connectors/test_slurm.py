@@ -240,6 +240,20 @@ async def test_no_more_jobs_are_in_the_queue_than_allowed(cluster, slurm):
             assert len(slurm.jobs(connector.token)) == 1
 
 
+@pytest.mark.parametrize("locale", ["C.UTF-8", "", None])
+async def test_a_job_has_the_umask_and_the_locale_of_its_host(cluster, monkeypatch, locale):
+    monkeypatch.delenv("LC_ALL", raising=False)
+    if locale is not None:
+        monkeypatch.setenv("LC_ALL", locale)
+    before = os.umask(0o027)
+    try:
+        async with deployed(cluster()) as connector:
+            done = await connector.run(["sh", "-c", 'umask; echo "${LC_ALL-none}"'])
+    finally:
+        os.umask(before)
+    assert done.stdout.decode().splitlines() == ["0027", "none" if locale is None else locale]
+
+
 # -- Slurm does not answer ---------------------------------------------------------------------------------------------
 
 
