@@ -36,6 +36,8 @@ _STOPPED: Final[Mapping[str, str]] = {
     "REVOKED": "was revoked",
     "TIMEOUT": "has reached its time limit",
 }
+#: The cause if the job says none.
+_SHARED: Final = "; its nodes have to share the setting `directory` with the host of sbatch"
 _WAITING: Final = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"})
 
 
@@ -57,15 +59,18 @@ def stopped(state: str) -> str | None:
     return _STOPPED.get(state)
 
 
-def explain_silence(state: str) -> str:
-    """Return what has become of a job that has not told the status of its command."""
+def explain_silence(state: str, last: str = "") -> str:
+    """Return what has become of a job that has not told the status of its command.
+
+    :param last: the last line of its log, which is likely to be the cause
+    """
+    said = f": {last}" if last else ""
     if state == "COMPLETED":
-        return "has ended without a word; its nodes have to share the setting `directory` with the host of sbatch"
+        return f"has ended without a word{said}{_SHARED}"
     if state == "FAILED":
-        return "was killed, or could not run its script: its nodes have to share the setting `directory`"
-    return _STOPPED.get(
-        state, f"is not known to Slurm any more, and has not told its status (state: {state or 'none'})"
-    )
+        return f"was killed, or could not run its script{said}{_SHARED}"
+    unknown = f"is not known to Slurm any more, and has not told its status (state: {state or 'none'})"
+    return _STOPPED.get(state, unknown) + said
 
 
 @frozen
@@ -134,7 +139,7 @@ class JobProcess(RemoteProcess):
                 if (asked or int(status) >= 128) and not self.requests.made and self.state not in OVER:
                     self._doubtful = int(status)
                 elif self.state in OVER and not self.requests.made and stopped(self.state):
-                    self._fail_as(stopped(self.state) or "", "")
+                    self._fail_as(stopped(self.state) or "")
                 else:
                     self._end(int(status))
             case "state":
@@ -158,7 +163,7 @@ class JobProcess(RemoteProcess):
         if self._doubtful is not None:
             problem = stopped(state)
             if problem is not None and not self.requests.made:
-                self._fail_as(problem, "")
+                self._fail_as(problem)
             else:
                 self._end(self._doubtful)
         if self.ended.is_set():
@@ -181,12 +186,11 @@ class JobProcess(RemoteProcess):
             if self.requests.made:
                 self._end(128 + (signal.SIGKILL if self.requests.killed else signal.SIGTERM))
             else:
-                self._fail_as(explain_silence(self.state), last)
+                self._fail_as(explain_silence(self.state, last))
         self.gone.set()
 
-    def _fail_as(self, problem: str, last: str) -> None:
-        name, said = self.command.argv[0], f": {last}" if last else ""
-        self.fail(JobError(f"job {self.job} for `{name}` {problem}{said}", self.job, self.state))
+    def _fail_as(self, problem: str) -> None:
+        self.fail(JobError(f"job {self.job} for `{self.command.argv[0]}` {problem}", self.job, self.state))
 
     def fail(self, error: JobError) -> None:
         """Take note that there will be no status."""

@@ -84,5 +84,12 @@ def test_a_job_that_slurm_has_stopped_is_told_from_one_that_has_ended():
     assert "killed" in explain_silence("FAILED")
 
 
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])
+def test_the_cause_is_said_before_what_it_may_be(state):
+    said = explain_silence(state, "cd: /nonexist")
+    assert said.index("cd: /nonexist") < said.index("directory")
+    assert explain_silence("TIMEOUT", "the last line") == "has reached its time limit: the last line"
+
+
 def test_names_are_words():
     assert job_label("my cluster_1/x", "ab12") == "anydeploy-my-cluster-1-x-ab12"
