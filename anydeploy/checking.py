@@ -113,7 +113,9 @@ def settings_of(connector_type: type[Connector]) -> Mapping[str, attrs.Attribute
     }
 
 
-def check_settings(connector_type: type[Connector], settings: Mapping[str, Any]) -> list[Problem]:
+def check_settings(
+    connector_type: type[Connector], settings: Mapping[str, Any], config_dir: Path | None = None
+) -> list[Problem]:
     """Return the problems with the settings of a definition; the paths begin with the name of a setting.
 
     They are those that :meth:`Connector.check_config` finds; or else unknown and missing names, values that the
@@ -122,6 +124,7 @@ def check_settings(connector_type: type[Connector], settings: Mapping[str, Any])
     signature.
 
     :param settings: in plain dicts and lists, as the constructor is given them
+    :param config_dir: the directory that relative paths are relative to, for validators; None: it is not known
     """
     try:
         problems = connector_type.check_config(settings)
@@ -130,7 +133,7 @@ def check_settings(connector_type: type[Connector], settings: Mapping[str, Any])
         schema = _SCHEMAS.get(connector_type)
         if schema is None:
             schema = _SCHEMAS[connector_type] = _Schema.of(connector_type)
-        return list(schema.check(connector_type, settings))
+        return list(schema.check(connector_type, settings, config_dir))
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - whatever foreign code raises is its verdict
@@ -166,9 +169,11 @@ class _Schema:
         required = [p.name for p in settings if p.default is p.empty]
         return cls([p.name for p in settings], required, {}, open_ended)
 
-    def check(self, connector_type: type[Connector], settings: Mapping[str, Any]) -> Iterator[Problem]:
+    def check(
+        self, connector_type: type[Connector], settings: Mapping[str, Any], config_dir: Path | None
+    ) -> Iterator[Problem]:
         # Validators are written for an instance that has its fields set; this one is never initialised further.
-        blank = SimpleNamespace()
+        blank = SimpleNamespace(config_dir=config_dir)
         for name, value in settings.items():
             is_known = name in self.names or (self.open_ended and name not in _GIVEN_BY_THE_MANAGER)
             if not is_known:

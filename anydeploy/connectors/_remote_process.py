@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from subprocess import DEVNULL, PIPE, STDOUT
+from typing import Final
 
 from anyio import CancelScope, Event, create_task_group, move_on_after
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
@@ -19,6 +20,8 @@ from ._framed import FramedStream
 from ._pump import OutputPump
 from .local import StartError
 from .termination import EndRequests, is_ending
+
+_STDERR: Final = 2
 
 
 def begin(command: Command, setsid: str) -> str:
@@ -97,8 +100,10 @@ class RemoteProcess(ExactProcess):
     token: str
     _session_name: str
     _order: Callable[..., None]
-    #: Brings its stdout to a file, where the client would put the noise of login files before it.
-    pump: OutputPump | None = None
+    #: Brings its stdout to a file, where its client cannot: noise of login files would stand before it, for example.
+    pump: OutputPump | None = field(init=False, default=None)
+    #: Likewise for its stderr.
+    error_pump: OutputPump | None = field(init=False, default=None)
     requests: EndRequests = field(init=False, factory=EndRequests)
     left: bool = field(init=False, default=False)
     #: Around the wait for its client.
@@ -132,21 +137,49 @@ class RemoteProcess(ExactProcess):
         self._stdout = FramedStream(client.stdout, mark, self.ended) if client.stdout is not None else None
         self._stderr = FramedStream(client.stderr, mark, self.ended) if client.stderr is not None else None
 
+    def pump_files(self, *, errors: bool = True) -> None:
+        """Prepare the ways to files of this program, which may be closed at any time after this.
+
+        :param errors: to that of its stderr as well
+        """
+        if not is_special(self.command.stdout):
+            self.pump = OutputPump.to(self.command.stdout)
+        if errors and not is_special(self.command.stderr):
+            self.error_pump = OutputPump.to(self.command.stderr, inherited=_STDERR)
+
     async def deliver(self) -> None:
-        """Bring its output to a file, if it has a pump."""
-        if self.pump is not None and self._stdout is not None:
-            await self.pump.run(self._stdout, partial(self.send_signal, signal.SIGPIPE))
+        """Bring its output to files, as far as it has pumps."""
+        broken = partial(self.send_signal, signal.SIGPIPE)
+        async with create_task_group() as tasks:
+            for pump, stream in ((self.pump, self._stdout), (self.error_pump, self._stderr)):
+                if pump is not None and stream is not None:
+                    tasks.start_soon(pump.run, stream, broken)
+
+    async def delivered(self) -> None:
+        """Wait until all that is pumped has arrived."""
+        for pump in (self.pump, self.error_pump):
+            if pump is not None:
+                await pump.ended.wait()
+
+    def give_up(self) -> None:
+        """Close the files to which nothing has come."""
+        for pump in (self.pump, self.error_pump):
+            if pump is not None:
+                pump.give_up()
 
     @property
     def framing(self) -> str:
         """The streams that are framed by marks, for the script."""
         stdout = "o" if self.command.stdout == PIPE or self.pump is not None else ""
-        return stdout + ("e" if self.command.stderr == PIPE else "") or "-"
+        stderr = "e" if self.command.stderr == PIPE or self.error_pump is not None else ""
+        return stdout + stderr or "-"
 
     @property
     def fills_files(self) -> bool:
         """Whether its client writes to files, where nothing tells when the output has arrived."""
-        return not (is_special(self.command.stdout) or self.pump) or not is_special(self.command.stderr)
+        stdout = is_special(self.command.stdout) or self.pump is not None
+        stderr = is_special(self.command.stderr) or self.error_pump is not None
+        return not (stdout and stderr)
 
     # -- Reports of the session --------------------------------------------------------------------------------------
 
@@ -211,8 +244,8 @@ class RemoteProcess(ExactProcess):
             await self.begun.wait()
             return
         async with create_task_group() as skipping:
-            for stream in (self._stdout if self.pump is None else None, self._stderr):
-                if stream is not None:
+            for pump, stream in ((self.pump, self._stdout), (self.error_pump, self._stderr)):
+                if pump is None and stream is not None:
                     skipping.start_soon(stream.skip_noise)
             await self.begun.wait()
             skipping.cancel_scope.cancel()

@@ -47,8 +47,8 @@ class AllocationConnector(RemoteConnector):
         await self.disconnect()
 
     def new_session(self) -> Session:
-        # A `srun` that is told to end kills its step.
-        return attrs.evolve(super().new_session(), patience=_ENDING)
+        # A `srun` that is told to end kills its step, and goes on when nothing reads what it prints.
+        return attrs.evolve(super().new_session(), patience=_ENDING, pumped=True)
 
     def transform(self, command: Command) -> Command:
         place = ("--nodelist", self.node) if self.node is not None else ()

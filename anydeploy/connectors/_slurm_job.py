@@ -5,21 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Mapping
-from functools import partial
 from subprocess import DEVNULL, PIPE
 from typing import Final
 
-from anyio import create_task_group
 from anyio.abc import ByteReceiveStream
 from attrs import define, field, frozen
 
 from ..exceptions import WorkflowExecutionException
-from ._pump import OutputPump
 from ._remote_process import RemoteProcess, is_special
 
 logger = logging.getLogger("anydeploy.connectors")
-
-_STDERR: Final = 2
 
 #: The states of jobs that are over and will not come back. Others wait, run, or are about to end.
 OVER: Final = frozenset(
@@ -41,6 +36,8 @@ _STOPPED: Final[Mapping[str, str]] = {
     "REVOKED": "was revoked",
     "TIMEOUT": "has reached its time limit",
 }
+#: The cause if the job says none.
+_SHARED: Final = "; its nodes have to share the setting `directory` with the host of sbatch"
 _WAITING: Final = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"})
 
 
@@ -62,15 +59,18 @@ def stopped(state: str) -> str | None:
     return _STOPPED.get(state)
 
 
-def explain_silence(state: str) -> str:
-    """Return what has become of a job that has not told the status of its command."""
+def explain_silence(state: str, last: str = "") -> str:
+    """Return what has become of a job that has not told the status of its command.
+
+    :param last: the last line of its log, which is likely to be the cause
+    """
+    said = f": {last}" if last else ""
     if state == "COMPLETED":
-        return "has ended without a word; its nodes have to share the setting `directory` with the host of sbatch"
+        return f"has ended without a word{said}{_SHARED}"
     if state == "FAILED":
-        return "was killed, or could not run its script: its nodes have to share the setting `directory`"
-    return _STOPPED.get(
-        state, f"is not known to Slurm any more, and has not told its status (state: {state or 'none'})"
-    )
+        return f"was killed, or could not run its script{said}{_SHARED}"
+    unknown = f"is not known to Slurm any more, and has not told its status (state: {state or 'none'})"
+    return _STOPPED.get(state, unknown) + said
 
 
 @frozen
@@ -103,7 +103,6 @@ class JobProcess(RemoteProcess):
     job: str | None = field(init=False, default=None)
     node: str | None = field(init=False, default=None)
     state: str = field(init=False, default="")
-    _error_pump: OutputPump | None = field(init=False, default=None)
     #: A status that may come from Slurm's having stopped the job: its last state decides.
     _doubtful: int | None = field(init=False, default=None)
     _failure: JobError | None = field(init=False, default=None)
@@ -119,32 +118,6 @@ class JobProcess(RemoteProcess):
         stdout = "o" if command.stdout == PIPE or not is_special(command.stdout) else ""
         stderr = "e" if command.stderr == PIPE or not is_special(command.stderr) else ""
         return stdin + stdout + stderr or "-"
-
-    def pump_files(self) -> None:
-        """Prepare the ways to files of this program, which may be closed at any time after this."""
-        if not is_special(self.command.stdout):
-            self.pump = OutputPump.to(self.command.stdout)
-        if not is_special(self.command.stderr):
-            self._error_pump = OutputPump.to(self.command.stderr, inherited=_STDERR)
-
-    async def deliver(self) -> None:
-        broken = partial(self.send_signal, signal.SIGPIPE)
-        async with create_task_group() as tasks:
-            for pump, stream in ((self.pump, self._stdout), (self._error_pump, self._stderr)):
-                if pump is not None and stream is not None:
-                    tasks.start_soon(pump.run, stream, broken)
-
-    def give_up(self) -> None:
-        """Close the files to which nothing has come."""
-        for pump in (self.pump, self._error_pump):
-            if pump is not None:
-                pump.give_up()
-
-    async def delivered(self) -> None:
-        """Wait until all has arrived in files of this program."""
-        for pump in (self.pump, self._error_pump):
-            if pump is not None:
-                await pump.ended.wait()
 
     # -- Reports of the queue ----------------------------------------------------------------------------------------
 
@@ -166,7 +139,7 @@ class JobProcess(RemoteProcess):
                 if (asked or int(status) >= 128) and not self.requests.made and self.state not in OVER:
                     self._doubtful = int(status)
                 elif self.state in OVER and not self.requests.made and stopped(self.state):
-                    self._fail_as(stopped(self.state) or "", "")
+                    self._fail_as(stopped(self.state) or "")
                 else:
                     self._end(int(status))
             case "state":
@@ -190,7 +163,7 @@ class JobProcess(RemoteProcess):
         if self._doubtful is not None:
             problem = stopped(state)
             if problem is not None and not self.requests.made:
-                self._fail_as(problem, "")
+                self._fail_as(problem)
             else:
                 self._end(self._doubtful)
         if self.ended.is_set():
@@ -213,12 +186,11 @@ class JobProcess(RemoteProcess):
             if self.requests.made:
                 self._end(128 + (signal.SIGKILL if self.requests.killed else signal.SIGTERM))
             else:
-                self._fail_as(explain_silence(self.state), last)
+                self._fail_as(explain_silence(self.state, last))
         self.gone.set()
 
-    def _fail_as(self, problem: str, last: str) -> None:
-        name, said = self.command.argv[0], f": {last}" if last else ""
-        self.fail(JobError(f"job {self.job} for `{name}` {problem}{said}", self.job, self.state))
+    def _fail_as(self, problem: str) -> None:
+        self.fail(JobError(f"job {self.job} for `{self.command.argv[0]}` {problem}", self.job, self.state))
 
     def fail(self, error: JobError) -> None:
         """Take note that there will be no status."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from attrs import field, frozen
@@ -53,6 +54,7 @@ REFUSED: Final[Mapping[str, str]] = {
 }
 KNOWN: Final = frozenset({"file", *_TEXT, *_NUMBERS, *_FLAGS, *_FLAGS_OR_TEXT, *REFUSED})
 
+_TEMPLATE: Final = "#!/bin/sh\n{{streamflow_command}}\n"
 _MODES: Final = ("batch", "allocation")
 _CAPITAL: Final = re.compile(r"(?=[A-Z])")
 #: A job ends with its script, which therefore has to outlive signals that are meant for the command.
@@ -133,27 +135,41 @@ def _to_options(service: str, key: str, value: object) -> Iterator[str]:
         yield f"{_option(key)}={value}"
 
 
+def read_script(file: Path | None) -> str:
+    """Return the batch script of a template in a file, or of the one for all that have none.
+
+    :raises ValueError: if it cannot be used, with the reason
+    """
+    if file is None:
+        return to_script(_TEMPLATE)
+    try:
+        return to_script(file.read_text())
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise ValueError(f"the template {file} cannot be used: {reason}") from exc
+
+
 def to_script(template: str) -> str:
     """Return the batch script of a template, in which a null character stands for the command.
 
     A template is that of StreamFlow, as far as it needs no Jinja: ``{{ streamflow_command }}`` is filled in. The
     command brings its variables and its directory along, so their places may be left empty.
 
-    :raises ValueError: if the command has no place in it, or there is more in it
+    :raises ValueError: if the command has no place in it, there is more in it, or sbatch would not take it
     """
-    places: set[str] = set()
 
     def fill(match: re.Match[str]) -> str:
         if match[2] or match[1] not in {"streamflow_command", "streamflow_environment", "streamflow_workdir"}:
             raise ValueError(f"a template may contain {{{{streamflow_command}}}}, and has {match[0]!r}")
-        places.add(match[1])
         return {"streamflow_command": "\0", "streamflow_environment": ":"}.get(match[1], ".")
 
     script = _PLACE.sub(fill, template.replace("\0", ""))
-    if "streamflow_command" not in places:
-        raise ValueError("the template does not contain {{streamflow_command}}")
     lines = script.splitlines(keepends=True)
-    if not lines[0].startswith("#!") or lines[0].rstrip().endswith("sh"):
+    if not any("\0" in line and not line.lstrip().startswith("#") for line in lines):
+        raise ValueError("the template does not contain {{streamflow_command}}, or only in a comment")
+    if not lines[0].startswith("#!"):
+        raise ValueError(f"the template has to begin with a line such as `#!/bin/sh`, and begins with {show(lines[0])}")
+    if lines[0].rstrip().endswith("sh"):
         # Options of sbatch stand before the first command.
         first = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith("#"))
         lines.insert(first, _OUTLIVE)

@@ -48,7 +48,6 @@ from ..command import DEFAULT_GRACE, RELAY_GRACE, Command
 from ..exceptions import ConnectionLostError, WorkflowExecutionException, describe
 from ..quoting import escape
 from ..streams import DRAIN, discard
-from ._pump import OutputPump
 from ._remote_process import RemoteProcess, begin, is_special
 from .termination import Terminator, UnstoppableError
 
@@ -116,6 +115,8 @@ class Session:
     :ivar grace: seconds that commands have to end when the session ends
     :ivar patience: seconds that a client which is dropped has to end with its input, where telling it to end would kill
         the script, which then could not clean up
+    :ivar pumped: output to files of this program is brought there by itself, since the clients go on where nothing
+        reads it
     :ivar script: the text that watches over the commands
     :ivar facts: ``dir``, ``setsid``, ``proc``, ``tar`` and ``uname`` of the environment, when it is open
     """
@@ -128,6 +129,7 @@ class Session:
     on_lost: Callable[[ConnectionLostError], None] | None = None
     grace: float = DEFAULT_GRACE
     patience: float = 0
+    pumped: bool = False
     script: str = _SCRIPT
     facts: Mapping[str, str] = field(init=False, factory=dict[str, str])
     #: Set when it has been opened, or could not be.
@@ -211,8 +213,9 @@ class Session:
             raise ConnectionLostError(self.problem)
         token = f"t{next(self._numbers)}"
         text = escape(begin(command, self._setsid))
-        pump = OutputPump.to(command.stdout) if self._is_noisy and not is_special(command.stdout) else None
-        process = RemoteProcess(command, token, self.name, self.order, pump)
+        process = RemoteProcess(command, token, self.name, self.order)
+        if self._is_noisy or self.pumped:
+            process.pump_files(errors=self.pumped)
         self.order("command", token, text)
         if command.relay:
             self.order("relay", token)
@@ -240,8 +243,7 @@ class Session:
             raise
         finally:
             process.watching.cancel()
-            if pump is not None:
-                pump.give_up()
+            process.give_up()
             del self.commands[token]
             # A client that has been given up may still arrive there, and has to find the mark.
             self.order(*(("done", token) if process.is_settled else ("end", token, "KILL")))
@@ -375,7 +377,7 @@ class Session:
             workdir=None,
             stdout=PIPE if process.pump is not None else process.command.stdout,
             # For errors of the client itself, where the command writes none.
-            stderr=PIPE if is_special(process.command.stderr) else process.command.stderr,
+            stderr=PIPE if is_special(process.command.stderr) or process.error_pump else process.command.stderr,
             grace=_CLIENT_GRACE,
         )
 
@@ -401,17 +403,18 @@ class Session:
         problem: UnstoppableError | None = None
         async with create_task_group() as tasks:
             # A program that says good-bye must not hang because its output is not read any more.
-            for stream in (client.stdout if process.pump is None else None, client.stderr):
-                tasks.start_soon(discard, stream)
+            for pump, stream in ((process.pump, client.stdout), (process.error_pump, client.stderr)):
+                if pump is None:
+                    tasks.start_soon(discard, stream)
             if process.has_to_be_ended:
                 try:
                     await self._end(process)
                 except UnstoppableError as exc:
                     # Raised in here, it would come out of the task group as a group.
                     problem = exc
-            elif process.pump is not None:
+            else:
                 with move_on_after(_DELIVERY):
-                    await process.pump.ended.wait()
+                    await process.delivered()
             if process.returncode is not None and (process.fills_files or not process.left):
                 with move_on_after(_DELIVERY if process.fills_files and not process.left else DRAIN):
                     with suppress(ConnectionLostError):

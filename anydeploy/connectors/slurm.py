@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -20,14 +21,13 @@ from ..location import Location, Port
 from ._settings import refused, to_path, to_positive
 from ._slurm_allocation import AllocatedConnector, Allocation, AllocationConnector
 from ._slurm_job import JobSpec
-from ._slurm_options import Service, to_mode, to_script, to_services
+from ._slurm_options import Service, read_script, to_mode, to_services
 from ._slurm_queue import JobQueue, job_label, queue_script
 from ._slurm_remnants import find_job, remove_jobs
 from .local import LocalConnector
 from .remote import RemoteConnector
 from .termination import Terminator
 
-_TEMPLATE: Final = "#!/bin/sh\n{{streamflow_command}}\n"
 #: Seconds that a job may take to leave its nodes when it was killed.
 _LEAVING: Final = 60.0
 _BY_SSH: Final = "reach the host with a deployment of type `ssh`, and wrap that"
@@ -35,6 +35,20 @@ _BY_SSH: Final = "reach the host with a deployment of type `ssh`, and wrap that"
 
 def _ignore(_: Exception) -> None:
     """The wrapper of an allocation reports its loss: its own session ends with it."""
+
+
+def _check_template(connector: Any, _: object, file: str | None) -> None:
+    """Check a template, as far as its path is known before there is a connector."""
+    if file is not None and (connector.config_dir is not None or Path(file).is_absolute()):
+        read_script(Path(connector.config_dir or "/", file))
+
+
+def _check_templates(connector: Any, attribute: object, services: Mapping[str, Service]) -> None:
+    for name, each in services.items():
+        try:
+            _check_template(connector, attribute, each.file)
+        except ValueError as exc:
+            raise ValueError(f"service '{name}': file: {exc}") from exc
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -60,8 +74,10 @@ class SlurmConnector(RemoteConnector):
     keeps_place: ClassVar[bool] = False
 
     mode: str | None = field(default=None, converter=to_mode)
-    services: Mapping[str, Service] = field(factory=dict[str, Service], converter=to_services)
-    file: str | None = field(default=None, converter=optional(to_path))
+    services: Mapping[str, Service] = field(
+        factory=dict[str, Service], converter=to_services, validator=_check_templates
+    )
+    file: str | None = field(default=None, converter=optional(to_path), validator=_check_template)
     directory: str | None = field(default=None, converter=optional(to_path))
     max_jobs: int | None = field(default=None, alias="maxConcurrentJobs", converter=optional(to_positive))
     interval: float = field(default=1.0, alias="pollingInterval", converter=to_positive_seconds)
@@ -284,15 +300,13 @@ class SlurmConnector(RemoteConnector):
     def _read_spec(self, service: str | None) -> JobSpec:
         if service not in self._specs:
             settings = self.services[service] if service is not None else Service()
-            self._specs[service] = JobSpec(settings.options, self._read_template(settings.file or self.file))
+            file = settings.file or self.file
+            try:
+                script = read_script(self.config_dir / file if file is not None else None)
+            except ValueError as exc:
+                raise WorkflowExecutionException(str(exc)) from exc
+            self._specs[service] = JobSpec(settings.options, script)
         return self._specs[service]
-
-    def _read_template(self, file: str | None) -> str:
-        path = self.config_dir / file if file is not None else None
-        try:
-            return to_script(path.read_text() if path is not None else _TEMPLATE)
-        except (OSError, ValueError) as exc:
-            raise WorkflowExecutionException(f"the template {path} cannot be used: {exc}") from exc
 
     async def _find_job(self, service: str | None) -> tuple[str, str | None]:
         """Return the id and the node of an allocation of another owner."""

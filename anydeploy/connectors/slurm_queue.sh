@@ -2,6 +2,8 @@
 # directory; seconds of grace at the end; a mark that its first report begins with. Before it, `base` and `ticks` are set.
 # Orders come on stdin, a line each; reports go to stdout. _slurm_queue.py says what both are.
 
+# Jobs inherit what sbatch finds.
+mask=$(umask) locale=${LC_ALL-unset}
 LC_ALL=C
 export LC_ALL
 umask 077
@@ -87,16 +89,14 @@ status=$?
 [ -z "$feeder" ] || kill -s KILL "$feeder" 2>/dev/null
 # Slurm says so before it signals anything, and this shell may be the last that its signal reaches.
 ! grep -qs 'CANCELLED AT' "$d/$t.log" || asked=asked
-if [ -e "$d/$t.stop" ]; then
-    # Its end was asked for, so what it leaves is ended as well.
-    signal=TERM
-    while pids=$(family) && [ -n "$pids" ]; do
-        [ ! -e "$d/$t.killed" ] || signal=KILL
-        [ -z "$signal" ] || kill -s "$signal" $pids 2>/dev/null
-        signal=
-        sleep 0.1
-    done
-fi
+# What it leaves is ended as well: at once, as Slurm does it where it can, unless the command's end was asked for.
+signal=TERM
+while pids=$(family) && [ -n "$pids" ]; do
+    [ -e "$d/$t.stop" ] && [ ! -e "$d/$t.killed" ] || signal=KILL
+    [ -z "$signal" ] || kill -s "$signal" $pids 2>/dev/null
+    signal=
+    sleep 0.1
+done
 frame
 [ -e "$d/new/$t.begun" ] || [ -e "$d/$t.begun" ] || exit "$status"
 say status "ended $status $asked"
@@ -104,11 +104,11 @@ exit "$status"
 END
 } >"$d/job"
 
-# Kills a command, whose token is $1, from another step of its job.
+# Signals a command, whose token is $1, from another step of its job. $2: the name of the signal.
 {
     echo "d=$d name=$name t=\$1"
     echo "$family"
-    echo 'pids=$(family); [ -z "$pids" ] || kill -s KILL $pids 2>/dev/null; :'
+    echo 'pids=$(family); [ -n "$pids" ] && { kill -s "$2" $pids 2>/dev/null; :; }'
 } >"$d/kill"
 
 # Joins the streams of one command, whose token is $1, with those of its own; $2 as above. It ends when it is told to.
@@ -130,6 +130,14 @@ END
 
 # -- The orders ----------------------------------------------------------------------------------------------------------
 
+as_called() { # WORD...: runs a program as it would have been run without this script
+    (
+        umask "$mask"
+        if [ "$locale" = unset ]; then unset LC_ALL; else LC_ALL=$locale; fi
+        exec "$@"
+    )
+}
+
 id_of() { read -r id 2>/dev/null <"$d/$1.id"; }
 
 seal() { # TOKEN: ends the streams of a job that could not do it
@@ -142,7 +150,7 @@ look_up() { squeue --me -h -t all -o '%k|%i' 2>/dev/null >"$d/$1.found" && id=$(
 submit() { # TOKEN: the options are in a file, and so is the script
     t=$1
     . "$d/$t.options"
-    if id=$(sbatch --parsable "$@" <"$d/$t.script" 2>"$d/$t.error"); then
+    if id=$(as_called sbatch --parsable "$@" <"$d/$t.script" 2>"$d/$t.error"); then
         id=${id%%;*}
     else
         # A request whose answer was lost may have been granted: the comment tells. It is never made again.
@@ -171,6 +179,20 @@ submit() { # TOKEN: the options are in a file, and so is the script
     [ ! -e "$d/$t.stop" ] && [ ! -e "$d/stop" ] || scancel "$id"
 }
 
+reach() { # TOKEN SIGNAL: fails if nothing of the command is found
+    read -r _ _ node 2>/dev/null <"$d/$1.begun" && srun --jobid="$id" --overlap --nodes=1 --ntasks=1 --mem=0 --mpi=none \
+        --quiet --input=none --nodelist="$node" sh "$d/kill" "$1" "$2"
+}
+
+signal() { # TOKEN SIGNAL
+    id_of "$1" || return
+    case $2 in
+    HUP | INT | QUIT | TERM | USR1 | USR2) scancel --signal="$2" --full "$id" ;;
+    # The shells around the command would not outlive it, and scancel does not know them all.
+    *) reach "$1" "$2" || [ "$2" != PIPE ] || scancel --signal=TERM --full "$id" ;;
+    esac
+}
+
 end() { # TOKEN SIGNAL
     : >"$d/$1.stop"
     id_of "$1" || return
@@ -178,10 +200,7 @@ end() { # TOKEN SIGNAL
     KILL)
         : >"$d/$1.killed"
         # Cancelled by Slurm, it would be asked to end once more, and its status be lost.
-        if read -r _ _ node 2>/dev/null <"$d/$1.begun" && srun --jobid="$id" --overlap --nodes=1 --ntasks=1 --mem=0 \
-            --mpi=none --quiet --input=none --nodelist="$node" sh "$d/kill" "$1"; then
-            sleep 5
-        fi
+        if reach "$1" KILL; then sleep 5; fi
         [ ! -e "$d/$1.id" ] || { scancel --signal=KILL --full "$id"; scancel "$id"; }
         ;;
     *) if [ -e "$d/$1.begun" ]; then scancel --signal="$2" --full "$id"; else scancel "$id"; fi ;;
@@ -312,7 +331,7 @@ while read -r order t rest; do
         : >"$d/$t.submitting"
         submit "$t" </dev/null 2>/dev/null &
         ;;
-    signal) ! id_of "$t" || scancel --signal="$rest" --full "$id" >/dev/null 2>&1 & ;;
+    signal) signal "$t" "$rest" >/dev/null 2>&1 & ;;
     end) end "$t" "$rest" >/dev/null 2>&1 & ;;
     conclude) conclude "$t" "$rest" </dev/null 2>/dev/null & ;;
     done) rm -rf "$d/$t".* "$d/new/$t".* ;;

@@ -5,6 +5,7 @@ The checks are those of :mod:`anydeploy.config` and :mod:`anydeploy.checking`, s
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -250,7 +251,7 @@ class Loader:
             problems += check_wraps(type_, class_)
         if config is None or is_mapping(config):
             settings = {key: item for key, item in (config or {}).items() if isinstance(key, str)}
-            wrong = check_settings(class_, settings)
+            wrong = check_settings(class_, settings, pathlib.Path(self.path).absolute().parent)
             problems += [
                 (("config", *keys), f"setting '{shorten(show_keys(keys))}': {what}" if keys else what)
                 for keys, what in wrong

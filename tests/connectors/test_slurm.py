@@ -13,10 +13,10 @@ from pathlib import Path
 import anyio
 import attrs
 import pytest
-from processes import until
+from processes import alive, until
 from rooms import Room
 
-from anydeploy import DefaultDeploymentManager, DeploymentConfig, DeploymentState, InvalidConfigError
+from anydeploy import Command, DefaultDeploymentManager, DeploymentConfig, DeploymentState, InvalidConfigError
 from anydeploy.connectors._slurm_job import JobError
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
@@ -126,6 +126,49 @@ async def test_a_status_like_that_of_a_signal_is_told_from_an_end_by_slurm(clust
     assert done.returncode == 137
 
 
+@pytest.mark.parametrize("mode", ["batch", "allocation"])
+@pytest.mark.parametrize(("stream", "script"), [("stdout", "exec yes"), ("stderr", "exec yes >&2")])
+async def test_a_command_whose_output_nothing_reads_any_more_has_a_broken_pipe(cluster, mode, stream, script):
+    async with deployed(cluster(mode=mode)) as connector:
+        reader, writer = os.pipe()
+        command = Command(["sh", "-c", script], stdin=subprocess.DEVNULL, **{stream: writer})
+        async with connector.start_command(command) as process:
+            os.close(writer)
+            assert await anyio.to_thread.run_sync(os.read, reader, 2) == b"y\n"
+            os.close(reader)
+            with anyio.fail_after(60):
+                assert await process.wait() == -signal.SIGPIPE
+
+
+async def test_a_broken_pipe_ends_even_what_has_dropped_its_variables(cluster):
+    async with deployed(cluster()) as connector:
+        async with connector.start(["env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", "echo up; sleep 1000"]) as process:
+            await process.stdout.receive()
+            process.send_signal(signal.SIGPIPE)
+            with anyio.fail_after(60):
+                assert await process.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("name", ["ALRM", "PIPE", "USR1", "WINCH"])
+async def test_every_signal_reaches_the_command_and_no_shell_around_it(cluster, name):
+    script = f"trap 'echo got; exit 3' {name}; echo up; while :; do sleep 0.05; done"
+    async with deployed(cluster()) as connector:
+        async with connector.start(["sh", "-c", script]) as process:
+            await process.stdout.receive()
+            process.send_signal(signal.Signals[f"SIG{name}"])
+            with anyio.fail_after(60):
+                assert await process.stdout.receive() == b"got\n"
+                assert await process.wait() == 3
+
+
+async def test_the_background_of_a_command_ends_with_its_job(cluster):
+    script = "trap '' TERM; setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!; exit 3"
+    async with deployed(cluster()) as connector:
+        done = await connector.run(["sh", "-c", script], check=False)
+        assert done.returncode == 3
+        assert not alive(int(done.stdout))
+
+
 # -- The submission ----------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +238,20 @@ async def test_no_more_jobs_are_in_the_queue_than_allowed(cluster, slurm):
                 tasks.start_soon(connector.run, ["sleep", "0.3"])
             await appears(lambda: slurm.jobs(connector.token))
             assert len(slurm.jobs(connector.token)) == 1
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "", None])
+async def test_a_job_has_the_umask_and_the_locale_of_its_host(cluster, monkeypatch, locale):
+    monkeypatch.delenv("LC_ALL", raising=False)
+    if locale is not None:
+        monkeypatch.setenv("LC_ALL", locale)
+    before = os.umask(0o027)
+    try:
+        async with deployed(cluster()) as connector:
+            done = await connector.run(["sh", "-c", 'umask; echo "${LC_ALL-none}"'])
+    finally:
+        os.umask(before)
+    assert done.stdout.decode().splitlines() == ["0027", "none" if locale is None else locale]
 
 
 # -- Slurm does not answer ---------------------------------------------------------------------------------------------
