@@ -18,10 +18,7 @@ from anyio import CancelScope, move_on_after
 from anyio.abc import Process
 
 from .exceptions import CommandError, WorkflowExecutionException
-from .streams import Completed, communicate_all, last_lines
-
-#: The statuses of a program that wrote to a pipe that nothing reads any more.
-_CUT_OFF: Final = frozenset({-13, 128 + 13})
+from .streams import CUT_OFF, Completed, communicate_all, last_lines
 
 #: Seconds in which the remains of a copy that failed have to be removed.
 _CLEANING: Final = 10.0
@@ -82,7 +79,7 @@ async def copy(origin: Environment, source: str, destination: Environment, targe
     try:
         packed, unpacked = await _transfer(origin, pack, destination, unpack)
         # Each takes the other one with it when it fails. A packer that could not write to its end is not to blame.
-        cut_off = unpacked.returncode != 0 and packed.returncode in _CUT_OFF
+        cut_off = unpacked.returncode != 0 and packed.returncode in CUT_OFF
         for done in (unpacked,) if cut_off else (packed, unpacked):
             _check(done, source, target)
         _check(await destination.run(put, check=False), source, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -363,6 +364,19 @@ async def test_a_port_is_seen_from_the_container(engine, make):
         with pytest.raises(OSError, match="refused"):
             async with connector.forward("127.0.0.1", 7001) as stream:
                 await stream.receive()
+
+
+async def test_a_reader_that_goes_away_ends_the_command(engine, make):
+    """As it does here. The client ends of that by itself, and the engine would drop the output for ever."""
+    async with deployed(make(engine)) as connector:
+        reader, writer = os.pipe()
+        async with connector.start(["sh", "-c", "yes"], stdin=DEVNULL, stdout=writer) as process:
+            os.close(writer)
+            await anyio.to_thread.run_sync(os.read, reader, 1)
+            os.close(reader)
+            with anyio.fail_after(60):
+                assert await process.wait() in {-signal.SIGPIPE, 128 + signal.SIGPIPE}
+        assert "yes" not in (await connector.run(["ps", "-o", "args"])).stdout.decode()
 
 
 # -- Loss and crashes --------------------------------------------------------------------------------------------------
