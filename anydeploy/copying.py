@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import PurePosixPath
-from subprocess import DEVNULL, CompletedProcess
+from subprocess import CompletedProcess
 from typing import Any, Final, Protocol
 
 from anyio import CancelScope, move_on_after
@@ -23,19 +23,23 @@ from .streams import CUT_OFF, Completed, communicate_all, last_lines
 #: Seconds in which the remains of a copy that failed have to be removed.
 _CLEANING: Final = 10.0
 
-#: Arguments: a directory, what to pack in it, and ``whole`` or nothing.
+#: Arguments: a directory, what to pack in it, and ``whole`` or nothing. A line of input says what the unpacker reads.
 _PACK: Final = """
+read -r reads
 cd -- "$1" || exit
 if [ "$3" != whole ]; then
     special=$(find "./$2" ! -type f ! -type d ! -type l) || exit
     if [ -n "$special" ]; then echo "neither a file, nor a directory, nor a link: $special" >&2; exit 1; fi
 fi
-case $(tar --version 2>/dev/null) in *GNU*) sparse=-S ;; *) sparse= ;; esac
+case $reads$(tar --version 2>/dev/null) in holes*GNU*) sparse=-S ;; *) sparse= ;; esac
 exec tar $sparse -cf - -- "./$2"
 """
 
-#: Arguments: the target, its parent, a name for a new directory, and ``whole`` or nothing.
+#: Arguments: the target, its parent, a name for a new directory, and ``whole`` or nothing. First it tells the packer
+#: whether its tar reads files with holes: that of busybox does not.
 _UNPACK: Final = """
+case $(tar --version 2>/dev/null) in *GNU* | *bsdtar*) echo holes ;; *) echo none ;; esac
+exec >/dev/null
 mkdir -p -- "$2" || exit
 if [ -d "$1" ]; then echo "the directory $1 exists already" >&2; exit 1; fi
 mkdir -m 700 -- "$3" || exit
@@ -93,18 +97,24 @@ async def _transfer(
     origin: Environment, pack: Sequence[str], destination: Environment, unpack: Sequence[str]
 ) -> Sequence[Completed]:
     """Return how the packer and the unpacker have ended."""
-    reader, writer = os.pipe()
-    with ExitStack() as read_end, ExitStack() as write_end:
-        read_end.callback(os.close, reader)
-        write_end.callback(os.close, writer)
+    with ExitStack() as ends:
+        reader, writer = _pipe(ends)
+        answer, answering = _pipe(ends)
         async with (
-            origin.start(pack, stdin=DEVNULL, stdout=writer) as packer,
-            destination.start(unpack, stdin=reader, stdout=DEVNULL) as unpacker,
+            origin.start(pack, stdin=answer, stdout=writer) as packer,
+            destination.start(unpack, stdin=reader, stdout=answering) as unpacker,
         ):
             # Otherwise neither side would notice that the other one has ended.
-            read_end.close()
-            write_end.close()
+            ends.close()
             return await communicate_all([packer, unpacker])
+
+
+def _pipe(ends: ExitStack) -> tuple[int, int]:
+    """Return both ends of a pipe, to be closed with a stack."""
+    pipe = os.pipe()
+    for end in pipe:
+        ends.callback(os.close, end)
+    return pipe
 
 
 def _check(done: Completed | CompletedProcess[bytes], source: str, target: str) -> None:
