@@ -58,6 +58,9 @@ if [ -d "$3" ]; then rmdir -- "$3"; fi
 class Environment(Protocol):
     """The calls of a connector that a copy needs."""
 
+    @property
+    def token(self) -> str: ...
+
     def start(
         self, argv: Sequence[str], *, stdin: Any = ..., stdout: Any = ...
     ) -> AbstractAsyncContextManager[Process]: ...
@@ -69,13 +72,17 @@ async def copy(origin: Environment, source: str, destination: Environment, targe
     """Copy a file or a directory tree from one environment to another, or within one.
 
     :param whole: keep owners and set-user-id bits, and copy devices, FIFOs and sockets
+    :raises ValueError: if a path is empty
     :raises CommandError: if either side fails, or if ``target`` is an existing directory
 
     If it fails or is cancelled, what was written so far is removed before that goes on.
     """
+    for name, value in (("source", source), ("target", target)):
+        if not value:
+            raise ValueError(f"the {name} of a copy is an empty path")
     directory, member = _split(source)
     path = PurePosixPath(target)
-    new = str(path.parent / f".anydeploy-{secrets.token_hex(8)}")
+    new = str(path.parent / f".anydeploy-{destination.token}-{secrets.token_hex(4)}")
     kind = "whole" if whole else ""
     pack = ("sh", "-c", _PACK, "copy", directory, member, kind)
     unpack = ("sh", "-c", _UNPACK, "copy", _path(path), _path(path.parent), _path(new), kind)
