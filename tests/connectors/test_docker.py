@@ -209,6 +209,22 @@ async def test_settings_arrive(engine, make, local, tmp_path):
     assert not any(value in word for word in words for value in ("a-value", "the-first", "the-second"))
 
 
+async def test_a_session_passes_by_a_directory_that_is_full(engine, make):
+    async with deployed(make(engine, tmpfs=["/tmp:size=8k"])) as connector:
+        assert connector._session.facts["dir"].startswith("/var/tmp/")
+        assert (await connector.run(["ls", "-A", "/tmp"])).stdout == b""
+
+
+async def test_a_directory_that_becomes_full_is_told(engine, make):
+    """What of the text of a command was written would be another command."""
+    async with deployed(make(engine, tmpfs=["/tmp:size=80k"])) as connector:
+        await connector.run(["sh", "-c", "head -c 100000 /dev/zero >/tmp/large"], check=False)
+        with pytest.raises(OSError, match="no space is left"):
+            await connector.run(["echo", "x" * 100_000])
+        engine("exec", connector.outside_name, "rm", "/tmp/large")
+        assert (await connector.run(["echo", "x" * 10_000])).stdout == b"x" * 10_000 + b"\n"
+
+
 async def test_a_shell_that_is_the_command_stays_up(engine, make):
     async with deployed(make(engine)) as connector:
         state = engine("inspect", "--format", "{{.State.Status}}", connector.outside_name)
