@@ -159,6 +159,21 @@ async def test_holes_are_filled_where_tar_cannot_read_them(room, tmp_path, local
     assert (tmp_path / "back").read_bytes() == (tmp_path / "source").read_bytes()
 
 
+async def test_words_of_the_shell_are_no_programs(room, tmp_path):
+    (tmp_path / "report").mkdir()
+    async with room() as connector:
+        for word in ("export", "if", "report", "begun"):
+            with pytest.raises(OSError, match=f"{word}: there is no such program"):
+                await connector.run([word], environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+        for word in ("true", "echo", "test"):
+            await connector.run([word, "x"])
+        (tmp_path / "begun").write_text("#!/bin/sh\necho it is")
+        (tmp_path / "begun").chmod(0o755)
+        for path, workdir in ((f"/no::{tmp_path}", None), (":/bin", str(tmp_path))):
+            done = await connector.run(["begun"], environment={"PATH": path}, workdir=workdir)
+            assert done.stdout == b"it is\n"
+
+
 async def test_a_status_above_128_is_no_signal_that_was_not_sent(room):
     async with room() as connector:
         assert (await connector.run(["sh", "-c", "exit 143"], check=False)).returncode == 143
