@@ -103,7 +103,7 @@ def divide_variables(variables: Sequence[str]) -> tuple[str, Mapping[str, str]]:
     others: dict[str, str] = {}
     for variable in variables:
         name, has_value, value = variable.partition("=")
-        if has_value and ("\n" in value or len(variable) > _LONGEST_LINE):
+        if has_value and ("\n" in value or "\r" in value or len(variable) > _LONGEST_LINE):
             others[name] = value
         else:
             lines.append(f"{variable}\n")

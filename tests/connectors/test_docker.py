@@ -151,7 +151,10 @@ def test_all_options_are_those_of_the_program(dockerd):
 
 def test_variables_that_no_line_holds_are_passed_otherwise():
     long = f"L={'x' * 70000}"
-    assert divide_variables(["A=b c", "D", "E=1\n2", "F=", long]) == ("A=b c\nD\nF=\n", {"E": "1\n2", "L": long[2:]})
+    assert divide_variables(["A=b c", "D", "E=1\n2", "F=", long, "G=\r"]) == (
+        "A=b c\nD\nF=\n",
+        {"E": "1\n2", "L": long[2:], "G": "\r"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,8 +184,8 @@ def test_states_of_both_programs_are_read():
 
 async def test_settings_arrive(engine, make, local, tmp_path):
     (tmp_path / "data").mkdir()
-    (tmp_path / "variables").write_text("FROM_FILE=x\n")
-    hidden = ["SECRET=a-value 'that' # is $hidden", "LINES=the-first\nthe-second", "EMPTY="]
+    (tmp_path / "variables").write_text("FROM_FILE=x\nEMPTY=not\nEND=not\n")
+    hidden = ["SECRET=a-value 'that' # is $hidden", "LINES=the-first\nthe-second", "EMPTY=", "END=of a line\r"]
     connector = make(
         engine,
         env=hidden,
@@ -195,9 +198,9 @@ async def test_settings_arrive(engine, make, local, tmp_path):
         uts="private" if engine.program == "podman" else None,
     )
     async with deployed(connector):
-        script = 'pwd; touch /data/seen; ls /also; printf "%s|" "$SECRET" "$LINES" "${EMPTY-unset}" "$FROM_FILE"'
+        script = 'pwd; touch /data/seen; ls /also; printf "%s|" "$SECRET" "$LINES" "${EMPTY-unset}" "$END" "$FROM_FILE"'
         done = await connector.run(["sh", "-c", script])
-        assert done.stdout.decode() == "/tmp\nseen\na-value 'that' # is $hidden|the-first\nthe-second||x|"
+        assert done.stdout.decode() == "/tmp\nseen\na-value 'that' # is $hidden|the-first\nthe-second||of a line\r|x|"
         (name,) = containers_of(engine, connector)
         project = re.sub("[^a-z0-9]+", "-", tmp_path.name).strip("-")
         assert name == f"anydeploy-{project}-c-{connector.token}"
