@@ -24,6 +24,9 @@ _logger = logging.getLogger("anydeploy")
 
 _MISSING: Final = re.compile(r"no such (container|object)|no container with (name|id)", re.IGNORECASE)
 _NO_SHELL: Final = re.compile(r"executable file not found|no such file or directory|not found in \$PATH", re.IGNORECASE)
+#: Lines that tell how to call the program, not why it has failed.
+_USAGE: Final = ("See '", "Run '", "Usage:")
+_NO_INIT: Final = re.compile(r"(container|docker)-init.*not found", re.IGNORECASE)
 _PREFIXES: Final = re.compile(r"^(docker|error|error response from daemon|daemon|podman): ", re.IGNORECASE)
 #: Seconds between two attempts to remove a container that another call is removing.
 _REMOVING_INTERVAL: Final = 0.1
@@ -43,11 +46,11 @@ class NoShellError(ContainerError):
 def reason(output: bytes | str) -> str:
     """Return the line of a program's errors that tells why it has failed."""
     text = output.decode(errors="replace") if isinstance(output, bytes) else output
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("See '", "Run '"))]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_USAGE)]
     found = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "it printed nothing")
     while (shorter := _PREFIXES.sub("", found)) != found:
         found = shorter
-    return found
+    return f"{found}; install it, or set `init: false`" if _NO_INIT.search(found) else found
 
 
 @frozen

@@ -162,6 +162,11 @@ def test_variables_that_no_line_holds_are_passed_otherwise():
     [
         ("docker: Error response from daemon: no such image: x.\nSee 'docker run --help'.\n", "no such image: x."),
         ("Trying to pull x\nError: initializing source x: refused", "initializing source x: refused"),
+        (
+            'invalid argument "lots" for "-m, --memory" flag: invalid size: \'lots\'\n\nUsage:  docker create [OPTIONS] '
+            "IMAGE [COMMAND] [ARG...]\n\nRun 'docker create --help' for more information\n",
+            "invalid argument \"lots\" for \"-m, --memory\" flag: invalid size: 'lots'",
+        ),
         ("something", "something"),
         ("", "it printed nothing"),
     ],
@@ -254,6 +259,18 @@ async def test_an_option_that_is_wrong_is_told_in_one_line(engine, make):
     error = await fails(engine, make(engine, network=["no-such-network"]))
     assert "no-such-network" in error
     assert "\n" not in error
+
+
+async def test_a_value_that_is_wrong_is_told(engine, make):
+    assert "'lots'" in await fails(engine, make(engine, memory="lots"))
+
+
+async def test_a_missing_init_is_told_with_what_to_do(podman, make, tmp_path):
+    """Plain Debian has podman without one."""
+    settings = Path(podman.variables["CONTAINERS_CONF"]).read_text()
+    (tmp_path / "containers.conf").write_text(re.sub("init_path = .*", 'init_path = "/no/init"', settings))
+    variables = {**podman.variables, "CONTAINERS_CONF": str(tmp_path / "containers.conf")}
+    assert "init: false" in await fails(podman, make(podman, environment=variables))
 
 
 async def test_a_daemon_that_is_not_there_is_told(dockerd, make, tmp_path):
