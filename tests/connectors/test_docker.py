@@ -126,9 +126,29 @@ def test_wrong_settings_are_told(settings, expected):
     assert expected in problem
 
 
-def test_the_value_of_a_variable_is_in_no_error():
-    (problem,) = [text for _, text in check_settings(DockerConnector, {"image": "x", "env": ["A B=hidden"]})]
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"env": ["A B=hidden"]},
+        {"env": ["A=hidden", "A=hidden"]},
+        {"env": ["A=hidden", "A=other"]},
+        {"env": "A=hidden"},
+        {"env": ["=hidden"]},
+        {"env": ["A=hidden\udcff"]},
+        {"env": ["A=hidden\0"]},
+        {"environment": "A=hidden"},
+        {"environment": {"A=hidden": "b"}},
+        {"env": [4711]},
+        {"environment": {"A": 4711}},
+        {"environment": 4711},
+        {"environment": {"A": ["hidden"]}},
+        {"environment": {"A": {"b": "hidden"}}},
+    ],
+)
+def test_the_value_of_a_variable_is_in_no_error(settings):
+    (problem,) = [text for _, text in check_settings(DockerConnector, {"image": "x", **settings})]
     assert "hidden" not in problem
+    assert "4711" not in problem
 
 
 def test_every_setting_is_spelled_as_its_option(tmp_path):
