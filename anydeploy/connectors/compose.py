@@ -218,7 +218,9 @@ class ComposeConnector(ComposeSettings):
         return str(found["name"]), list(cast("dict[str, Any]", found.get("services") or {}))
 
     async def _up(self, services: Sequence[str]) -> None:
-        labelled = {"services": {service: {"labels": dict(self.labels)} for service in services}}
+        # Compose puts variables into whatever it reads.
+        labels = {name: value.replace("$", "$$") for name, value in self.labels.items()}
+        labelled = {"services": {service: {"labels": labels} for service in services}}
         argv = self._compose("up", "--detach", *self.up_options, project=self._own_project, further=("--file=-",))
         try:
             await self.client.follow(
