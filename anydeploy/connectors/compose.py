@@ -338,7 +338,7 @@ class ComposeConnector(ComposeSettings):
         session = self._sessions.get(container.name)
         if session is None:
             raise ContainerError(self._closed.get(container.name, f"'{container.name}' was not entered"))
-        async with session.start(command) as process:
+        async with self.telling_loss(), session.start(command) as process:
             yield process
 
     def _container(self, service: str | None, location: str | None) -> ServiceContainer:

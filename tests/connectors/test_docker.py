@@ -462,6 +462,21 @@ async def test_a_container_that_ends_is_a_loss_of_the_environment(engine, make):
         assert "last words" in str(error)
 
 
+async def test_a_command_that_fails_by_a_loss_does_so_when_it_has_been_reported(engine, make):
+    """Otherwise `deploy` would take what is lost for live meanwhile."""
+    async with deployed(make(engine)) as connector:
+        with anyio.fail_after(60):
+            async with connector.start_command(Command(["sh", "-c", "echo; sleep 1000"])) as process:
+                await process.stdout.receive()
+                await anyio.to_thread.run_sync(engine, "kill", connector.outside_name)
+                with pytest.raises(ConnectionLostError):
+                    await process.wait()
+            if connector.reported_loss is None:
+                with pytest.raises(ConnectionLostError):
+                    await connector.run(["true"])
+            assert isinstance(connector.reported_loss, ContainerError)
+
+
 async def test_a_container_that_is_removed_is_a_loss_of_the_environment(engine, make):
     async with deployed(make(engine)) as connector:
         error = await lost(connector, lambda: engine("rm", "--force", connector.outside_name))
