@@ -31,6 +31,8 @@ _PREFIXES: Final = re.compile(r"^(docker|error|error response from daemon|daemon
 #: Seconds between two attempts to remove a container that another call is removing.
 _REMOVING_INTERVAL: Final = 0.1
 _ATTEMPTS: Final = 100
+#: Seconds between looks at a container that runs, as its program says, and cannot be entered.
+_PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 #: The program may open its input by a path, which is an error where that is a socket, as uvloop has it.
 _PIPED: Final = 'cat | "$@"'
 
@@ -188,7 +190,8 @@ class ContainerProgram:
 
     async def explain(self, container: str, error: WorkflowExecutionException) -> WorkflowExecutionException:
         """Return the reason why a container cannot be entered, or no longer: its end, or the given error."""
-        state = await self.state(container)
+        lost = isinstance(error, ConnectionLostError)
+        state = await (self._final_state(container) if lost else self.state(container))
         if state is None:
             return ContainerError(f"there is no container '{container}' (any more)")
         if state.has_ended:
@@ -197,7 +200,7 @@ class ContainerProgram:
             return ContainerError(
                 f"container '{container}' does not run: it is {state.status} {state.problem}".rstrip()
             )
-        if isinstance(error, ConnectionLostError):
+        if lost:
             return error
         # The error of a program that cannot be started is printed where its output would be.
         done = await self.call("exec", container, "sh", "-c", ":")
@@ -205,6 +208,17 @@ class ContainerProgram:
         if done.returncode in (126, 127) and _NO_SHELL.search(printed):
             return NoShellError(f"commands cannot run in container '{container}': its image has no `sh`")
         return ContainerError(f"container '{container}' cannot be entered: {describe(error)}")
+
+    async def _final_state(self, container: str) -> ContainerState | None:
+        """Return the state of a container whose commands may have ended with it, which is noticed a little later."""
+        for pause in _PAUSES:
+            state = await self.state(container)
+            if state is None or state.status != "running":
+                return state
+            if (await self.call("exec", container, "sh", "-c", ":")).returncode == 0:
+                return state
+            await sleep(pause)
+        return await self.state(container)
 
     def enter(self, container: str, command: Command) -> Command:
         """Return the command that runs a command without environment and workdir in a container."""

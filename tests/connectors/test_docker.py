@@ -30,7 +30,7 @@ from anydeploy import (
     WorkflowDefinitionException,
 )
 from anydeploy.checking import check_settings
-from anydeploy.connectors._containers import ContainerError, ContainerState, reason
+from anydeploy.connectors._containers import ContainerError, ContainerProgram, ContainerState, reason
 from anydeploy.connectors._docker_settings import divide_variables, options_of
 from anydeploy.connectors.docker import DockerConnector, PodmanConnector
 from anydeploy.connectors.local import LocalConnector
@@ -475,6 +475,24 @@ async def test_a_command_that_fails_by_a_loss_does_so_when_it_has_been_reported(
                 with pytest.raises(ConnectionLostError):
                     await connector.run(["true"])
             assert isinstance(connector.reported_loss, ContainerError)
+
+
+async def test_an_end_that_is_noticed_late_is_no_loss_of_the_connection(local, tmp_path):
+    """The client of a command may know before the engine does."""
+    script = """#!/bin/sh
+cd "${0%/*}"
+case $1 in
+container) cat state ;;
+exec) echo '{"Status": "exited", "ExitCode": 137}' >state; exit 1 ;;
+logs) echo last words ;;
+esac
+"""
+    (tmp_path / "engine").write_text(script)
+    (tmp_path / "engine").chmod(0o755)
+    (tmp_path / "state").write_text('{"Status": "running"}')
+    program = ContainerProgram(local, (str(tmp_path / "engine"),), {})
+    error = await program.explain("box", ConnectionLostError("it has ended"))
+    assert "ended with status 137; its last output:\nlast words" in str(error)
 
 
 async def test_a_container_that_is_removed_is_a_loss_of_the_environment(engine, make):
