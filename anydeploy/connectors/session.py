@@ -14,7 +14,8 @@ three plain words; what is to be run comes with an order::
     done T            forget the command
 
 Reports are ``up FACTS``, ``begun T PID``, ``missing T``, ``denied T``, ``nowhere T``, ``full T``, ``never T``,
-``still T``, ``ended T STATUS [left]`` and ``gone T``. At the end of the orders the script ends everything that it started.
+``still T``, ``ended T STATUS [left]`` and ``gone T``. At the end of the orders the script ends everything that it
+started.
 """
 
 from __future__ import annotations
