@@ -11,34 +11,35 @@ import secrets
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import PurePosixPath
-from subprocess import DEVNULL, CompletedProcess
+from subprocess import CompletedProcess
 from typing import Any, Final, Protocol
 
 from anyio import CancelScope, move_on_after
 from anyio.abc import Process
 
 from .exceptions import CommandError, WorkflowExecutionException
-from .streams import Completed, communicate_all, last_lines
-
-#: The statuses of a program that wrote to a pipe that nothing reads any more.
-_CUT_OFF: Final = frozenset({-13, 128 + 13})
+from .streams import CUT_OFF, Completed, communicate_all, last_lines
 
 #: Seconds in which the remains of a copy that failed have to be removed.
 _CLEANING: Final = 10.0
 
-#: Arguments: a directory, what to pack in it, and ``whole`` or nothing.
+#: Arguments: a directory, what to pack in it, and ``whole`` or nothing. A line of input says what the unpacker reads.
 _PACK: Final = """
+read -r reads
 cd -- "$1" || exit
 if [ "$3" != whole ]; then
     special=$(find "./$2" ! -type f ! -type d ! -type l) || exit
     if [ -n "$special" ]; then echo "neither a file, nor a directory, nor a link: $special" >&2; exit 1; fi
 fi
-case $(tar --version 2>/dev/null) in *GNU*) sparse=-S ;; *) sparse= ;; esac
+case $reads$(tar --version 2>/dev/null) in holes*GNU*) sparse=-S ;; *) sparse= ;; esac
 exec tar $sparse -cf - -- "./$2"
 """
 
-#: Arguments: the target, its parent, a name for a new directory, and ``whole`` or nothing.
+#: Arguments: the target, its parent, a name for a new directory, and ``whole`` or nothing. First it tells the packer
+#: whether its tar reads files with holes: that of busybox does not.
 _UNPACK: Final = """
+case $(tar --version 2>/dev/null) in *GNU* | *bsdtar*) echo holes ;; *) echo none ;; esac
+exec >/dev/null
 mkdir -p -- "$2" || exit
 if [ -d "$1" ]; then echo "the directory $1 exists already" >&2; exit 1; fi
 mkdir -m 700 -- "$3" || exit
@@ -57,6 +58,9 @@ if [ -d "$3" ]; then rmdir -- "$3"; fi
 class Environment(Protocol):
     """The calls of a connector that a copy needs."""
 
+    @property
+    def token(self) -> str: ...
+
     def start(
         self, argv: Sequence[str], *, stdin: Any = ..., stdout: Any = ...
     ) -> AbstractAsyncContextManager[Process]: ...
@@ -68,13 +72,17 @@ async def copy(origin: Environment, source: str, destination: Environment, targe
     """Copy a file or a directory tree from one environment to another, or within one.
 
     :param whole: keep owners and set-user-id bits, and copy devices, FIFOs and sockets
+    :raises ValueError: if a path is empty
     :raises CommandError: if either side fails, or if ``target`` is an existing directory
 
     If it fails or is cancelled, what was written so far is removed before that goes on.
     """
+    for name, value in (("source", source), ("target", target)):
+        if not value:
+            raise ValueError(f"the {name} of a copy is an empty path")
     directory, member = _split(source)
     path = PurePosixPath(target)
-    new = str(path.parent / f".anydeploy-{secrets.token_hex(8)}")
+    new = str(path.parent / f".anydeploy-{destination.token}-{secrets.token_hex(4)}")
     kind = "whole" if whole else ""
     pack = ("sh", "-c", _PACK, "copy", directory, member, kind)
     unpack = ("sh", "-c", _UNPACK, "copy", _path(path), _path(path.parent), _path(new), kind)
@@ -82,7 +90,7 @@ async def copy(origin: Environment, source: str, destination: Environment, targe
     try:
         packed, unpacked = await _transfer(origin, pack, destination, unpack)
         # Each takes the other one with it when it fails. A packer that could not write to its end is not to blame.
-        cut_off = unpacked.returncode != 0 and packed.returncode in _CUT_OFF
+        cut_off = unpacked.returncode != 0 and packed.returncode in CUT_OFF
         for done in (unpacked,) if cut_off else (packed, unpacked):
             _check(done, source, target)
         _check(await destination.run(put, check=False), source, target)
@@ -96,18 +104,24 @@ async def _transfer(
     origin: Environment, pack: Sequence[str], destination: Environment, unpack: Sequence[str]
 ) -> Sequence[Completed]:
     """Return how the packer and the unpacker have ended."""
-    reader, writer = os.pipe()
-    with ExitStack() as read_end, ExitStack() as write_end:
-        read_end.callback(os.close, reader)
-        write_end.callback(os.close, writer)
+    with ExitStack() as ends:
+        reader, writer = _pipe(ends)
+        answer, answering = _pipe(ends)
         async with (
-            origin.start(pack, stdin=DEVNULL, stdout=writer) as packer,
-            destination.start(unpack, stdin=reader, stdout=DEVNULL) as unpacker,
+            origin.start(pack, stdin=answer, stdout=writer) as packer,
+            destination.start(unpack, stdin=reader, stdout=answering) as unpacker,
         ):
             # Otherwise neither side would notice that the other one has ended.
-            read_end.close()
-            write_end.close()
+            ends.close()
             return await communicate_all([packer, unpacker])
+
+
+def _pipe(ends: ExitStack) -> tuple[int, int]:
+    """Return both ends of a pipe, to be closed with a stack."""
+    pipe = os.pipe()
+    for end in pipe:
+        ends.callback(os.close, end)
+    return pipe
 
 
 def _check(done: Completed | CompletedProcess[bytes], source: str, target: str) -> None:

@@ -29,6 +29,11 @@ class Operations(ABC):
     def _check_valid(self) -> None:
         """Raise an :class:`InvalidConnectorError` if the environment must not be used."""
 
+    @property
+    @abstractmethod
+    def token(self) -> str:
+        """Letters and digits that all names of what is made in this environment contain."""
+
     @asynccontextmanager
     async def start(
         self,
@@ -151,6 +156,7 @@ class Operations(ABC):
         :param origin: the connector of the environment that ``source`` is in; None: this one
         :param whole: keep owners and set-user-id bits as well, and copy devices, FIFOs and sockets, which are refused
             otherwise
+        :raises ValueError: if a path is empty
         :raises CommandError: if either side fails, or if ``target`` is an existing directory
         :raises InvalidConnectorError: if either environment is lost, being torn down, or gone
 

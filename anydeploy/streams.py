@@ -16,6 +16,9 @@ from .exceptions import WorkflowExecutionException
 #: the pipes open for ever.
 DRAIN = 1.0
 
+#: The statuses of a program that wrote to a pipe that nothing reads any more.
+CUT_OFF = frozenset({-13, 128 + 13})
+
 _LINES_SHOWN = 20
 
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import ClassVar, Final
 
-from anyio import CancelScope, move_on_after
-from anyio.abc import ByteStream
+from anyio import CancelScope, Event, move_on_after
+from anyio.abc import ByteStream, Process
 from attrs import define, field
 
 from ..command import Command
@@ -41,8 +41,8 @@ class ContainerConnector(RemoteConnector):
     """
 
     stateful: ClassVar[bool] = True
-    #: Each around the question why a session has ended.
-    _questions: set[CancelScope] = field(init=False, factory=set[CancelScope], repr=False)
+    #: Each around the question why a session has ended, with what is set when the loss has been reported.
+    _questions: dict[CancelScope, Event] = field(init=False, factory=dict[CancelScope, Event], repr=False)
 
     @property
     @abstractmethod
@@ -103,19 +103,36 @@ class ContainerConnector(RemoteConnector):
         if self._tasks is None:
             self.report_lost(error)
         else:
-            self._tasks.start_soon(self._report_loss, container, error)
+            question = CancelScope()
+            self._questions[question] = Event()
+            self._tasks.start_soon(self._report_loss, question, container, error)
 
-    async def _report_loss(self, container: str, error: ConnectionLostError) -> None:
+    async def _report_loss(self, question: CancelScope, container: str, error: ConnectionLostError) -> None:
         """Report that the container has ended, or else that only the connection to it is lost."""
         loss: Exception = error
-        with CancelScope() as question:
-            self._questions.add(question)
-            try:
-                with move_on_after(_ASKING):
-                    loss = await self.client.explain(container, error)
-            except (WorkflowExecutionException, OSError):
-                # Not even that can be asked.
-                loss = error
-            finally:
-                self._questions.discard(question)
-            self.report_lost(loss)
+        try:
+            with question:
+                try:
+                    with move_on_after(_ASKING):
+                        loss = await self.client.explain(container, error)
+                except (WorkflowExecutionException, OSError):
+                    # Not even that can be asked.
+                    loss = error
+                self.report_lost(loss)
+        finally:
+            self._questions.pop(question).set()
+
+    @asynccontextmanager
+    async def telling_loss(self) -> AsyncGenerator[None, None]:
+        """Raise the loss of a session when it has been reported, so that the deployment is seen to be lost by then."""
+        try:
+            yield
+        except ConnectionLostError:
+            for told in list(self._questions.values()):
+                await told.wait()
+            raise
+
+    @asynccontextmanager
+    async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
+        async with self.telling_loss(), super()._start(command) as process:
+            yield process

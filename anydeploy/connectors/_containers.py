@@ -24,10 +24,15 @@ _logger = logging.getLogger("anydeploy.connectors")
 
 _MISSING: Final = re.compile(r"no such (container|object)|no container with (name|id)", re.IGNORECASE)
 _NO_SHELL: Final = re.compile(r"executable file not found|no such file or directory|not found in \$PATH", re.IGNORECASE)
+#: Lines that tell how to call the program, not why it has failed.
+_USAGE: Final = ("See '", "Run '", "Usage:")
+_NO_INIT: Final = re.compile(r"(container|docker)-init.*not found", re.IGNORECASE)
 _PREFIXES: Final = re.compile(r"^(docker|error|error response from daemon|daemon|podman): ", re.IGNORECASE)
 #: Seconds between two attempts to remove a container that another call is removing.
 _REMOVING_INTERVAL: Final = 0.1
 _ATTEMPTS: Final = 100
+#: Seconds between looks at a container that runs, as its program says, and cannot be entered.
+_PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 #: The program may open its input by a path, which is an error where that is a socket, as uvloop has it.
 _PIPED: Final = 'cat | "$@"'
 
@@ -43,11 +48,11 @@ class NoShellError(ContainerError):
 def reason(output: bytes | str) -> str:
     """Return the line of a program's errors that tells why it has failed."""
     text = output.decode(errors="replace") if isinstance(output, bytes) else output
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("See '", "Run '"))]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_USAGE)]
     found = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "it printed nothing")
     while (shorter := _PREFIXES.sub("", found)) != found:
         found = shorter
-    return found
+    return f"{found}; install it, or set `init: false`" if _NO_INIT.search(found) else found
 
 
 @frozen
@@ -185,7 +190,8 @@ class ContainerProgram:
 
     async def explain(self, container: str, error: WorkflowExecutionException) -> WorkflowExecutionException:
         """Return the reason why a container cannot be entered, or no longer: its end, or the given error."""
-        state = await self.state(container)
+        lost = isinstance(error, ConnectionLostError)
+        state = await (self._final_state(container) if lost else self.state(container))
         if state is None:
             return ContainerError(f"there is no container '{container}' (any more)")
         if state.has_ended:
@@ -194,7 +200,7 @@ class ContainerProgram:
             return ContainerError(
                 f"container '{container}' does not run: it is {state.status} {state.problem}".rstrip()
             )
-        if isinstance(error, ConnectionLostError):
+        if lost:
             return error
         # The error of a program that cannot be started is printed where its output would be.
         done = await self.call("exec", container, "sh", "-c", ":")
@@ -202,6 +208,17 @@ class ContainerProgram:
         if done.returncode in (126, 127) and _NO_SHELL.search(printed):
             return NoShellError(f"commands cannot run in container '{container}': its image has no `sh`")
         return ContainerError(f"container '{container}' cannot be entered: {describe(error)}")
+
+    async def _final_state(self, container: str) -> ContainerState | None:
+        """Return the state of a container whose commands may have ended with it, which is noticed a little later."""
+        for pause in _PAUSES:
+            state = await self.state(container)
+            if state is None or state.status != "running":
+                return state
+            if (await self.call("exec", container, "sh", "-c", ":")).returncode == 0:
+                return state
+            await sleep(pause)
+        return await self.state(container)
 
     def enter(self, container: str, command: Command) -> Command:
         """Return the command that runs a command without environment and workdir in a container."""

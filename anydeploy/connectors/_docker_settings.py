@@ -12,7 +12,7 @@ from attrs.converters import optional
 
 from ..typecheck import expected, is_list_or_tuple, is_number, show
 from ._container_connector import ContainerConnector
-from ._settings import refused, to_argv, to_environment, to_flag, to_text
+from ._settings import kind_of, refused, to_argv, to_environment, to_flag, to_text
 
 Scalar: TypeAlias = str | float
 
@@ -67,11 +67,22 @@ def to_variables(value: object) -> tuple[str, ...]:
 
     A value is in no message.
     """
-    for item in to_list(value):
-        name = str(item).partition("=")[0]
-        if not isinstance(item, str) or not name or name.startswith("#") or any(each.isspace() for each in name):
-            raise ValueError("expected a list of variables, each `NAME=value`; one has no name that can be passed")
-    return cast("tuple[str, ...]", to_list(value))
+    kind = "a list of variables, each `NAME=value`"
+    if not is_list_or_tuple(value):
+        raise TypeError(f"expected {kind}, found {kind_of(value)}")
+    names: set[str] = set()
+    for position, item in enumerate(cast("Sequence[object]", value), start=1):
+        if not isinstance(item, str):
+            raise TypeError(f"expected {kind}; item {position} is {kind_of(item)}")
+        name = item.partition("=")[0]
+        if not name or name.startswith("#") or any(each.isspace() for each in name):
+            raise ValueError(f"expected {kind}; item {position} has no name that can be passed")
+        if "\0" in item or any("\ud800" <= each <= "\udfff" for each in item):
+            raise ValueError(f"expected {kind}; item {position} contains what is no text")
+        if name in names:
+            raise ValueError(f"{name} is listed twice")
+        names.add(name)
+    return tuple(cast("Sequence[str]", value))
 
 
 def option(name: str, convert: Callable[[object], Any], default: Any = None) -> Any:
@@ -103,7 +114,7 @@ def divide_variables(variables: Sequence[str]) -> tuple[str, Mapping[str, str]]:
     others: dict[str, str] = {}
     for variable in variables:
         name, has_value, value = variable.partition("=")
-        if has_value and ("\n" in value or len(variable) > _LONGEST_LINE):
+        if has_value and ("\n" in value or "\r" in value or len(variable) > _LONGEST_LINE):
             others[name] = value
         else:
             lines.append(f"{variable}\n")

@@ -202,7 +202,7 @@ class RemoteProcess(ExactProcess):
                 self._end_unreported()
             case "still":
                 self.lose("its connection ended before it did", gone=False)
-            case "missing" | "denied" | "nowhere" | "never":
+            case "missing" | "denied" | "nowhere" | "full" | "never":
                 self._refusal = self._refusal or kind
                 self.begun.set()
                 self.ended.set()
@@ -259,6 +259,8 @@ class RemoteProcess(ExactProcess):
             raise StartError(argv, f"{argv[0]}: Permission denied")
         if self._refusal == "nowhere":
             raise StartError(argv, f"its workdir {self.command.workdir} does not exist, or cannot be used")
+        if self._refusal == "full":
+            raise StartError(argv, "no space is left for it in the directory of the session")
         if self._refusal is not None:
             with move_on_after(DRAIN):
                 await discard(self._stderr)

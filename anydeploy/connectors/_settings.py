@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from shlex import split
 from typing import Any, cast
 
@@ -60,17 +61,38 @@ def to_argv(value: object) -> tuple[str, ...]:
 
 
 def to_environment(value: object) -> Mapping[str, str]:
-    """Variables of an environment: a mapping from names to strings."""
+    """Variables of an environment: a mapping from names to strings.
+
+    Their values may be secret, and are in no message.
+    """
     kind = "a mapping from names of variables to strings"
     if not isinstance(value, Mapping):
-        raise TypeError(expected(kind, value))
+        raise TypeError(f"expected {kind}, found {kind_of(value)}")
     variables = cast("Mapping[object, object]", value)
     for name, text in variables.items():
-        if not isinstance(name, str) or not name or "=" in name:
-            raise ValueError(f"expected {kind}; {show(name)} is no name of a variable")
+        if not isinstance(name, str):
+            raise TypeError(f"expected {kind}; {show(name)} is no name of a variable")
+        if not name or "=" in name:
+            raise ValueError(f"expected {kind}; one has no name, or one with `=` in it")
         if not isinstance(text, str):
-            raise TypeError(f"expected {kind}; {name} is {show(text)}{_in_quotes(text)}")
+            quotes = "; write it in quotes" if isinstance(text, int | float | date) else ""
+            raise TypeError(f"expected {kind}; {name} is {kind_of(text)}{quotes}")
     return dict(cast("Mapping[str, str]", variables))
+
+
+def kind_of(value: object) -> str:
+    """Return the kind of a value, for a message that must not show it."""
+    match value:
+        case str():
+            return "a string"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case date():
+            return "a date"
+        case _:
+            return show(value)
 
 
 def to_path(value: object) -> str:

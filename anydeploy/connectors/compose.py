@@ -218,7 +218,9 @@ class ComposeConnector(ComposeSettings):
         return str(found["name"]), list(cast("dict[str, Any]", found.get("services") or {}))
 
     async def _up(self, services: Sequence[str]) -> None:
-        labelled = {"services": {service: {"labels": dict(self.labels)} for service in services}}
+        # Compose puts variables into whatever it reads.
+        labels = {name: value.replace("$", "$$") for name, value in self.labels.items()}
+        labelled = {"services": {service: {"labels": labels} for service in services}}
         argv = self._compose("up", "--detach", *self.up_options, project=self._own_project, further=("--file=-",))
         try:
             await self.client.follow(
@@ -336,7 +338,7 @@ class ComposeConnector(ComposeSettings):
         session = self._sessions.get(container.name)
         if session is None:
             raise ContainerError(self._closed.get(container.name, f"'{container.name}' was not entered"))
-        async with session.start(command) as process:
+        async with self.telling_loss(), session.start(command) as process:
             yield process
 
     def _container(self, service: str | None, location: str | None) -> ServiceContainer:

@@ -180,14 +180,15 @@ class DockerConnector(ContainerSettings):
 
     async def _create(self) -> None:
         lines, others = divide_variables(self.variables)
-        given = ["--name", self.outside_name, "--interactive", "--pull=never"]
+        given = ["--name", self.outside_name, "--interactive", "--pull=never", *self._options()]
         for name, value in self.labels.items():
             given += ["--label", f"{name}={value}"]
+        # A later file goes before the earlier ones.
         if lines:
             given += ["--env-file", "/dev/stdin"]
         for name in others:
             given += ["--env", name]
-        argv = ["create", *given, *self._options(), "--", self.image, *(self.command or ())]
+        argv = ["create", *given, "--", self.image, *(self.command or ())]
         failure = f"a container of image '{self.image}' could not be created"
         await self.client.ask(*argv, failure=failure, stdin=lines, environment=others)
 

@@ -13,8 +13,9 @@ three plain words; what is to be run comes with an order::
     query T           report `still T` or, if the command has not begun and never will, `never T`
     done T            forget the command
 
-Reports are ``up FACTS``, ``begun T PID``, ``missing T``, ``denied T``, ``nowhere T``, ``never T``, ``still T``,
-``ended T STATUS [left]`` and ``gone T``. At the end of the orders the script ends everything that it started.
+Reports are ``up FACTS``, ``begun T PID``, ``missing T``, ``denied T``, ``nowhere T``, ``full T``, ``never T``,
+``still T``, ``ended T STATUS [left]`` and ``gone T``. At the end of the orders the script ends everything that it
+started.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
+import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib.resources import files
@@ -47,7 +49,7 @@ from attrs import define, field
 from ..command import DEFAULT_GRACE, RELAY_GRACE, Command
 from ..exceptions import ConnectionLostError, WorkflowExecutionException, describe
 from ..quoting import escape
-from ..streams import DRAIN, discard
+from ..streams import CUT_OFF, DRAIN, discard
 from ._remote_process import RemoteProcess, begin, is_special
 from .termination import Terminator, UnstoppableError
 
@@ -382,10 +384,18 @@ class Session:
         )
 
     async def _watch(self, process: RemoteProcess, client: Process) -> None:
-        """Ask for a command whose client has ended without a word of it."""
+        """Ask for a command whose client has ended without a word of it.
+
+        Where nothing reads its output any more, a client may just go: then it is told what it would be told here.
+        """
         with process.watching:
+            status: int | None = None
             with suppress(WorkflowExecutionException, OSError):
-                await client.wait()
+                status = await client.wait()
+            if status in CUT_OFF and not process.ended.is_set():
+                process.send_signal(signal.SIGPIPE)
+                with move_on_after(DRAIN):
+                    await process.ended.wait()
             if not process.ended.is_set():
                 self.order("query", process.token)
 

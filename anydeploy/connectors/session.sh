@@ -11,16 +11,6 @@ d=
 trap 'trap "" HUP TERM; rm -rf "$d"; exit 1' HUP TERM
 trap '' INT QUIT PIPE
 
-# The commands of a client name the directory in plain words, which no shell on the way interprets.
-for base in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
-    case $base in *[!A-Za-z0-9_./-]* | "" | [!/]*) continue ;; esac
-    d=${base%/}/$name
-    mkdir -m 700 "$d" 2>/dev/null || continue
-    mkfifo -m 600 "$d/reports" 2>/dev/null && break
-    rmdir "$d"
-done
-[ -p "$d/reports" ] || { echo "no directory takes a FIFO: tried $TMPDIR /tmp /var/tmp /dev/shm $HOME" >&2; exit 1; }
-
 # Groups are signalled by `kill -NAME -GROUP`: the shells do not agree on where there may be a `--`.
 has() { command -v "$1" >/dev/null 2>&1; }
 setsid=$(command -v setsid)
@@ -34,15 +24,23 @@ case $tar in *GNU*) tar=gnu ;; *bsdtar*) tar=bsd ;; *[Bb]usy[Bb]ox*) tar=busybox
 words=$(cat <<\END
 report() { echo "$1 $t" 1<>"$d/reports"; }
 refuse() { report "$1"; exit; }
+# The name of a builtin or a function is that of no program; but an applet of busybox is one wherever its shell says so.
+finds() { # PATH: PROGRAM
+    while [ -n "$1" ]; do
+        set -- "${1#*:}" "$2" "${1%%:*}"
+        if [ -f "${3:-.}/$2" ] && [ -x "${3:-.}/$2" ]; then return; fi
+    done
+    [ "$(type "$2" 2>/dev/null)" = "$2 is $2" ]
+}
 check() {
     case $1 in
     */*) [ -e "$1" ] || refuse missing; [ -f "$1" ] && [ -x "$1" ] || refuse denied ;;
-    *) command -v -- "$1" >/dev/null 2>&1 || refuse missing ;;
+    *) finds "$PATH:" "$1" || refuse missing ;;
     esac
 }
 begun() { : >"$d/$t.begun"; echo "begun $t $pid" 1<>"$d/reports"; }
 become() {
-    echo "$1" >"$d/$t.pid" || exit
+    echo "$1" >"$d/$t.pid" || refuse full
     [ ! -e "$d/stop" ] && [ ! -e "$d/$t.stop" ] || refuse never
     export "ANYDEPLOY_COMMAND=$name-$t."
     . "$d/$t.command"
@@ -51,10 +49,8 @@ END
 )
 
 # Starts one command, whose token is $1, and stays beside it. $2: the streams that are framed by marks.
-{
-    echo "d=$d name=$name setsid=$setsid proc=$proc"
-    echo "$words"
-    cat <<\END
+write_run() {
+    echo "d=$d name=$name setsid=$setsid proc=$proc" && echo "$words" && cat <<\END
 t=$1
 trap : HUP INT QUIT PIPE TERM USR1 USR2
 frame() {
@@ -89,17 +85,26 @@ fi
 frame "$2"
 exit 0
 END
-} >"$d/run"
+}
 
 # Becomes the command whose token is $1, where the number of a subshell cannot be known.
-{
-    echo "d=$d name=$name"
-    echo "$words"
-    cat <<\END
+write_start() {
+    echo "d=$d name=$name" && echo "$words" && cat <<\END
 t=$1 pid=$$
 if [ -n "$2" ]; then become "-$$"; else become "${3:-$$}"; fi
 END
-} >"$d/start"
+}
+
+# The commands of a client name the directory in plain words, which no shell on the way interprets. It is one that takes
+# all of its files, and some more: what is behind could not be begun where it is full.
+for base in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
+    case $base in *[!A-Za-z0-9_./-]* | "" | [!/]*) continue ;; esac
+    d=${base%/}/$name
+    mkdir -m 700 "$d" 2>/dev/null || continue
+    mkfifo -m 600 "$d/reports" && printf %65536s x >"$d/start" && write_start >"$d/start" && write_run >"$d/run" && break
+    rm -rf "$d"
+done 2>/dev/null
+[ -p "$d/reports" ] || { echo "no directory takes a FIFO and 64 KiB: tried $TMPDIR /tmp /var/tmp /dev/shm $HOME" >&2; exit 1; }
 
 # -- The orders ----------------------------------------------------------------------------------------------------------
 
@@ -203,7 +208,12 @@ forgotten= count=0
 while read -r order t rest; do
     case $order in
     command)
-        printf %b "$rest" >"$d/$t.command"
+        # A part of a text may be another command.
+        if ! printf %b "$rest" >"$d/$t.command"; then
+            : >"$d/$t.command"
+            : >"$d/$t.stop"
+            echo "full $t" >&3
+        fi
         : >"$d/$t.ready"
         [ ! -p "$d/$t.wait" ] || echo 1<>"$d/$t.wait"
         ;;

@@ -61,12 +61,12 @@ def make(compose, tmp_path):
     local = LocalConnector(deployment_name="l", config_dir=tmp_path)
     (tmp_path / "compose.yml").write_text(PROJECT.format(image=compose.image))
 
-    def build(text=None, environment=None, **settings):
+    def build(text=None, environment=None, name="c", **settings):
         if text is not None:
             (tmp_path / "compose.yml").write_text(text)
         variables = {**compose.variables, **(environment or {})}
         given = {"files": ["compose.yml"], "timeout": 2, "environment": variables, **settings}
-        return ComposeConnector(deployment_name="c", config_dir=tmp_path, connector=local, **given)
+        return ComposeConnector(deployment_name=name, config_dir=tmp_path, connector=local, **given)
 
     return build
 
@@ -154,7 +154,7 @@ def test_all_options_are_those_of_the_program(compose, make):
 
 
 async def test_services_are_locations(compose, make):
-    async with deployed(make(environment={"ASKED": "for"}, profiles=["more"])) as connector:
+    async with deployed(make(environment={"ASKED": "for"}, profiles=["more"], name="c $HOME")) as connector:
         found = await connector.get_available_locations()
         assert [(name, each.service) for name, each in found.items()] == [
             ("extra-1", "extra"),
@@ -178,7 +178,7 @@ async def test_services_are_locations(compose, make):
         project = connector.traces()["project"]
         assert connector.token in project
         labels = json.loads(compose("inspect", "--format", "{{json .Config.Labels}}", f"{project}-web-1"))
-        assert (labels["anydeploy.run"], labels["anydeploy.deployment"]) == (connector.token, "c")
+        assert (labels["anydeploy.run"], labels["anydeploy.deployment"]) == (connector.token, "c $HOME")
     assert containers_of(compose, project) == []
 
 

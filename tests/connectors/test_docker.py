@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -29,7 +30,7 @@ from anydeploy import (
     WorkflowDefinitionException,
 )
 from anydeploy.checking import check_settings
-from anydeploy.connectors._containers import ContainerError, ContainerState, reason
+from anydeploy.connectors._containers import ContainerError, ContainerProgram, ContainerState, reason
 from anydeploy.connectors._docker_settings import divide_variables, options_of
 from anydeploy.connectors.docker import DockerConnector, PodmanConnector
 from anydeploy.connectors.local import LocalConnector
@@ -125,9 +126,29 @@ def test_wrong_settings_are_told(settings, expected):
     assert expected in problem
 
 
-def test_the_value_of_a_variable_is_in_no_error():
-    (problem,) = [text for _, text in check_settings(DockerConnector, {"image": "x", "env": ["A B=hidden"]})]
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"env": ["A B=hidden"]},
+        {"env": ["A=hidden", "A=hidden"]},
+        {"env": ["A=hidden", "A=other"]},
+        {"env": "A=hidden"},
+        {"env": ["=hidden"]},
+        {"env": ["A=hidden\udcff"]},
+        {"env": ["A=hidden\0"]},
+        {"environment": "A=hidden"},
+        {"environment": {"A=hidden": "b"}},
+        {"env": [4711]},
+        {"environment": {"A": 4711}},
+        {"environment": 4711},
+        {"environment": {"A": ["hidden"]}},
+        {"environment": {"A": {"b": "hidden"}}},
+    ],
+)
+def test_the_value_of_a_variable_is_in_no_error(settings):
+    (problem,) = [text for _, text in check_settings(DockerConnector, {"image": "x", **settings})]
     assert "hidden" not in problem
+    assert "4711" not in problem
 
 
 def test_every_setting_is_spelled_as_its_option(tmp_path):
@@ -150,7 +171,10 @@ def test_all_options_are_those_of_the_program(dockerd):
 
 def test_variables_that_no_line_holds_are_passed_otherwise():
     long = f"L={'x' * 70000}"
-    assert divide_variables(["A=b c", "D", "E=1\n2", "F=", long]) == ("A=b c\nD\nF=\n", {"E": "1\n2", "L": long[2:]})
+    assert divide_variables(["A=b c", "D", "E=1\n2", "F=", long, "G=\r"]) == (
+        "A=b c\nD\nF=\n",
+        {"E": "1\n2", "L": long[2:], "G": "\r"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,6 +182,10 @@ def test_variables_that_no_line_holds_are_passed_otherwise():
     [
         ("docker: Error response from daemon: no such image: x.\nSee 'docker run --help'.\n", "no such image: x."),
         ("Trying to pull x\nError: initializing source x: refused", "initializing source x: refused"),
+        (
+            'invalid argument "lots" for "-m"\n\nUsage:  docker create\n\nRun \'docker\'\n',
+            'invalid argument "lots" for "-m"',
+        ),
         ("something", "something"),
         ("", "it printed nothing"),
     ],
@@ -180,8 +208,8 @@ def test_states_of_both_programs_are_read():
 
 async def test_settings_arrive(engine, make, local, tmp_path):
     (tmp_path / "data").mkdir()
-    (tmp_path / "variables").write_text("FROM_FILE=x\n")
-    hidden = ["SECRET=a-value 'that' # is $hidden", "LINES=the-first\nthe-second", "EMPTY="]
+    (tmp_path / "variables").write_text("FROM_FILE=x\nEMPTY=not\nEND=not\n")
+    hidden = ["SECRET=a-value 'that' # is $hidden", "LINES=the-first\nthe-second", "EMPTY=", "END=of a line\r"]
     connector = make(
         engine,
         env=hidden,
@@ -194,9 +222,9 @@ async def test_settings_arrive(engine, make, local, tmp_path):
         uts="private" if engine.program == "podman" else None,
     )
     async with deployed(connector):
-        script = 'pwd; touch /data/seen; ls /also; printf "%s|" "$SECRET" "$LINES" "${EMPTY-unset}" "$FROM_FILE"'
+        script = 'pwd; touch /data/seen; ls /also; printf "%s|" "$SECRET" "$LINES" "${EMPTY-unset}" "$END" "$FROM_FILE"'
         done = await connector.run(["sh", "-c", script])
-        assert done.stdout.decode() == "/tmp\nseen\na-value 'that' # is $hidden|the-first\nthe-second||x|"
+        assert done.stdout.decode() == "/tmp\nseen\na-value 'that' # is $hidden|the-first\nthe-second||of a line\r|x|"
         (name,) = containers_of(engine, connector)
         project = re.sub("[^a-z0-9]+", "-", tmp_path.name).strip("-")
         assert name == f"anydeploy-{project}-c-{connector.token}"
@@ -206,6 +234,22 @@ async def test_settings_arrive(engine, make, local, tmp_path):
     words = [word for command in local.commands for word in command.argv]
     assert words
     assert not any(value in word for word in words for value in ("a-value", "the-first", "the-second"))
+
+
+async def test_a_session_passes_by_a_directory_that_is_full(engine, make):
+    async with deployed(make(engine, tmpfs=["/tmp:size=8k"])) as connector:
+        assert connector._session.facts["dir"].startswith("/var/tmp/")
+        assert (await connector.run(["ls", "-A", "/tmp"])).stdout == b""
+
+
+async def test_a_directory_that_becomes_full_is_told(engine, make):
+    """What of the text of a command was written would be another command."""
+    async with deployed(make(engine, tmpfs=["/tmp:size=80k"])) as connector:
+        await connector.run(["sh", "-c", "head -c 100000 /dev/zero >/tmp/large"], check=False)
+        with pytest.raises(OSError, match="no space is left"):
+            await connector.run(["echo", "x" * 100_000])
+        engine("exec", connector.outside_name, "rm", "/tmp/large")
+        assert (await connector.run(["echo", "x" * 10_000])).stdout == b"x" * 10_000 + b"\n"
 
 
 async def test_a_shell_that_is_the_command_stays_up(engine, make):
@@ -234,6 +278,18 @@ async def test_an_option_that_is_wrong_is_told_in_one_line(engine, make):
     error = await fails(engine, make(engine, network=["no-such-network"]))
     assert "no-such-network" in error
     assert "\n" not in error
+
+
+async def test_a_value_that_is_wrong_is_told(engine, make):
+    assert "'lots'" in await fails(engine, make(engine, memory="lots"))
+
+
+async def test_a_missing_init_is_told_with_what_to_do(podman, make, tmp_path):
+    """Plain Debian has podman without one."""
+    settings = (podman.directory / "containers.conf").read_text()
+    (tmp_path / "containers.conf").write_text(re.sub("init_path = .*", 'init_path = "/no/init"', settings))
+    variables = {**podman.variables, "CONTAINERS_CONF": str(tmp_path / "containers.conf")}
+    assert "init: false" in await fails(podman, make(podman, environment=variables))
 
 
 async def test_a_daemon_that_is_not_there_is_told(dockerd, make, tmp_path):
@@ -365,6 +421,19 @@ async def test_a_port_is_seen_from_the_container(engine, make):
                 await stream.receive()
 
 
+async def test_a_reader_that_goes_away_ends_the_command(engine, make):
+    """As it does here. The client ends of that by itself, and the engine would drop the output for ever."""
+    async with deployed(make(engine)) as connector:
+        reader, writer = os.pipe()
+        async with connector.start(["sh", "-c", "yes"], stdin=DEVNULL, stdout=writer) as process:
+            os.close(writer)
+            await anyio.to_thread.run_sync(os.read, reader, 1)
+            os.close(reader)
+            with anyio.fail_after(60):
+                assert await process.wait() in {-signal.SIGPIPE, 128 + signal.SIGPIPE}
+        assert "yes" not in (await connector.run(["ps", "-o", "args"])).stdout.decode()
+
+
 # -- Loss and crashes --------------------------------------------------------------------------------------------------
 
 
@@ -390,6 +459,39 @@ async def test_a_container_that_ends_is_a_loss_of_the_environment(engine, make):
         assert not isinstance(error, ConnectionLostError)
         assert "ended with status 137" in str(error)
         assert "last words" in str(error)
+
+
+async def test_a_command_that_fails_by_a_loss_does_so_when_it_has_been_reported(engine, make):
+    """Otherwise `deploy` would take what is lost for live meanwhile."""
+    async with deployed(make(engine)) as connector:
+        with anyio.fail_after(60):
+            async with connector.start_command(Command(["sh", "-c", "echo; sleep 1000"])) as process:
+                await process.stdout.receive()
+                await anyio.to_thread.run_sync(engine, "kill", connector.outside_name)
+                with pytest.raises(ConnectionLostError):
+                    await process.wait()
+            if connector.reported_loss is None:
+                with pytest.raises(ConnectionLostError):
+                    await connector.run(["true"])
+            assert isinstance(connector.reported_loss, ContainerError)
+
+
+async def test_an_end_that_is_noticed_late_is_no_loss_of_the_connection(local, tmp_path):
+    """The client of a command may know before the engine does."""
+    script = """#!/bin/sh
+cd "${0%/*}"
+case $1 in
+container) cat state ;;
+exec) echo '{"Status": "exited", "ExitCode": 137}' >state; exit 1 ;;
+logs) echo last words ;;
+esac
+"""
+    (tmp_path / "engine").write_text(script)
+    (tmp_path / "engine").chmod(0o755)
+    (tmp_path / "state").write_text('{"Status": "running"}')
+    program = ContainerProgram(local, (str(tmp_path / "engine"),), {})
+    error = await program.explain("box", ConnectionLostError("it has ended"))
+    assert "ended with status 137; its last output:\nlast words" in str(error)
 
 
 async def test_a_container_that_is_removed_is_a_loss_of_the_environment(engine, make):

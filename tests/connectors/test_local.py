@@ -223,6 +223,16 @@ async def test_copy_of_nothing_leaves_nothing(local, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("paths", [("", "target"), ("source", "")])
+async def test_copy_refuses_an_empty_path(local, tmp_path, monkeypatch, paths):
+    """It would be the directory that commands run in, with all that is in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "source").write_text("x")
+    with pytest.raises(ValueError, match="empty path"):
+        await local.copy(*paths)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 @pytest.fixture
 def tar(tmp_path, monkeypatch):
     """Replaces tar by a script, in which `tar` is the real one."""
@@ -244,7 +254,8 @@ async def test_cancelled_copy_leaves_nothing(local, tmp_path, tar):
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(local.copy, str(tmp_path / "source"), str(tmp_path / "target" / "x"))
-            while not list((tmp_path / "target").glob(".anydeploy-*/source")):  # noqa: ASYNC110
+            # What a kill would leave is found by the token of the connector.
+            while not list((tmp_path / "target").glob(f".anydeploy-{local.token}-*/source")):  # noqa: ASYNC110
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
     assert list(tmp_path.glob("target/*")) == list(tmp_path.glob("target/.*")) == []

@@ -151,6 +151,37 @@ async def test_what_login_files_print_gets_into_no_file(room, tmp_path, local):
                 await process.wait()
 
 
+async def test_holes_are_filled_where_tar_cannot_read_them(room, tmp_path, local):
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("busybox is not installed")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "tar").symlink_to(busybox)
+    with (tmp_path / "source").open("wb") as file:
+        file.truncate(1_000_000)
+        file.write(b"x")
+    async with room(prelude=f"export PATH={tmp_path}/bin:$PATH;") as connector:
+        with anyio.fail_after(60):
+            await connector.copy(str(tmp_path / "source"), str(tmp_path / "there"), origin=local)
+            await local.copy(str(tmp_path / "there"), str(tmp_path / "back"), origin=connector)
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "source").read_bytes()
+
+
+async def test_words_of_the_shell_are_no_programs(room, tmp_path):
+    (tmp_path / "report").mkdir()
+    async with room() as connector:
+        for word in ("export", "if", "report", "begun"):
+            with pytest.raises(OSError, match=f"{word}: there is no such program"):
+                await connector.run([word], environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+        for word in ("true", "echo", "test"):
+            await connector.run([word, "x"])
+        (tmp_path / "begun").write_text("#!/bin/sh\necho it is")
+        (tmp_path / "begun").chmod(0o755)
+        for path, workdir in ((f"/no::{tmp_path}", None), (":/bin", str(tmp_path))):
+            done = await connector.run(["begun"], environment={"PATH": path}, workdir=workdir)
+            assert done.stdout == b"it is\n"
+
+
 async def test_a_status_above_128_is_no_signal_that_was_not_sent(room):
     async with room() as connector:
         assert (await connector.run(["sh", "-c", "exit 143"], check=False)).returncode == 143
