@@ -308,13 +308,16 @@ class Connector(Operations):
         """
         if service is None and location is None:
             return self
-        return PlacedConnector(
+        view = PlacedConnector(
             deployment_name=self.deployment_name,
             config_dir=self.config_dir,
             connector=self,
             service=service,
             location=location,
         )
+        # What is made through it is found by the same name.
+        view.token = self.token
+        return view
 
     # -- Between environments ------------------------------------------------------------------------------------------
 

@@ -62,6 +62,7 @@ async def start(connector: Connector, **fields: str) -> None:
 
 async def test_a_view_says_where(farm):
     assert farm.at() is farm
+    assert farm.at("db").token == farm.token
     await start(farm.at("db"))
     await start(farm.at(location="n2"))
     await start(farm.at("db").at(location="n2"))

@@ -98,3 +98,10 @@ def test_there_is_an_example_of_each(type_: str):
     """Its page names one; `local` is what all of them stand on."""
     (example,) = re.findall(r"\]\(../../(examples/\w+\.yml)\)", page(type_))
     assert type_ in {each.type for each in load_file(ROOT / example).values()}
+
+
+@pytest.mark.parametrize("type_", sorted({*_BUILTIN}))
+def test_no_variable_is_shown(type_: str):
+    """Their values may be secret, and connectors stand in logs and tracebacks."""
+    fields = attrs.fields_dict(connector_type(type_))
+    assert [name for name in ("environment", "variables") if name in fields and fields[name].repr is not False] == []

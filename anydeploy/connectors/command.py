@@ -48,7 +48,7 @@ class CommandConnector(ConnectorWrapper):
     interval: float = field(default=COMMAND_INTERVAL, converter=to_positive_seconds)
     timeout: float = field(default=DEFAULT_TIMEOUT, converter=to_positive_seconds)
     run_prefix: tuple[str, ...] | None = field(default=None, alias="run", converter=optional(to_argv))
-    environment: Mapping[str, str] = field(factory=dict[str, str], converter=to_environment)
+    environment: Mapping[str, str] = field(factory=dict[str, str], converter=to_environment, repr=False)
     workdir: str | None = field(default=None, converter=optional(to_path))
     grace: float = field(default=DEFAULT_GRACE, converter=to_seconds)
 

@@ -99,7 +99,7 @@ class ProcessConnector(ConnectorWrapper):
     """
 
     command: tuple[str, ...] = field(converter=to_argv)
-    environment: Mapping[str, str] = field(factory=dict[str, str], converter=to_environment)
+    environment: Mapping[str, str] = field(factory=dict[str, str], converter=to_environment, repr=False)
     workdir: str | None = field(default=None, converter=optional(to_path))
     log: str | None = field(default=None, converter=optional(to_path))
     ready: Readiness | None = field(default=None, converter=optional(to_readiness))
