@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from .progress import Progress
@@ -24,7 +24,7 @@ class _Messages(logging.Handler):
 
 
 @contextmanager
-def showing_messages(progress: Progress) -> Iterator[None]:
+def showing_messages(progress: Progress) -> Generator[None, None, None]:
     """Open a block in which the messages of connectors are shown."""
     handler, level = _Messages(progress), _logger.level
     _logger.addHandler(handler)
