@@ -88,6 +88,8 @@ class Allocation:
     opened: Event = field(init=False, factory=Event)
     #: Set when its task has come to its end.
     ended: Event = field(init=False, factory=Event)
+    #: Set when its loss has been reported, or will not be any more.
+    _reported: Event = field(init=False, factory=Event)
     _closing: Event = field(init=False, factory=Event)
     _way_lost: Event = field(init=False, factory=Event)
     _scope: CancelScope = field(init=False, factory=CancelScope)
@@ -136,12 +138,20 @@ class Allocation:
 
     @asynccontextmanager
     async def start(self, command: Command) -> AsyncGenerator[Process, None]:
-        """Start a command in it, as :meth:`Connector.start_command` does."""
+        """Start a command in it, as :meth:`Connector.start_command` does.
+
+        If it is lost, that has been reported before the command fails for it.
+        """
         _raise(self._problem or self._loss)
         if self.way is None:
             raise WorkflowExecutionException("the allocation has ended")
-        async with self.way.start_command(command) as process:
-            yield process
+        try:
+            async with self.way.start_command(command) as process:
+                yield process
+        except WorkflowExecutionException:
+            if self.is_lost:
+                await self._reported.wait()
+            raise
 
     async def _run(self) -> None:
         try:
@@ -154,6 +164,7 @@ class Allocation:
         except Exception as exc:  # noqa: BLE001 - an outcome, whatever the connector below raises
             self._problem = self._problem or exc
         finally:
+            self._reported.set()
             self.opened.set()
             self.ended.set()
 
@@ -179,7 +190,7 @@ class Allocation:
             await job.wait()
         except ConnectionLostError:
             # The queue reports that by itself.
-            return
+            self._reported.set()
         except JobError as exc:
             self._lose(exc)
         else:
@@ -198,6 +209,7 @@ class Allocation:
         if not self._closing.is_set():
             self._loss = self._loss or error
             self.on_lost(error)
+        self._reported.set()
 
 
 def _raise(problem: Exception | None) -> None:

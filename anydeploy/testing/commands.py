@@ -144,8 +144,11 @@ async def nothing_waits_for_background_children(tested: Tested) -> None:
         with anyio.fail_after(NEVER):
             done = await connector.run(["sh", "-c", "sleep 1000 & echo $!"])
         pid = done.stdout.decode().strip()
-        expect(await _alive(connector, [pid]) == [pid], "what a command had left in the background was ended")
-        await connector.run(["kill", "-s", "KILL", pid])
+        is_alive = await _alive(connector, [pid]) == [pid]
+        # Where each command has a place of its own, its background may end with that, as the processes of a job do.
+        expect(is_alive or not connector.keeps_place, "what a command had left in the background was ended")
+        if is_alive:
+            await connector.run(["kill", "-s", "KILL", pid])
 
 
 # -- Words -------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,14 @@ import pytest
 from processes import alive, until
 from rooms import Room
 
-from anydeploy import Command, DefaultDeploymentManager, DeploymentConfig, DeploymentState, InvalidConfigError
+from anydeploy import (
+    Command,
+    DefaultDeploymentManager,
+    DeploymentConfig,
+    DeploymentState,
+    InvalidConfigError,
+    WorkflowExecutionException,
+)
 from anydeploy.connectors._slurm_job import JobError
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
@@ -324,6 +331,30 @@ async def test_an_allocation_that_has_ended_is_lost(settings, slurm, tmp_path):
         slurm.ask("scancel", *slurm.jobs(""))
         await appears(lambda: manager.status()["cluster"].state is DeploymentState.LOST)
         assert "was cancelled" in str(manager.status()["cluster"].error)
+
+
+async def test_a_lost_allocation_is_not_reported_live_to_those_who_have_met_the_loss(settings, slurm, tmp_path):
+    definitions = stack(settings, room=False, mode="allocation")
+    # Its status would arrive before the loss otherwise.
+    argv = ["sh", "-c", "trap 'sleep 2; exit' TERM; echo up; while :; do sleep 0.05; done"]
+    async with DefaultDeploymentManager(definitions, config_dir=tmp_path) as manager:
+        await manager.deploy("cluster")
+        async with anyio.create_task_group() as tasks:
+            begun = anyio.Event()
+
+            async def fail():
+                with pytest.raises(WorkflowExecutionException):
+                    async with manager.get_connector("cluster").start(argv) as process:
+                        await process.stdout.receive()
+                        begun.set()
+                        await process.wait()
+                assert manager.status()["cluster"].state is DeploymentState.LOST
+
+            tasks.start_soon(fail)
+            await begun.wait()
+            await anyio.to_thread.run_sync(slurm.ask, "scancel", *slurm.jobs(""))
+        await manager.deploy("cluster")
+        await manager.get_connector("cluster").run(["true"])
 
 
 async def test_job_and_node_are_recorded_and_the_node_is_the_location(cluster):
