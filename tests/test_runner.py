@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from scripted import World
+from scripted import World, start
 
 from anydeploy import ConnectionLostError, DeployError, UndeployError
 from anydeploy.testing import unit, wrapper
@@ -107,6 +107,23 @@ def test_a_reattach_that_takes_too_long_is_logged(backend: str, caplog: pytest.L
     assert _logged(backend, use, caplog) == [
         "reattaching for the teardown of deployment 'w' failed: it took half of the time that there is for the teardown"
     ]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_teardown_has_all_the_time_of_the_shutdown(backend: str) -> None:
+    """M1: half of it is for what may still come up."""
+    world = World()
+    plan = world.plan("undeploy a", delay=8.0)
+
+    async def use() -> None:
+        async with anyio.create_task_group() as tasks:
+            async with world.manager(unit("a"), shutdown_timeout=10) as manager:
+                await manager.deploy("a")
+                call = start(tasks, manager.undeploy, "a")
+                await plan.reached.wait()
+            assert await call.wait() == "returned"
+
+    run_virtual(backend, use)
 
 
 def _logged(backend: str, use: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -277,7 +277,10 @@ async def test_a_program_that_is_lost_does_not_become_ready(room, tmp_path):
     async with room() as connector:
 
         class Watched(ProcessConnector):
-            async def _probe(self, *_):
+            async def _probe(self, ready, program, wait):
+                # Before, a signal for what carries the name of the session may meet the program itself.
+                while "up" not in program.output.last_lines():  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
                 end_script(connector)
                 await anyio.sleep_forever()
 
