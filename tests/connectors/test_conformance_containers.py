@@ -47,6 +47,7 @@ def there_is(engine: Engine, directory: Path) -> bool:
 class TestDocker(ConnectorSuite):
     connector_type = DockerConnector
     backends = ("asyncio", "trio")
+    stride = 3
     engine: Engine
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
@@ -61,6 +62,7 @@ class TestDocker(ConnectorSuite):
 class TestPodman(ConnectorSuite):
     connector_type = PodmanConnector
     backends = ("asyncio+uvloop",)
+    stride = 7
     engine: Engine
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
@@ -97,6 +99,7 @@ def compose_engine(request: pytest.FixtureRequest, compose: Engine) -> Engine:
 class TestCompose(ConnectorSuite):
     connector_type = ComposeConnector
     backends = ("trio",)
+    stride = 5
     engine: Engine
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
@@ -120,6 +123,7 @@ def on_host(request: pytest.FixtureRequest, sshd: Sshd) -> None:
 @pytest.mark.usefixtures("docker", "on_host")
 class TestDockerOverSsh(ConnectorSuite):
     backends = ("asyncio",)
+    stride = 11
     engine: Engine
 
     def settings(self, directory: Path) -> Mapping[str, Any]:

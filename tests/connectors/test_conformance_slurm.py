@@ -30,6 +30,7 @@ def cluster(request: pytest.FixtureRequest, slurm: Slurm) -> Slurm:
 class TestBatch(ConnectorSuite):
     connector_type = SlurmConnector
     backends = ("trio",)
+    stride = 4
     slurm: Slurm
 
     def settings(self, directory: Path) -> Mapping[str, Any]:
@@ -66,6 +67,7 @@ def reached(request: pytest.FixtureRequest, cluster: Slurm, login: Sshd) -> None
 @pytest.mark.usefixtures("reached")
 class TestBatchOverSsh(TestBatch):
     backends = ("asyncio",)
+    stride = 9
 
 
 @pytest.mark.usefixtures("reached")
