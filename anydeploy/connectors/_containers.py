@@ -103,13 +103,13 @@ class ContainerProgram:
 
     :ivar argv: the program with its options
     :ivar environment: variables for it
-    :ivar removing: the words that remove a container at once
+    :ivar removing: the calls that remove a container at once, each with its name as the last word; the last one decides
     """
 
     connector: Connector
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    removing: tuple[str, ...] = ("rm", "--force", "--volumes")
+    removing: tuple[tuple[str, ...], ...] = (("rm", "--force", "--volumes"),)
 
     async def call(
         self, *arguments: str, stdin: str | None = None, environment: Mapping[str, str] | None = None
@@ -241,9 +241,12 @@ class ContainerProgram:
             await self._remove(container)
 
     async def _remove(self, container: str) -> None:
+        *before, removing = self.removing
+        for words in before:
+            await self.call(*words, container)
         attempts = _ATTEMPTS
         while True:
-            done = await self.call(*self.removing, container)
+            done = await self.call(*removing, container)
             problem = done.stderr.decode(errors="replace")
             if done.returncode == 0 or _MISSING.search(problem):
                 return

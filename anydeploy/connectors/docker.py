@@ -243,7 +243,9 @@ class PodmanConnector(DockerConnector):
     @property
     def client(self) -> ContainerProgram:
         # It would let the process of the container end first, for as long as that takes.
-        return attrs.evolve(super().client, removing=("rm", "--force", "--volumes", "--time=0"))
+        # `rm` of podman 4.3 forgets a container that is just being stopped, and lets its processes run on.
+        removing = (("kill",), ("rm", "--force", "--volumes", "--time=0"))
+        return attrs.evolve(super().client, removing=removing)
 
     async def _check_health(self, container: str, state: ContainerState) -> bool:  # noqa: ARG002
         """Run the check once: podman leaves that to systemd, which is not everywhere."""

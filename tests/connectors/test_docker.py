@@ -17,7 +17,7 @@ import anyio
 import attrs
 import pytest
 from attrs import define, field
-from processes import processes_of, signal_all, until
+from processes import alive, processes_of, signal_all, until
 from servers import Engine, running_sshd
 
 from anydeploy import (
@@ -376,9 +376,11 @@ async def test_hurry_cuts_the_end_short(engine, make):
                 connector.hurry()
 
             await connector.deploy(False)
+            pid = int(engine("inspect", "--format", "{{.State.Pid}}", connector.outside_name))
             tasks.start_soon(hurry)
             await connector.undeploy(False)
     assert containers_of(engine, connector) == []
+    await anyio.to_thread.run_sync(until, lambda: not alive(pid))
 
 
 async def test_it_may_stay_when_it_has_ended(engine, make):
