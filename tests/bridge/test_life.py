@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,9 @@ async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, 
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
-async def test_what_cannot_be_killed_is_told(log: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool):
+async def test_what_cannot_be_killed_is_told(
+    log: Path, monkeypatch: pytest.MonkeyPatch, directories: list[Path], cancelled: bool
+):
     """In place of a cancellation, too: it must not be forgotten."""
     run = Room.run
 
@@ -292,6 +295,9 @@ async def test_what_cannot_be_killed_is_told(log: Path, monkeypatch: pytest.Monk
         finally:
             for pid in pids:
                 os.killpg(pid, signal.SIGKILL)
+            # The time that it has to go was cut short above.
+            for path in directories:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 async def test_streamflow_is_quiet():
