@@ -269,17 +269,10 @@ class RemoteCommand:
                 pass
 
     async def _delivered(self) -> None:
-        """Wait until the output that goes to files has arrived there, unless the caller has left.
-
-        The caller reads the rest, for as long as it wants to: that has to have been opened, which takes many clients of
-        many commands a while.
-        """
-
-        def is_delivered(output: OutputPump) -> bool:
-            return output.is_opened if output.stream is not None else output.idle_for(DRAIN)
-
+        """Wait until the output that goes to files has arrived there, unless the caller has left."""
+        files = [output for output in self._outputs.values() if output.stream is None]
         # That nothing has come for some time is no event.
-        while not self._left and not all(map(is_delivered, self._outputs.values())):  # noqa: ASYNC110
+        while not self._left and not all(each.idle_for(DRAIN) for each in files):  # noqa: ASYNC110
             await sleep(_FIRST_LOOK)
 
     async def _give_up_beginning(self) -> None:

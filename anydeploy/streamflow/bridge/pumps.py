@@ -130,8 +130,6 @@ class OutputPump:
     _target: MemoryObjectSendStream[bytes] | None = field(init=False, default=None)
     #: The time since which everything that has come was delivered; None while something is on its way, or before.
     _idle_since: float | None = field(init=False, default=None)
-    #: The output is being read at its source.
-    _opened: bool = field(init=False, default=False)
     #: The end of the output was delivered.
     _ended: bool = field(init=False, default=False)
 
@@ -164,7 +162,6 @@ class OutputPump:
         put: Callable[[bytes], Awaitable[None]],
         on_broken: Callable[[], object] | None,
     ) -> None:
-        self._opened = True
         self._idle_since = current_time()
         while data := await read(CHUNK):
             self._idle_since = None
@@ -176,11 +173,6 @@ class OutputPump:
                     on_broken = None
             self._idle_since = current_time()
         self._idle_since = None
-
-    @property
-    def is_opened(self) -> bool:
-        """Whether the output is being read, or was: what the command has printed is on its way."""
-        return self._opened or self._ended
 
     def idle_for(self, seconds: float) -> bool:
         """Whether everything has been delivered, as far as can be told from nothing having come for some seconds."""
