@@ -364,15 +364,15 @@ async def test_its_process_is_let_end(engine, make, tmp_path):
     assert (tmp_path / "bye").read_text() == "bye\n"
 
 
-async def test_hurry_cuts_the_end_short(engine, make):
-    script = "trap '' TERM; while :; do sleep 0.1; done"
-    connector = make(engine, command=["sh", "-c", script], stopTimeout=1000)
+async def test_hurry_cuts_the_end_short(engine, make, tmp_path):
+    """So it does for a container that has been asked to end, whose processes go with it."""
+    script = "trap 'echo >/data/asked' TERM; while :; do sleep 0.1; done"
+    connector = make(engine, command=["sh", "-c", script], stopTimeout=1000, volume=[f"{tmp_path}:/data"])
     with anyio.fail_after(100):
         async with anyio.create_task_group() as tasks:
 
             async def hurry():
-                stopping = f"stop\0{connector.outside_name}"
-                await anyio.to_thread.run_sync(until, lambda: processes_of(stopping))
+                await anyio.to_thread.run_sync(until, (tmp_path / "asked").exists)
                 connector.hurry()
 
             await connector.deploy(False)
