@@ -35,6 +35,9 @@ _ATTEMPTS: Final = 100
 _PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 #: The program may open its input by a path, which is an error where that is a socket, as uvloop has it.
 _PIPED: Final = 'cat | "$@"'
+#: The last lines that a container has printed, or a word on stderr. podman 4.3 loses with its own `--tail` a line that
+#: has come in parts, or has no end.
+_LOGS: Final = '{ "$@" 2>&1 || echo failed >&3; } 3>&2 | tail -n 20'
 
 
 class ContainerError(WorkflowExecutionException):
@@ -182,8 +185,9 @@ class ContainerProgram:
 
     async def describe_end(self, container: str, state: ContainerState) -> str:
         """Return a sentence on a container that has ended, with its status and its last output."""
-        done = await self.call("logs", "--tail", "20", container)
-        output = last_lines(done.stdout + done.stderr) if done.returncode == 0 else ""
+        argv = ["sh", "-c", _LOGS, "anydeploy", *self.argv, "logs", container]
+        done = await self.connector.run(argv, environment=self.environment, check=False)
+        output = "" if done.stderr else last_lines(done.stdout)
         detail = f" ({state.problem})" if state.problem else ""
         shown = f"; its last output:\n{output}" if output.strip() else " and printed nothing"
         return f"container '{container}' ended with status {state.exit_code}{detail}{shown}"

@@ -265,6 +265,11 @@ async def test_a_container_that_ends_at_once_is_told(engine, make):
     assert "why" in error
 
 
+async def test_last_words_without_an_end_of_line_are_told(engine, make):
+    error = await fails(engine, make(engine, command=["sh", "-c", "printf omega >&2; exit 3"]))
+    assert error.endswith("its last output:\nomega")
+
+
 async def test_an_image_without_a_shell_is_told(engine, make):
     image = engine.add_image("local/no-shell:1", 'CMD ["sleep", "1000"]', programs=["sleep"])
     assert "its image has no `sh`" in await fails(engine, make(engine, image=image))
