@@ -35,7 +35,13 @@ for base in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
             rest=$((rest - 1))
         done
         signal KILL "$name"
-        rm -rf -- "$d" || exit
+        # A file that is made meanwhile would keep the directory.
+        rest=5
+        until rm -rf -- "$d"; do
+            [ "$rest" -gt 0 ] || exit
+            sleep 1
+            rest=$((rest - 1))
+        done
     done
 done
 """

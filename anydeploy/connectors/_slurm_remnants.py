@@ -26,7 +26,14 @@ while [ -n "$(list PD,R,CG,S,CF)" ]; do
     [ "$n" -ne 10 ] || scancel --signal=KILL --full $ids
 done
 for d in "${BASE:-$HOME}/$LABEL"-*; do
-    case ${d##*/} in "$KEEP") ;; *) rm -rf -- "$d" ;; esac
+    case ${d##*/} in "$KEEP") continue ;; esac
+    # A file that is made meanwhile would keep the directory.
+    n=0
+    until rm -rf -- "$d"; do
+        [ "$n" -lt 10 ] || exit
+        n=$((n + 1))
+        sleep 0.5
+    done
 done
 """
 

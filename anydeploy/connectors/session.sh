@@ -165,6 +165,14 @@ await() { # TICKS TOKEN...: until nothing of the commands is left, at most so ma
     done
 }
 
+remove() { # a file that is made meanwhile would keep the directory
+    rest=$((5 * ticks))
+    until rm -rf "$d" || [ "$rest" -eq 0 ]; do
+        rest=$((rest - 1))
+        sleep "$long"
+    done
+}
+
 watch() { # TOKEN
     await 2147483647 "$1"
     [ ! -p "$d/reports" ] || echo "gone $1" 1<>"$d/reports"
@@ -189,7 +197,7 @@ finish() {
     [ -z "$all" ] || await $((grace * ticks)) $all
     for t in $all; do ! is_left "$t" || end "$t" KILL; done
     [ -z "$all" ] || await $((5 * ticks)) $all
-    rm -rf "$d"
+    remove
     # The last reports are to arrive.
     exec 3>&-
     wait "$cat"

@@ -317,7 +317,12 @@ finish() {
         scancel --signal=KILL --full $ids
         scancel $ids
     fi
-    rm -rf "$d"
+    # A file that a job makes meanwhile, or the look at the queue, would keep the directory.
+    n=0
+    until rm -rf "$d" || [ "$n" -eq 50 ]; do
+        n=$((n + 1))
+        sleep 0.1
+    done
 }
 
 trap 'finish; exit' HUP TERM

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,6 +39,42 @@ def no_session_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(RemoteConnector, "new_name", recorded)
     yield
     until(lambda: not [path for name in names for path in Path("/tmp").glob(f"{name}*")])
+
+
+@pytest.fixture
+def program_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts a script before a program, which is REAL in there."""
+    directory = tmp_path / "before"
+    directory.mkdir()
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{path}")
+
+    def write(name: str, script: str) -> None:
+        program = directory / name
+        program.write_text(f"#!/bin/sh\nREAL={shutil.which(name, path=path)}\n{script}")
+        program.chmod(0o755)
+
+    return write
+
+
+@pytest.fixture
+def rm_with_company(program_before: Callable[[str, str], None], tmp_path: Path) -> Path:
+    """An ``rm`` during which somebody makes a file in the first directory. It returns what says that it was so."""
+    done = tmp_path / "accompanied"
+    program_before(
+        "rm",
+        f"""
+        for last; do :; done
+        if [ "$1" = -rf ] && [ -d "$last" ] && mkdir {done} 2>/dev/null; then
+            "$REAL" -rf "$last"/*
+            : >"$last/meanwhile"
+            echo "rm: cannot remove '$last': Directory not empty" >&2
+            exit 1
+        fi
+        exec "$REAL" "$@"
+        """,
+    )
+    return done
 
 
 @pytest.fixture(scope="session")

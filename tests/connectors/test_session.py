@@ -519,6 +519,15 @@ def test_after_a_kill_nothing_is_left_at_any_depth(shell, tmp_path, directories,
     until(lambda: not list(directories.iterdir()))
 
 
+async def test_a_directory_goes_although_a_file_is_made_meanwhile(room, rm_with_company, shell):
+    if shell[0] == "busybox":
+        pytest.skip("it has rm itself")
+    async with room() as connector:
+        await connector.run(["true"])
+    assert rm_with_company.exists()
+
+
+@pytest.mark.usefixtures("rm_with_company")
 async def test_what_not_even_the_script_could_clean_up_is_removed_later(room, tmp_path, directories):
     """After `kill -9` of both ends: `remove_left` finds it by its traces, and may be repeated."""
     async with room() as dead:

@@ -185,32 +185,18 @@ async def test_a_job_that_is_refused_says_why(cluster):
             await connector.at("wrong").run(["true"])
 
 
-@pytest.fixture
-def sbatch(tmp_path, monkeypatch):
-    """Puts a program before sbatch, which is REAL in there."""
-
-    def write(script):
-        real = subprocess.run(["sh", "-c", "command -v sbatch"], capture_output=True, text=True, check=True).stdout
-        (tmp_path / "bin").mkdir()
-        program = tmp_path / "bin" / "sbatch"
-        program.write_text(f"#!/bin/sh\nREAL={real.strip()}\n{script}")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-
-    return write
-
-
-async def test_a_lost_answer_is_looked_up_and_nothing_is_submitted_twice(cluster, sbatch, tmp_path):
+async def test_a_lost_answer_is_looked_up_and_nothing_is_submitted_twice(cluster, program_before, tmp_path):
     log = tmp_path / "submitted"
-    sbatch(f'"$REAL" "$@" >>{log}\necho "sbatch: error: Batch job submission failed: Socket timed out" >&2\nexit 1\n')
+    timed_out = 'echo "sbatch: error: Batch job submission failed: Socket timed out" >&2\nexit 1\n'
+    program_before("sbatch", f'"$REAL" "$@" >>{log}\n{timed_out}')
     async with deployed(cluster()) as connector:
         done = await connector.run(["cat"], stdin="once")
     assert done.stdout == b"once"
     assert len(log.read_text().split()) == 1
 
 
-async def test_a_request_that_was_lost_is_an_error(cluster, sbatch):
-    sbatch('echo "sbatch: error: Batch job submission failed: Socket timed out" >&2\nexit 1\n')
+async def test_a_request_that_was_lost_is_an_error(cluster, program_before):
+    program_before("sbatch", 'echo "sbatch: error: Batch job submission failed: Socket timed out" >&2\nexit 1\n')
     async with deployed(cluster()) as connector:
         with pytest.raises(JobError, match="Socket timed out"):
             await connector.run(["true"])
@@ -466,6 +452,13 @@ def kill_scripts(name):
             os.kill(int(pid), signal.SIGKILL)
 
 
+async def test_the_directory_goes_although_a_file_is_made_meanwhile(cluster, rm_with_company):
+    async with deployed(cluster()):
+        pass
+    assert rm_with_company.exists()
+
+
+@pytest.mark.usefixtures("rm_with_company")
 async def test_remains_are_found_by_their_traces(owner, slurm, cluster, tmp_path):
     process = await anyio.to_thread.run_sync(owner, "batch")
     kill_scripts("anydeploy-s-0123456789abcdef")
