@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1])
 def thorough(session: nox.Session) -> None:
-    """The tests that take long: the laboratory, the seeded defects, costs, storms, and whether the benchmarks run."""
+    """The tests that take long: the laboratory, seeded defects, costs, storms, duties of connectors, the benchmarks."""
     session.install("-e", ".[test]")
     session.run("pytest", "-m", "thorough", *session.posargs)
 

@@ -56,13 +56,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         part = item.path.relative_to(here).parts[0]
         if part in THOROUGH:
             item.add_marker("thorough")
-        if part == "connectors" and not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
-            item.add_marker("servers")
+        if part == "connectors":
+            if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+                item.add_marker("servers")
+            elif "uvloop" in item.name:
+                # They start programs, so that each takes long; on asyncio and trio they run at once.
+                item.add_marker("thorough")
 
 
 # A run that has passed once passes always: only the profile `property` draws seeds, and none looks at the time.
 for _name, _options in {
-    "default": {"derandomize": True},
+    "default": {"derandomize": True, "max_examples": 50},
     "ci": {"derandomize": True, "max_examples": 300},
     "property": {"derandomize": False, "max_examples": 5_000},
 }.items():

@@ -60,6 +60,14 @@ def blocks(*languages: str) -> list[Block]:
     return [block for block in found if block.language in languages]
 
 
+#: Those that start no event loop. The suite for connectors takes long.
+PROGRAMS = [
+    pytest.param(block, marks=pytest.mark.thorough if "ConnectorSuite" in block.text else ())
+    for block in blocks("python")
+    if not block.text.endswith(_ASYNC)
+]
+
+
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, alone: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
@@ -79,7 +87,7 @@ def test_python(block: Block, backend: str, monkeypatch: pytest.MonkeyPatch, cap
         assert_matches(capsys.readouterr().out, block.output)
 
 
-@pytest.mark.parametrize("block", [block for block in blocks("python") if not block.text.endswith(_ASYNC)], ids=str)
+@pytest.mark.parametrize("block", PROGRAMS, ids=str)
 def test_python_that_starts_no_event_loop(block: Block, directory: Path):
     write_files(block.page, directory)
     if block.file.startswith("test_"):

@@ -10,7 +10,7 @@ from proofs.linearizability import Linearizability
 
 from anydeploy.testing import AnydeploySubject, Feature, ManagerMachine, Rule, check_manager, every_rule
 
-_EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "150"))
+_EXAMPLES = int(os.environ.get("ANYDEPLOY_STATEFUL_EXAMPLES", "50"))
 
 
 class Lossless(AnydeploySubject):

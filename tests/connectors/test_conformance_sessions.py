@@ -16,10 +16,12 @@ from anydeploy.connectors.ssh import SshConnector
 from anydeploy.testing.conformance import ConnectorSuite
 
 
+@pytest.mark.thorough
 class TestSession(ConnectorSuite):
     connector_type = Room
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("busybox") is None, reason="not installed: busybox")
 class TestSessionOfBusybox(ConnectorSuite):
     connector_type = Room

@@ -46,8 +46,8 @@ from anydeploy.connectors.process import ProcessConnector
 async def main():
     shell = sys.argv[2].split()
     local = LocalConnector(deployment_name="l", config_dir=".")
-    outer = Room(deployment_name="outer", config_dir=".", connector=local, shell=shell)
-    inner = Room(deployment_name="inner", config_dir=".", connector=outer, shell=shell)
+    outer = Room(deployment_name="outer", config_dir=".", connector=local, shell=shell, grace=1)
+    inner = Room(deployment_name="inner", config_dir=".", connector=outer, shell=shell, grace=1)
     await outer.deploy(False)
     await inner.deploy(False)
     async with inner.start(["sh", "-c", sys.argv[3]], workdir=sys.argv[4]) as process:

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from anydeploy import Connector
 from anydeploy.connectors.command import CommandConnector
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.process import ProcessConnector
 from anydeploy.testing.conformance import ConnectorSuite
+
+pytestmark = pytest.mark.thorough
 
 
 class TestLocal(ConnectorSuite):
