@@ -50,7 +50,6 @@ class Deploying(Waiting):
         deployment.failure = None
         deployment.blamed = None
         deployment.error = None
-        deployment.cut_off = False
         deployment.due = None
         self._outgrown = self._outgrown or deployment.missing > 0
         self._step(deployment, Step.DEMANDED)

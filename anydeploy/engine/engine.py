@@ -86,15 +86,15 @@ class Engine(Undeploying):
         self._withdraw(deployment, "was undeployed before it was up")
         # Callers that come while it goes down share what they wait for, as those of a claim do.
         wait = deployment.teardown
-        if wait is not None and wait in (deployment.waits or ()):
-            self._mark(deployment)
-            self._settle()
-            return None if deployment.demanded else wait
-        # Held until all is known that goes down with it: what is dropped at once may be so in any order.
-        wait = TeardownWait(pending=1)
-        self._follow(deployment, [wait])
+        shared = wait is not None and wait in (deployment.waits or ())
+        if wait is None or not shared:
+            # Held until all is known that goes down with it: what is dropped at once may be so in any order.
+            wait = TeardownWait(pending=1)
+            self._follow(deployment, [wait])
         self._mark(deployment)
         self._settle()
+        if shared:
+            return None if deployment.demanded else wait
         if deployment.phase is Phase.ABSENT:
             self._follow(deployment, [wait])
         wait.pending -= 1

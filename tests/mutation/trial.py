@@ -33,7 +33,7 @@ _FILES = (
     "test_lifecycle", "test_graph", "test_status", "testing/test_conformance", "test_deploy", "test_undeploy",
     "test_reading", "test_context", "test_limits", "test_lazy", "test_makespan", "test_duration", "test_frozen",
     "test_typecheck", "test_config", "test_checking", "test_wrapping", "test_definitions", "test_foreign",
-    "test_manager_stateful", "test_runner", "test_cost", "search/test_search", "search/test_found",
+    "test_engine", "test_manager_stateful", "test_runner", "test_cost", "search/test_search", "search/test_found",
 )  # fmt: skip
 #: The tests that take longest, in this order after the others; the very slow ones however many mutants they find.
 _SLOW = ("test_long_chain", "test_graph.py")

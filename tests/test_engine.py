@@ -1,0 +1,136 @@
+"""D3, K3, X4: whatever became of one life of a deployment says nothing about the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from search.graphs import Node
+
+from anydeploy.engine.deployment import Claim, Deployment, Failure
+from anydeploy.engine.engine import Engine
+from anydeploy.engine.state import Do
+from anydeploy.lifecycle import DeploymentEvent, DeploymentState, Phase, Step
+
+BROKEN = RuntimeError("broken")
+
+
+def node(name: str, *wrapped: str, retries: int = 0, restarts: int = 0) -> Node:
+    return Node(name, wrapped, bool(wrapped), interruptible=True, retries=retries, restarts=restarts)
+
+
+class Told:
+    """An engine, and its tasks: each of its operations succeeds at once, unless it is to fail.
+
+    :ivar now: the time, which every input makes later by one second
+    :ivar failing: the names whose attempts fail, each with its error
+    :ivar held: the names whose teardowns do not end
+    """
+
+    def __init__(self, *nodes: Node) -> None:
+        self.engine = Engine()
+        self.nodes = nodes
+        self.now = 0.0
+        self.failing: dict[str, BaseException] = {}
+        self.held: set[str] = set()
+        self.events: list[DeploymentEvent] = []
+
+    def __getitem__(self, name: str) -> Deployment:
+        return self.engine.deployments[name]
+
+    def tell(self, say: Any, *arguments: Any, **options: Any) -> Any:
+        self.now += 1
+        result = say(self.now, *arguments, **options)
+        while self.engine.effects:
+            do, subject, _ = self.engine.effects.popleft()
+            if isinstance(subject, DeploymentEvent):
+                self.events.append(subject)
+            elif do is Do.PROCEED and isinstance(subject, Deployment):
+                self._proceed(subject)
+        return result
+
+    def _proceed(self, deployment: Deployment) -> None:
+        engine = self.engine
+        if deployment.phase is Phase.STARTING:
+            self.tell(engine.begun, deployment)
+            error = self.failing.get(deployment.name)
+            self.tell(engine.attempt_ended, deployment, error, None if error else object())
+        if deployment.phase in {Phase.CLEANING, Phase.UNDEPLOYING} and deployment.name not in self.held:
+            self.tell(engine.torn_down, deployment)
+
+    def deploy(self, name: str) -> Claim:
+        """Ask for a deployment, and go away with it if it is live."""
+        new = [each for each in self.nodes if each.name not in self.engine.deployments]
+        claim: Claim = self.tell(self.engine.claim, [name], new)
+        if claim.settled:
+            self.tell(self.engine.leave, claim, granted=claim.failure is None)
+        return claim
+
+    def lose(self, name: str) -> None:
+        self.tell(self.engine.lost, self[name], BROKEN, cut_off=False)
+
+    def end_teardown(self, name: str) -> None:
+        """Let a teardown end that was held."""
+        self.tell(self.engine.torn_down, self[name])
+
+    def come(self, name: str) -> None:
+        """Let the time come that a deployment waits for."""
+        due = self[name].due
+        assert due is not None
+        self.now = max(self.now, due)
+        self.tell(self.engine.due, self[name])
+
+
+def test_a_renewed_deployment_has_all_its_attempts_again() -> None:
+    told = Told(node("a", retries=1, restarts=1))
+    told.deploy("a")
+    told.lose("a")
+    told.failing["a"] = BROKEN
+    told.come("a")
+    assert (told["a"].phase, told["a"].attempt) == (Phase.PAUSED, 1)
+
+
+def test_an_error_of_the_life_before_is_none_of_a_renewed_one() -> None:
+    told = Told(node("a", restarts=1))
+    told.deploy("a")
+    told.lose("a")
+    assert told.engine.statuses()["a"].error is BROKEN
+    told.come("a")
+    assert told.engine.statuses()["a"].error is None
+
+
+def test_a_wrapper_that_was_lost_with_its_inner_one_fails_by_itself_later() -> None:
+    told = Told(node("a", restarts=1), node("b", "a"))
+    told.deploy("b")
+    told.lose("a")
+    told.failing["b"] = BROKEN
+    told.held.add("b")
+    told.come("a")
+    told.end_teardown("b")
+    claim = told.deploy("b")
+    told.end_teardown("b")
+    assert claim.failure == Failure(("b",), "failed to deploy: RuntimeError: broken", BROKEN)
+
+
+def test_one_that_is_asked_for_again_after_its_renewal_has_failed_is_not_being_renewed() -> None:
+    told = Told(node("a", restarts=1))
+    told.deploy("a")
+    told.lose("a")
+    told.failing["a"] = KeyboardInterrupt()
+    told.held.add("a")
+    told.come("a")
+    told.end_teardown("a")
+    claim = told.deploy("a")
+    told.failing["a"] = BROKEN
+    told.end_teardown("a")
+    told.end_teardown("a")
+    assert claim.failure == Failure(("a",), "failed to deploy: RuntimeError: broken", BROKEN)
+
+
+def test_every_event_has_the_time_of_what_was_told() -> None:
+    told = Told(node("a"))
+    told.deploy("a")
+    assert [(event.step, event.when) for event in told.events] == [
+        (Step.DEMANDED, 1), (Step.BEGUN, 2), (Step.DEPLOYED, 3)
+    ]  # fmt: skip
+    assert told.engine.statuses()["a"].state is DeploymentState.LIVE
