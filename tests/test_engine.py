@@ -1,4 +1,8 @@
-"""D3, K3, X4: whatever became of one life of a deployment says nothing about the next."""
+"""D3, K3, X4, U1: what the search of small graphs does not tell apart.
+
+Whatever became of one life of a deployment says nothing about the next. The calls of the search name one deployment
+each.
+"""
 
 from __future__ import annotations
 
@@ -134,3 +138,19 @@ def test_every_event_has_the_time_of_what_was_told() -> None:
         (Step.DEMANDED, 1), (Step.BEGUN, 2), (Step.DEPLOYED, 3)
     ]  # fmt: skip
     assert told.engine.statuses()["a"].state is DeploymentState.LIVE
+
+
+@pytest.mark.parametrize("name", ["b", "c"])
+def test_an_undeploy_waits_for_what_only_a_deploy_of_several_held(name: str) -> None:
+    """It makes that call fail, and so drops the others."""
+    engine = Engine()
+    engine.claim(1, ["b", "c"], [node("a"), node("b", "a"), node("c", "a")])
+    engine.begun(2, engine.deployments["a"])
+    wait = engine.withdraw(3, name)
+    assert list(engine.deployments) == ["a"]
+    assert wait is not None
+    assert not wait.settled
+    below = engine.deployments["a"]
+    engine.attempt_ended(4, below, BROKEN)
+    engine.torn_down(5, below)
+    assert wait.settled
