@@ -131,6 +131,17 @@ def test_one_that_is_asked_for_again_after_its_renewal_has_failed_is_not_being_r
     assert claim.failure == Failure(("a",), "failed to deploy: RuntimeError: broken", BROKEN)
 
 
+def test_the_time_of_a_renewal_that_a_restart_forestalled_is_forgotten() -> None:
+    told = Told(node("a", restarts=1))
+    told.deploy("a")
+    told.lose("a")
+    assert told["a"].due is not None
+    claim = told.tell(told.engine.restart, "a")
+    told.tell(told.engine.leave, claim, granted=True)
+    told.lose("a")
+    assert told["a"].due is None
+
+
 def test_every_event_has_the_time_of_what_was_told() -> None:
     told = Told(node("a"))
     told.deploy("a")
