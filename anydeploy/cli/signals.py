@@ -7,12 +7,16 @@ import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from contextlib import contextmanager
 from signal import Signals
+from time import thread_time
 from types import FrameType
 
 from attrs import define, field
 
-#: Seconds for the report on what is left behind.
+#: Seconds after which the report on what is left behind is given up if it has not come on for that long: it may be
+#: written to a pipe that is not read. On a busy machine it may need more than that.
 REPORT_TIMEOUT = 1.0
+#: Seconds of the processor that it needs at least if it comes on.
+_PROGRESS = 0.001
 
 #: The signals that this program handles: none if the commands are called from another program.
 _owned: list[Signals] = []
@@ -77,21 +81,25 @@ class Interrupts:
         handlers = {number: signal.getsignal(number) for number in numbers}
 
         def received(number: int, frame: FrameType | None) -> None:
-            def end(*_: object) -> None:
-                os._exit(128 + number)
+            used = thread_time()
+
+            def end_if_stuck(*_: object) -> None:
+                nonlocal used
+                before, used = used, thread_time()
+                if used < before + _PROGRESS:
+                    os._exit(128 + number)
 
             self._count += 1
             handler = handlers[Signals(number)]
             if self._count < 3 and callable(handler):
                 handler(number, frame)
             elif self._count == 3:
-                # The report may be written to a pipe that is not read.
-                signal.signal(Signals.SIGALRM, end)
-                signal.setitimer(signal.ITIMER_REAL, REPORT_TIMEOUT)
+                signal.signal(Signals.SIGALRM, end_if_stuck)
+                signal.setitimer(signal.ITIMER_REAL, REPORT_TIMEOUT, REPORT_TIMEOUT)
                 try:
                     self.leave()
                 finally:
-                    end()
+                    os._exit(128 + number)
 
         for number in handlers:
             signal.signal(number, received)
