@@ -114,30 +114,41 @@ def settings_of(connector_type: type[Connector]) -> Mapping[str, attrs.Attribute
 
 
 def check_settings(
-    connector_type: type[Connector], settings: Mapping[str, Any], config_dir: Path | None = None
+    connector_type: type[Connector],
+    settings: Mapping[str, Any],
+    config_dir: Path | None = None,
+    *,
+    external: bool = False,
 ) -> list[Problem]:
     """Return the problems with the settings of a definition; the paths begin with the name of a setting.
 
     They are those that :meth:`Connector.check_config` finds; or else unknown and missing names, values that the
     converters and validators of the fields refuse, and values that do not have the type of a field without these. No
     connector is constructed. A class with an ``__init__`` of its own in place of attrs fields is checked by its
-    signature.
+    signature. Where none of these has a problem, and the environment exists already, they are those that
+    :meth:`Connector.check_external` finds.
 
     :param settings: in plain dicts and lists, as the constructor is given them
     :param config_dir: the directory that relative paths are relative to, for validators; None: it is not known
+    :param external: whether the definition is
     """
     try:
         problems = connector_type.check_config(settings)
-        if problems is not None:
-            return [(tuple(path), str(problem)) for path, problem in problems]
-        schema = _SCHEMAS.get(connector_type)
-        if schema is None:
-            schema = _SCHEMAS[connector_type] = _Schema.of(connector_type)
-        return list(schema.check(connector_type, settings, config_dir))
+        if problems is None:
+            schema = _SCHEMAS.get(connector_type)
+            if schema is None:
+                schema = _SCHEMAS[connector_type] = _Schema.of(connector_type)
+            problems = schema.check(connector_type, settings, config_dir)
+        found = _as_problems(problems)
+        return found or (_as_problems(connector_type.check_external(settings)) if external else [])
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - whatever foreign code raises is its verdict
         return [((), f"the settings cannot be checked: {describe(exc)}")]
+
+
+def _as_problems(problems: Iterable[tuple[Sequence[Any], str]]) -> list[Problem]:
+    return [(tuple(path), str(problem)) for path, problem in problems]
 
 
 @define

@@ -100,6 +100,19 @@ class Connector(Operations):
         return None
 
     @classmethod
+    def check_external(cls, config: Mapping[str, Any]) -> Iterable[tuple[Sequence[Any], str]]:  # noqa: ARG003
+        """Return the problems of these settings in a definition that is ``external`` (rule D4); by default none.
+
+        Override it where an environment that exists already is found by a setting that another one does not need.
+        Problems are those of :meth:`check_config`::
+
+            return () if "container" in config else [(("container",), "this setting is required")]
+
+        :param config: the settings of a definition, which have been found to be right otherwise
+        """
+        return ()
+
+    @classmethod
     def services_of(cls, config: Mapping[str, Any]) -> Iterable[str] | None:  # noqa: ARG003
         """Return the services that an environment with these settings has; None: only a deploy tells (rule D4).
 

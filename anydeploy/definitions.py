@@ -228,7 +228,7 @@ class Definitions:
         for dependency in dependencies:
             if dependency not in self and dependency not in added:
                 raise UnknownDeploymentError(dependency, required_by=name, known=[*self._configs, *added])
-        for path, problem in check_settings(type_, thaw(config.config), self.config_dir):
+        for path, problem in check_settings(type_, thaw(config.config), self.config_dir, external=config.external):
             raise InvalidConfigError(name, problem, setting=show_keys(path) or None)
         return ResolvedDefinition(
             name,

@@ -259,6 +259,21 @@ def test_an_answer_of_check_config_that_is_none(answer: object):
     assert next(iter(problems(class_, port=2).values())).startswith("the settings cannot be checked: ")
 
 
+def test_check_external_is_asked_about_right_settings_of_what_is_external():
+    """D4, and D7 for what it raises or answers."""
+
+    def check(_: object, config: Mapping[str, Any]) -> Any:
+        return [(("name",), "it is missing")] if config["port"] == 1 else config["port"]
+
+    class_ = type("Foreign", (Typed,), {"check_external": classmethod(check)})
+    assert check_settings(class_, {"port": 1}, external=True) == [(("name",), "it is missing")]
+    assert check_settings(class_, {"port": 1}) == []
+    assert list(problems(class_, port="1")) == ["port"]
+    assert check_settings(class_, {"port": "1"}, external=True)[0][0] == ("port",)
+    (problem,) = check_settings(class_, {"port": 5}, external=True)
+    assert problem[1].startswith("the settings cannot be checked: TypeError")
+
+
 def test_a_signature_that_cannot_be_read():
     """D7"""
 

@@ -130,7 +130,8 @@ class ContainerSettings(ContainerConnector):
     :ivar variables: setting ``env``: variables of the container, each ``NAME=value``; their values stand in no list of
         processes
     :ivar environment: variables for the program itself, such as ``DOCKER_HOST``
-    :ivar container_id: setting ``containerId``: the id or name of the container, where the deployment is ``external``
+    :ivar container_id: setting ``containerId``: the id or name of the container, required where the deployment is
+        ``external``
     :ivar removes: setting ``rm``: remove the container at the end; otherwise it is only stopped
     :ivar init: run an init in the container, which ends it at once when it is asked to
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
@@ -13,7 +13,7 @@ from anyio import CancelScope, Event, create_task_group, current_time, get_cance
 from attrs import define, field
 
 from ..command import Command
-from ..exceptions import ConnectionLostError, WorkflowDefinitionException, WorkflowExecutionException
+from ..exceptions import ConnectionLostError, InvalidConfigError, WorkflowExecutionException
 from ._containers import ContainerError, ContainerProgram, ContainerState
 from ._docker_settings import ContainerSettings, divide_variables, options_of
 from .session import SessionError
@@ -25,6 +25,8 @@ _LONGEST_PAUSE: Final = 1.0
 _COMPLETING: Final = 10.0
 #: Seconds that a pull has to end, which does nothing then that would be worth a wait.
 _PULL_GRACE: Final = 0.5
+
+_NEEDS_CONTAINER: Final = "this setting is required where `external` is true: the id or name of the container"
 
 #: The options whose values contain paths where the program runs. A source without a dot is the name of a volume.
 _FILE: Final = re.compile(r"(?P<before>)(?P<path>.+)(?P<after>)")
@@ -60,6 +62,11 @@ class DockerConnector(ContainerSettings):
         """Return none: a container is one place."""
         return ()
 
+    @classmethod
+    def check_external(cls, config: Mapping[str, Any]) -> Iterable[tuple[Sequence[Any], str]]:
+        """Return that ``containerId`` is missing, if it is."""
+        return () if config.get("containerId") is not None else [(("containerId",), _NEEDS_CONTAINER)]
+
     async def deploy(self, external: bool) -> None:
         """Pull the image if it is missing, start the container, and wait until it is healthy.
 
@@ -70,8 +77,7 @@ class DockerConnector(ContainerSettings):
         """
         if external:
             if self.container_id is None:
-                problem = f"deployment '{self.deployment_name}' is external, and needs the setting `containerId`"
-                raise WorkflowDefinitionException(problem)
+                raise InvalidConfigError(self.deployment_name, _NEEDS_CONTAINER, setting="containerId")
             self._container = self.container_id
         else:
             self._container = self.outside_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -30,6 +30,7 @@ from .termination import Terminator
 
 #: Seconds that a job may take to leave its nodes when it was killed.
 _LEAVING: Final = 60.0
+_NEEDS_NAME: Final = "an external allocation is found by its name: set `jobName` in each service of `services`"
 _BY_SSH: Final = "reach the host with a deployment of type `ssh`, and wrap that"
 
 
@@ -115,6 +116,16 @@ class SlurmConnector(RemoteConnector):
         if mode == "allocation" or (mode is None and directly):
             return None
         return f"set `mode: allocation` there{', or leave `mode` out' if directly else ''}"
+
+    @classmethod
+    def check_external(cls, config: Mapping[str, Any]) -> Iterable[tuple[Sequence[Any], str]]:
+        """Return the services of ``mode: allocation`` whose jobs cannot be found, for they have no name."""
+        if to_mode(config.get("mode")) != "allocation":
+            return []
+        services = to_services(config.get("services"))
+        if not services:
+            return [(("services",), _NEEDS_NAME)]
+        return [(("services", name), _NEEDS_NAME) for name, each in services.items() if each.job_name is None]
 
     async def deploy(self, external: bool) -> None:
         """Reach Slurm; in ``mode: allocation``, submit the holding jobs, and return when they run.
@@ -312,9 +323,7 @@ class SlurmConnector(RemoteConnector):
         """Return the id and the node of an allocation of another owner."""
         name = self.services[service].job_name if service is not None else None
         if name is None:
-            raise WorkflowExecutionException(
-                "an external allocation is found by its name: set `jobName` in a service of `services`"
-            )
+            raise WorkflowExecutionException(_NEEDS_NAME)
         return await find_job(self.connector, name)
 
     async def reattach(self, facts: Mapping[str, str] | None = None) -> None:

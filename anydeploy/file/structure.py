@@ -251,7 +251,8 @@ class Loader:
             problems += check_wraps(type_, class_)
         if config is None or is_mapping(config):
             settings = {key: item for key, item in (config or {}).items() if isinstance(key, str)}
-            wrong = check_settings(class_, settings, pathlib.Path(self.path).absolute().parent)
+            directory = pathlib.Path(self.path).absolute().parent
+            wrong = check_settings(class_, settings, directory, external=value.get("external") is True)
             problems += [
                 (("config", *keys), f"setting '{shorten(show_keys(keys))}': {what}" if keys else what)
                 for keys, what in wrong

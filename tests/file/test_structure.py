@@ -409,6 +409,30 @@ def test_settings_of_a_file_are_checked_as_those_of_python(file: Path, settings:
     assert only.endswith(str(refused.value).replace(", setting", ": setting"))
 
 
+@pytest.mark.parametrize(
+    ("type_", "settings", "setting"),
+    [
+        ("docker", {"image": "x"}, "containerId"),
+        ("podman", {"image": "x"}, "containerId"),
+        ("slurm", {"mode": "allocation"}, "services"),
+        ("slurm", {"mode": "allocation", "services": {"s": {"jobName": "x"}, "t": {}}}, "services.t"),
+    ],
+)
+def test_what_is_external_is_found_by_its_settings(
+    file: Path, type_: str, settings: dict[str, Any], setting: str
+) -> None:
+    """Rules D4 and E1: the same definition is right where the environment is made."""
+    definitions = Definitions({}, Path())
+    with pytest.raises(InvalidConfigError) as refused:
+        definitions.resolve([DeploymentConfig("a", type_, settings, external=True)], present=())
+    assert refused.value.setting == setting
+    given = f"type: {type_}, config: {json.dumps(settings)}"
+    (only,) = problems_in(file, f"a: {{external: true, {given}}}")
+    assert only.endswith(str(refused.value).replace(", setting", ": setting"))
+    definitions.resolve([DeploymentConfig("a", type_, settings)], present=())
+    load_deployments(file, f"a: {{external: false, {given}}}")
+
+
 def test_every_separate_cycle_is_shown(file: Path) -> None:
     """Rule D4: the path, with the position of one of its edges."""
     pairs = [(0, 1), (1, 0), (2, 3), (3, 4), (4, 2)]
