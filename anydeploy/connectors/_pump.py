@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
+from select import PIPE_BUF, POLLOUT, poll
 
-from anyio import BrokenResourceError, ClosedResourceError, Event, to_thread
+from anyio import BrokenResourceError, ClosedResourceError, Event, to_thread, wait_writable
 from anyio.abc import ByteReceiveStream
 from attrs import define, field
 
@@ -19,6 +22,8 @@ _STDOUT = 1
 class OutputPump:
     """Writes a stream to a file, which may be closed meanwhile by the caller that gave it.
 
+    It can be cancelled although nothing reads a full pipe at the moment.
+
     :ivar ended: set when all has arrived, or cannot any more
     """
 
@@ -30,8 +35,8 @@ class OutputPump:
     def to(cls, sink: Stdio, inherited: int = _STDOUT) -> OutputPump:
         """Return a pump to a file, its number, or None for the stream of this program that is inherited."""
         if sink is None:
-            return cls(os.dup(inherited))
-        return cls(os.dup(sink if isinstance(sink, int) else sink.fileno()))
+            return cls(_own(inherited))
+        return cls(_own(sink if isinstance(sink, int) else sink.fileno()))
 
     async def run(self, stream: ByteReceiveStream, on_broken: Callable[[], object]) -> None:
         """Pump until the stream ends.
@@ -41,7 +46,7 @@ class OutputPump:
         self._is_running = True
         try:
             async for data in stream:
-                await to_thread.run_sync(self._write, data)
+                await self._write(data)
         except OSError:
             on_broken()
             await discard(stream)
@@ -58,7 +63,32 @@ class OutputPump:
             os.close(self._file)
             self.ended.set()
 
-    def _write(self, data: bytes) -> None:
+    async def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._file, rest) :]
+            # A disk may be slow.
+            rest = rest[await to_thread.run_sync(self._write_some, rest) :]
+            if rest:
+                await wait_writable(self._file)
+
+    def _write_some(self, data: memoryview) -> int:
+        """Write as much as there is room for, and return how much that was. Only a disk is waited for."""
+        room = poll()
+        room.register(self._file, POLLOUT)
+        written = 0
+        with suppress(BlockingIOError):
+            while written < len(data) and room.poll(0):
+                written += os.write(self._file, data[written : written + PIPE_BUF])
+        return written
+
+
+def _own(file: int) -> int:
+    """Return another descriptor of a file, which does not block if it is one of a pipe.
+
+    Others who have the file must not notice that. So the pipe is opened again, where the system lets one do that;
+    elsewhere, two that write to it at the same time may wait for its reader.
+    """
+    if stat.S_ISFIFO(os.fstat(file).st_mode):
+        with suppress(OSError):
+            return os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_NONBLOCK)
+    return os.dup(file)
