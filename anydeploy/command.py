@@ -66,8 +66,8 @@ class Command:
     def inlined(self) -> Command:
         """Return the same command with environment and workdir in its argv, by means of ``env`` and ``sh``.
 
-        For an environment that takes nothing but an argv, and in which no session is open. The values of variables can
-        be read there by everybody who sees the processes.
+        For an environment that takes nothing but an argv. The values of variables can be read there by everybody who
+        sees the processes, so a connector that can brings them in by another way.
         """
         argv: tuple[str, ...] = self.argv
         if self.environment:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from shlex import join, quote
 from typing import Final
 
-__all__ = ["assignments", "change_directory", "encode", "escape", "invocation", "join", "quote"]
+__all__ = ["assignments", "becoming", "change_directory", "encode", "escape", "invocation", "join", "quote"]
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -57,6 +57,17 @@ def assignments(environment: Mapping[str, str]) -> str:
         if not _IDENTIFIER.fullmatch(name) or name in _READONLY:
             raise ValueError(f"the variable {name!r} cannot be set by a shell")
     return "".join(f"export {name}={quote(value)}\n" for name, value in environment.items())
+
+
+def becoming(argv: Sequence[str], environment: Mapping[str, str], workdir: str | None) -> bytes:
+    """Return the text that makes a shell become a command, as one word (:func:`escape`).
+
+        becoming(["env"], {"A": "a b"}, "/tmp")
+
+    :raises ValueError: if an argument cannot be passed to a program, or a variable not be set by a shell
+    """
+    change = f"{change_directory(workdir)} || exit\n" if workdir is not None else ""
+    return escape(f"{change}{assignments(environment)}{invocation(argv)}")
 
 
 def change_directory(path: str) -> str:

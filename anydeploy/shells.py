@@ -12,7 +12,7 @@ from anyio.abc import ByteReceiveStream, Process
 from attrs import define, field
 
 from .exceptions import CommandError, WorkflowExecutionException
-from .quoting import assignments, change_directory, escape, invocation
+from .quoting import becoming
 from .streams import last_lines
 
 #: Runs each line of its input, and then writes its argument to both streams, with the status to the first.
@@ -65,10 +65,9 @@ class Shell:
 
         If cancelled, the command is ended with the shell, when the block of that is left.
         """
-        change = f"{change_directory(workdir)} || exit\n" if workdir is not None else ""
-        line = escape(f"{change}{assignments(environment or {})}{invocation(argv)}")
+        line = becoming(argv, environment or {}, workdir) + b"\n"
         async with self._lock:
-            status, stdout, stderr = await self._exchange(line + b"\n")
+            status, stdout, stderr = await self._exchange(line)
         if check and status != 0:
             raise CommandError(argv, status, last_lines(stderr or stdout))
         return CompletedProcess(list(argv), status, stdout, stderr)

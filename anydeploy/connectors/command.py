@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import attrs
+from anyio.abc import Process
 from attrs import define, field
 from attrs.converters import optional
 
 from ..command import DEFAULT_GRACE, Command
 from ..connector import ConnectorWrapper
 from ..duration import to_positive_seconds, to_seconds
+from ..quoting import becoming
+from ._preamble import start_with_preamble
 from ._ready import DEFAULT_TIMEOUT, CommandProbe, poll
 from ._settings import to_argv, to_environment, to_path
+from .local import StartError
 
 #: Seconds between two runs of ``ready``, by default.
 COMMAND_INTERVAL = 1.0
+
+#: Becomes the command that the first line of its input is.
+_BECOME: Final = """
+if ! read -r anydeploy_command; then
+    echo 'the variables of the command have not arrived: the prefix `run` has to pass its stdin on' >&2
+    exit 1
+fi
+eval "unset anydeploy_command; $(printf %b "$anydeploy_command")"
+"""
+_TOLD: Final = ("sh", "-c", _BECOME, "anydeploy")
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -36,7 +51,8 @@ class CommandConnector(ConnectorWrapper):
     :ivar interval: the pause between two runs of ``ready``
     :ivar timeout: the limit for becoming ready
     :ivar run_prefix: setting ``run``: the prefix of every command that is run in this environment, such as ``[kubectl,
-        exec, -i, pod, --]``; its variables and workdir follow it, by means of ``env`` and ``sh``
+        exec, -i, pod, --]``; a command that has variables or a workdir needs a ``sh`` there, and variables come as the
+        first line of its stdin
     :ivar environment: variables for all of these commands
     :ivar workdir: the directory in which all of these commands run
     :ivar grace: the time between SIGTERM and SIGKILL for a command that is stopped
@@ -91,6 +107,20 @@ class CommandConnector(ConnectorWrapper):
             return self.with_defaults(command)
         inner = command.inlined()
         return self.with_defaults(attrs.evolve(inner, argv=(*self.run_prefix, *inner.argv)))
+
+    @asynccontextmanager
+    async def _start(self, command: Command) -> AsyncGenerator[Process, None]:
+        if self.run_prefix is None or not command.environment:
+            async with super()._start(command) as process:
+                yield process
+            return
+        try:
+            preamble = becoming(command.argv, command.environment, command.workdir) + b"\n"
+        except ValueError as exc:
+            raise StartError(command.argv, str(exc)) from exc
+        told = attrs.evolve(command, argv=_TOLD, environment={}, workdir=None, service=None)
+        async with start_with_preamble(self.connector, self.transform(told), preamble) as process:
+            yield process
 
     def with_defaults(self, command: Command) -> Command:
         """Return the command with the environment and workdir of the settings, where it has none of its own."""

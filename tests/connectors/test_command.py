@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import anyio
 import pytest
 from test_local import OBEDIENT, assert_gone
 
+from anydeploy import Command
 from anydeploy.connectors._ready import NotReadyError
 from anydeploy.connectors.command import CommandConnector
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.exceptions import CommandError
+from anydeploy.streams import communicate
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +102,46 @@ async def test_environment_and_workdir_arrive_behind_the_prefix(build, tmp_path)
     inside = str(tmp_path / "in side")
     completed = await command.run(shell(script), environment={"IN": "a b"}, workdir=inside, stdin="data")
     assert completed.stdout.decode() == f"1 a b\n{tmp_path.resolve()}/in side\ndata"
+
+
+#: A prefix that stays, as a client does, so that all can read what it was given.
+STAYING = ["sh", "-c", '"$@"; exit $?', "sh"]
+LOOK = 'printf %s "$HIDDEN" | grep -lsF -f - /proc/[0-9]*/cmdline; printf "%s;" "$HIDDEN"; cat'
+HIDDEN = {"HIDDEN": f"{secrets.token_hex(8)}\nthat is 'hidden' \\"}
+
+
+@pytest.mark.parametrize("stdin", [PIPE, DEVNULL, "a file"], ids=repr)
+async def test_values_of_variables_are_in_no_argv(build, tmp_path, stdin):
+    """Wherever the input of the command comes from, and however much of it there is."""
+    data = bytes(range(256)) * 1000
+    (tmp_path / "input").write_bytes(data)
+    with (tmp_path / "input").open("rb") as file:
+        given = file if stdin == "a file" else stdin
+        command = Command(shell(LOOK), HIDDEN, stdin=given)
+        async with build(run=STAYING).start_command(command) as process:
+            done = await communicate(process, data)
+    assert done.stdout == HIDDEN["HIDDEN"].encode() + b";" + (data if stdin != DEVNULL else b"")
+    assert done.returncode == 0
+
+
+async def test_a_command_with_variables_does_not_wait_for_the_end_of_a_file(build):
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as file, os.fdopen(writer, "w"), anyio.fail_after(20):
+        async with build(run=STAYING).start(["true"], environment=HIDDEN, stdin=file) as process:
+            assert await process.wait() == 0
+
+
+async def test_variables_need_a_prefix_that_passes_stdin_on(build):
+    deaf = build(run=["sh", "-c", '"$@" </dev/null', "sh"])
+    with pytest.raises(CommandError, match="the prefix `run` has to pass its stdin on"):
+        await deaf.run(["true"], environment=HIDDEN)
+    assert (await deaf.run(["true"])).returncode == 0
+
+
+async def test_a_variable_that_no_shell_can_set_is_refused(build):
+    with pytest.raises(OSError, match=r"the variable 'a\.b' cannot be set by a shell") as refused:
+        await build(run=STAYING).run(["true"], environment={"a.b": "hidden"})
+    assert "hidden" not in str(refused.value)
 
 
 async def test_without_a_prefix_the_settings_are_defaults(build, tmp_path):
