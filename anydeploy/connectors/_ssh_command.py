@@ -232,15 +232,34 @@ _DROPPED: Final = re.compile(
 )
 
 
+#: The one complaint about its arguments that it writes in another way than all others.
+_OF_ARGUMENTS: Final = "Warning: Identity file "
+
+
+def _complaints(output: str) -> str:
+    """Return the lines that come from ssh itself: it ends each as terminals want it, with a carriage return.
+
+    Others are those of the banner of a server, of login files there, and of programs such as a shell that finds no ssh.
+    """
+    lines = [line for line in output.split("\n") if line.endswith("\r") or line.startswith(_OF_ARGUMENTS)]
+    return "\n".join(lines)
+
+
 def reason(output: str) -> str:
     """Return the line of an ssh client's errors that tells why it has failed."""
-    lines = [line.strip().removeprefix("ssh: ").removeprefix("Warning: ") for line in output.splitlines()]
-    lines = [line.rstrip(".") for line in lines if line and not line.startswith("@@")]
+    complaints = _complaints(output)
     for pattern in _REASONS:
-        for line in lines:
+        # A banner may have such ends of lines as well, and then ssh has the last word.
+        for line in reversed(_tidied(complaints)):
             if pattern.search(line):
                 return line
+    lines = _tidied(complaints) or _tidied(output)
     return lines[-1] if lines else "the connection was closed"
+
+
+def _tidied(output: str) -> list[str]:
+    lines = [line.strip().removeprefix("ssh: ").removeprefix("Warning: ") for line in output.splitlines()]
+    return [line.rstrip(".") for line in lines if line and not line.startswith("@@")]
 
 
 def is_refused(output: str) -> bool:
@@ -255,4 +274,5 @@ def is_unknown(output: str) -> bool:
 
 def is_dropped(output: str) -> bool:
     """Return whether a server has dropped a connection before it looked at it, and may take it a little later."""
-    return _DROPPED.search(output) is not None and not any(pattern.search(output) for pattern in _REASONS)
+    complaints = _complaints(output)
+    return _DROPPED.search(complaints) is not None and not any(pattern.search(complaints) for pattern in _REASONS)

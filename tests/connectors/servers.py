@@ -36,6 +36,7 @@ UseDNS no
 MaxStartups 200
 MaxSessions {max_sessions}
 SetEnv HOME={directory}/home {environment}
+{further}
 """
 
 _CLIENT = """\
@@ -88,10 +89,11 @@ def lacks_sshd() -> str | None:
 
 
 @contextmanager
-def running_sshd(directory: Path, max_sessions: int = 10, environment: str = "") -> Iterator[Sshd]:
+def running_sshd(directory: Path, max_sessions: int = 10, environment: str = "", further: str = "") -> Iterator[Sshd]:
     """Start an sshd, and end it with all connections when the block is left.
 
     :param environment: a variable of the sessions
+    :param further: a line of its configuration
     """
     program = shutil.which("sshd", path=_PATH)
     assert program is not None
@@ -105,7 +107,9 @@ def running_sshd(directory: Path, max_sessions: int = 10, environment: str = "")
     (directory / "known").write_text(f"[127.0.0.1]:{port} {key}\n")
     (directory / "client").write_text(_CLIENT.format(directory=directory, port=port))
     (directory / "config").write_text(
-        _SSHD.format(directory=directory, port=port, max_sessions=max_sessions, environment=environment)
+        _SSHD.format(
+            directory=directory, port=port, max_sessions=max_sessions, environment=environment, further=further
+        )
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)

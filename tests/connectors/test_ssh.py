@@ -29,7 +29,7 @@ from anydeploy import (
 )
 from anydeploy.checking import check_settings
 from anydeploy.connectors._ssh_askpass import askpass, destination, expand
-from anydeploy.connectors._ssh_command import HOP, to_connection
+from anydeploy.connectors._ssh_command import HOP, is_dropped, reason, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.ssh import SshConnector
@@ -144,6 +144,38 @@ async def test_a_login_that_hangs_has_a_limit(ssh, own_sshd):
 async def test_a_host_that_says_why_it_lets_nobody_in(ssh, own_sshd):
     force(own_sshd, "echo 'This account is currently not available.'")
     assert "This account is currently not available" in await fails(ssh(own_sshd))
+
+
+BANNER = "Permission denied to strangers.\nHost key verification failed us.\nConnection closed by the police.\n"
+
+
+@pytest.mark.parametrize("banner", [BANNER, "Permission denied to strangers.\r\n"], ids=["lines", "ends of ssh"])
+async def test_a_banner_is_not_taken_for_the_reason(ssh, tmp_path, banner):
+    (tmp_path / "banner").write_bytes(banner.encode())
+    (tmp_path / "server").mkdir()
+    with running_sshd(tmp_path / "server", further=f"Banner {tmp_path}/banner") as server:
+        async with deployed(ssh(server)) as connector:
+            assert (await connector.run(["echo", "x"])).stdout == b"x\n"
+        (tmp_path / "keyless").write_text(f"UserKnownHostsFile {server.directory}/known\n")
+        keyless = ssh(server, sshConfig="keyless", sshKey=str(server.directory / "host"))
+        assert "Permission denied (publickey)" in await fails(keyless)
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected", "dropped"),
+    [
+        (f"{BANNER}Connection closed by 10.0.0.1 port 22\r\n", "Connection closed by 10.0.0.1 port 22", True),
+        (f"{BANNER}Bye.\r\n", "Bye", False),
+        ("Warning: Identity file k not accessible: No such file.\nu@h: Permission denied (publickey).\r\n",
+         "Identity file k not accessible: No such file", False),
+        ("ssh: connect to host h port 22: Connection refused\r\n",
+         "connect to host h port 22: Connection refused", False),
+        ("sh: 1: ssh: not found\n", "sh: 1: ssh: not found", False),
+        ("", "the connection was closed", False),
+    ],
+)  # fmt: skip
+def test_the_reason_is_one_of_the_words_of_ssh(printed, expected, dropped):
+    assert (reason(printed), is_dropped(printed)) == (expected, dropped)
 
 
 async def test_every_host_is_contacted(ssh, sshd):
