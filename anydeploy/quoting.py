@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from shlex import join, quote
 from typing import Final
 
-__all__ = ["assignments", "becoming", "change_directory", "encode", "escape", "invocation", "join", "quote"]
+__all__ = ["assignments", "becoming", "change_directory", "encode", "escape", "expand", "invocation", "join", "quote"]
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_HOME: Final = re.compile(r"~[\w.-]*(?:/|$)", re.ASCII)
 
 #: Variables that are read-only in some shells, or get values of their own there.
 _READONLY: Final = frozenset(
@@ -73,6 +75,13 @@ def becoming(argv: Sequence[str], environment: Mapping[str, str], workdir: str |
 def change_directory(path: str) -> str:
     """Return the command that changes to a directory: never another one of ``CDPATH``, or the one before (``-``)."""
     return f"CDPATH= cd -- {quote(path if path.startswith('/') else f'./{path}')}"
+
+
+def expand(path: str) -> str:
+    """Return the word of a shell that is a path, which may begin with the home directory of a user (``~``)."""
+    found = _HOME.match(path)
+    home = found[0] if found is not None else ""
+    return home + (quote(path[len(home) :]) if path != home else "")
 
 
 def invocation(argv: Sequence[str], *, through: str = "") -> str:

@@ -6,14 +6,11 @@ tunnel to it have the same program, to which a variable tells them apart.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ..quoting import quote
+from ..quoting import expand, quote
 from ._ssh_command import HOP, Connection
-
-_HOME: Final = re.compile(r"~[\w.-]*(?:/|$)", re.ASCII)
 
 #: Argument: a path. Its content is the variable SCRIPT.
 _INSTALL: Final = 'umask 077 && printf %s "$SCRIPT" >"$1" && chmod 700 "$1"'
@@ -54,10 +51,3 @@ def installer(connection: Connection) -> str:
 def variables(path: str) -> Mapping[str, str]:
     """Return the variables that make ssh ask a program."""
     return {"SSH_ASKPASS": path, "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": "none", HOP: "0"}
-
-
-def expand(path: str) -> str:
-    """Return the word of a shell that is a path, which may begin with the home directory of a user."""
-    found = _HOME.match(path)
-    home = found[0] if found is not None else ""
-    return home + (quote(path[len(home) :]) if path != home else "")

@@ -10,7 +10,7 @@ import attrs
 from attrs import field, frozen
 
 from ..exceptions import did_you_mean
-from ..quoting import join
+from ..quoting import expand, join
 from ..typecheck import expected, is_mapping
 from ._settings import to_flag, to_text
 
@@ -184,9 +184,11 @@ class Client:
 
     def _call(self) -> Iterator[str]:
         """Yield the beginning of a call that only passes bytes on, whatever is configured."""
-        yield "ssh"
-        if self.config is not None:
-            yield from ("-F", self.config)
+        if self.config is not None and self.config.startswith("~"):
+            # Of all its files, ssh itself does not look for this one in a home directory.
+            yield from ("sh", "-c", f'exec ssh -F {expand(self.config)} "$@"', "ssh")
+        else:
+            yield from ("ssh", "-F", self.config) if self.config is not None else ("ssh",)
         yield from ("-T", *_settings({"RemoteCommand": "none", **(_NEWER if self.is_new else {})}))
 
     def _sharing(self, socket: str) -> list[str]:

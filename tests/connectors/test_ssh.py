@@ -28,12 +28,13 @@ from anydeploy import (
     InvalidConnectorError,
 )
 from anydeploy.checking import check_settings
-from anydeploy.connectors._ssh_askpass import askpass, destination, expand
+from anydeploy.connectors._ssh_askpass import askpass, destination
 from anydeploy.connectors._ssh_command import HOP, is_dropped, reason, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.session import SessionError
 from anydeploy.connectors.ssh import SshConnector
 from anydeploy.file import load_file
+from anydeploy.quoting import expand
 
 pytestmark = pytest.mark.anyio
 
@@ -347,7 +348,7 @@ async def test_files_of_the_home_directory_over_there(ssh, sshd, locked_key, tmp
     home = sshd.directory / "home"
     (home / "phrase").write_text("a pass'phrase\n")
     (home / "keyless").write_text(f"UserKnownHostsFile {sshd.directory}/known\n")
-    settings = {"sshConfig": f"{home}/keyless", "sshKey": f"{tmp_path}/{locked_key}"}
+    settings = {"sshConfig": "~/keyless", "sshKey": f"{tmp_path}/{locked_key}", "tunnel": sshd.node}
     async with deployed(ssh()) as outer:
         inner = SshConnector(
             deployment_name="i",
@@ -642,8 +643,6 @@ async def test_a_process_and_a_command_on_a_host(sshd, tmp_path):
 
 CRASHING = """
 import json, sys, anyio
-from anydeploy.connectors._ssh_askpass import askpass, destination, expand
-from anydeploy.connectors._ssh_command import HOP, to_connection
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.ssh import SshConnector
 
