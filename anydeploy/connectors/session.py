@@ -72,9 +72,13 @@ Starter = Callable[[Command], AbstractAsyncContextManager[Process]]
 
 
 def read_script(name: str) -> str:
-    """Return the text of a script of this package without what is there to be read by people only."""
-    lines = files("anydeploy.connectors").joinpath(name).read_text().splitlines()
-    return "\n".join(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    """Return the text of a script of this package without what is there to be read by people only.
+
+    A line that is the name of a script after ``@`` stands for the text of that.
+    """
+    lines = map(str.strip, files("anydeploy.connectors").joinpath(name).read_text().splitlines())
+    kept = (line for line in lines if line and not line.startswith("#"))
+    return "\n".join(read_script(line[1:]) if line.startswith("@") else line for line in kept)
 
 
 _SCRIPT: Final = read_script("session.sh")

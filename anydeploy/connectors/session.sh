@@ -24,20 +24,7 @@ case $tar in *GNU*) tar=gnu ;; *bsdtar*) tar=bsd ;; *[Bb]usy[Bb]ox*) tar=busybox
 words=$(cat <<\END
 report() { echo "$1 $t" 1<>"$d/reports"; }
 refuse() { report "$1"; exit; }
-# The name of a builtin or a function is that of no program; but an applet of busybox is one wherever its shell says so.
-finds() { # PATH: PROGRAM
-    while [ -n "$1" ]; do
-        set -- "${1#*:}" "$2" "${1%%:*}"
-        if [ -f "${3:-.}/$2" ] && [ -x "${3:-.}/$2" ]; then return; fi
-    done
-    [ "$(type "$2" 2>/dev/null)" = "$2 is $2" ]
-}
-check() {
-    case $1 in
-    */*) [ -e "$1" ] || refuse missing; [ -f "$1" ] && [ -x "$1" ] || refuse denied ;;
-    *) finds "$PATH:" "$1" || refuse missing ;;
-    esac
-}
+@check.sh
 begun() { : >"$d/$t.begun"; echo "begun $t $pid" 1<>"$d/reports"; }
 become() {
     echo "$1" >"$d/$t.pid" || refuse full

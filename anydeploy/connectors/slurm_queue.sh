@@ -43,12 +43,7 @@ trap : HUP INT QUIT PIPE USR1 USR2
 # What the queue is told stands in a file that appears as a whole.
 say() { echo "$2" >"$d/$t.$1.written" && mv "$d/$t.$1.written" "$d/new/$t.$1"; }
 refuse() { say begun "$1"; exit; }
-check() {
-    case $1 in
-    */*) [ -e "$1" ] || refuse missing; [ -f "$1" ] && [ -x "$1" ] || refuse denied ;;
-    *) command -v -- "$1" >/dev/null 2>&1 || refuse missing ;;
-    esac
-}
+@check.sh
 begun() { say begun "begun $pid ${SLURMD_NODENAME:-$(uname -n)}" >/dev/null 2>&1; }
 frame() { for s in out err; do printf '\033\001%s-%s\002\n' "$name" "$t" >>"$d/$t.$s"; done; }
 follow() { # its input, a file that grows until it is said to be whole

@@ -127,6 +127,18 @@ async def test_run_raises_the_same_error(cluster, slurm):
             await connector.run(["sleep", "1000"], check=False)
 
 
+async def test_words_of_the_shell_are_no_programs(cluster, tmp_path):
+    """As in sessions."""
+    async with deployed(cluster()) as connector:
+        for word in ("export", "say"):
+            with pytest.raises(OSError, match=f"{word}: there is no such program"):
+                await connector.run([word])
+        (tmp_path / "say").write_text("#!/bin/sh\necho it is")
+        (tmp_path / "say").chmod(0o755)
+        done = await connector.run(["say"], environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+        assert done.stdout == b"it is\n"
+
+
 async def test_a_status_like_that_of_a_signal_is_told_from_an_end_by_slurm(cluster):
     async with deployed(cluster()) as connector:
         done = await connector.run(["sh", "-c", "kill -s KILL $$"], check=False)
