@@ -17,7 +17,7 @@ RELAY_GRACE = DEFAULT_GRACE + 1.0
 #: Changes to the directory that is its first argument, and becomes the program that the others are.
 _IN_DIRECTORY = 'CDPATH= cd -- "$1" || exit; shift; exec "$@"'
 #: Becomes a program whose name ``env`` would take for a variable, or some shells for an option of ``exec``.
-_AS_IT_IS = 'program=$(command -v -- "$1") || exit 127; shift; exec "$program" "$@"'
+_AS_IT_IS = 'anydeploy_program=$(command -v -- "$1") || exit 127; shift; exec "$anydeploy_program" "$@"'
 
 Stdio: TypeAlias = int | IO[Any] | None
 

@@ -96,4 +96,5 @@ def invocation(argv: Sequence[str], *, through: str = "") -> str:
         return f"exec {quote(through)} -- {join(argv)}"
     if not program.startswith("-"):
         return f"exec {join(argv)}"
-    return f'program=$(command -v -- {quote(program)}) && exec "$program" {join(arguments)}'.rstrip()
+    found = f"anydeploy_program=$(command -v -- {quote(program)})"
+    return f'{found} && exec "$anydeploy_program" {join(arguments)}'.rstrip()

@@ -17,8 +17,8 @@ from .streams import last_lines
 
 #: Runs each line of its input, and then writes its argument to both streams, with the status to the first.
 _LOOP: Final = r"""
-while read -r text; do
-    (eval "$(printf %b "$text")") </dev/null
+while read -r anydeploy_text; do
+    (eval "$(printf %b "$anydeploy_text")") </dev/null
     printf '%s%s\n' "$1" "$?"
     printf '%s\n' "$1" >&2
 done

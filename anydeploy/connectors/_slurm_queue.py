@@ -58,8 +58,7 @@ def queue_script(directory: str | None, interval: float) -> str:
     :param directory: the one for its files, which the nodes share; None: the home directory
     :param interval: seconds between two questions about all jobs
     """
-    base = f"base={join([directory])}\n" if directory is not None else "base=\n"
-    return f"{base}ticks={max(1, round(interval * _TICKS))}\n{_SCRIPT}"
+    return f'set -- "$@" {join([directory or "", str(max(1, round(interval * _TICKS)))])}\n{_SCRIPT}'
 
 
 @define(eq=False)

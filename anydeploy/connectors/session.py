@@ -54,7 +54,7 @@ from ._remote_process import RemoteProcess, begin, is_special
 from .termination import Terminator, UnstoppableError
 
 #: Reads the script from the first line of its input: no shell on the way interprets more than this.
-_BOOTSTRAP: Final = 'read -r script && eval "$(printf %b "$script")"'
+_BOOTSTRAP: Final = 'read -r anydeploy_script && eval "$(printf %b "$anydeploy_script")"'
 _FACTS: Final = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
 
 #: Seconds beyond its grace in which a script has to clean up.

@@ -25,19 +25,25 @@ words=$(cat <<\END
 report() { echo "$1 $t" 1<>"$d/reports"; }
 refuse() { report "$1"; exit; }
 @check.sh
-begun() { : >"$d/$t.begun"; echo "begun $t $pid" 1<>"$d/reports"; }
+@variables.sh
+begun() {
+    : >"$d/$t.begun"
+    echo "begun $t $pid" 1<>"$d/reports"
+    give_back
+}
 become() {
     echo "$1" >"$d/$t.pid" || refuse full
     [ ! -e "$d/stop" ] && [ ! -e "$d/$t.stop" ] || refuse never
     export "ANYDEPLOY_COMMAND=$name-$t."
     . "$d/$t.command"
 }
+set_aside d name setsid proc t pid group
 END
 )
 
 # Starts one command, whose token is $1, and stays beside it. $2: the streams that are framed by marks.
 write_run() {
-    echo "d=$d name=$name setsid=$setsid proc=$proc" && echo "$words" && cat <<\END
+    echo "$words" && echo "d=$d name=$name setsid=$setsid proc=$proc" && cat <<\END
 t=$1
 trap : HUP INT QUIT PIPE TERM USR1 USR2
 frame() {
@@ -60,7 +66,11 @@ if [ -n "$setsid" ] && [ -n "$proc" ]; then
 else
     group=
     if [ -z "$setsid" ] && kill -0 "-$$" 2>/dev/null; then group=-$$; fi
-    $setsid sh "$d/start" "$t" "$setsid" "$group" 2>&3 3>&-
+    (
+        set -- $setsid sh "$d/start" "$t" "$setsid" "$group"
+        give_back
+        exec "$@"
+    ) 2>&3 3>&-
 fi
 status=$?
 if [ -e "$d/$t.begun" ] && [ -p "$d/reports" ]; then
@@ -76,7 +86,7 @@ END
 
 # Becomes the command whose token is $1, where the number of a subshell cannot be known.
 write_start() {
-    echo "d=$d name=$name" && echo "$words" && cat <<\END
+    echo "$words" && echo "d=$d name=$name" && cat <<\END
 t=$1 pid=$$
 if [ -n "$2" ]; then become "-$$"; else become "${3:-$$}"; fi
 END

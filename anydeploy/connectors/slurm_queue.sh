@@ -1,14 +1,16 @@
 # The script of a job queue, for any POSIX shell, on the host from which jobs are submitted. Arguments: the name of its
-# directory; seconds of grace at the end; a mark that its first report begins with. Before it, `base` and `ticks` are set.
-# Orders come on stdin, a line each; reports go to stdout. _slurm_queue.py says what both are.
+# directory; seconds of grace at the end; a mark that its first report begins with; the directory in which it has its own,
+# or nothing; the number of ticks between two looks at the queue. Orders come on stdin, a line each; reports go to stdout.
+# _slurm_queue.py says what both are.
 
+@variables.sh
 # Jobs inherit what sbatch finds.
-mask=$(umask) locale=${LC_ALL-unset}
+set_aside LC_ALL mask name grace mark base ticks d program family order t rest id tries answers problem
+mask=$(umask)
 LC_ALL=C
 export LC_ALL
 umask 077
-name=$1 grace=$2 mark=$3
-base=${base:-$HOME}
+name=$1 grace=$2 mark=$3 base=${4:-$HOME} ticks=$5
 d=${base%/}/$name
 # Clients and jobs name the directory in plain words.
 case $d in *[!A-Za-z0-9_./-]* | [!/]*) echo "the directory $base: its path may hold letters, digits and _ . / - only" >&2; exit 1 ;; esac
@@ -33,6 +35,10 @@ END
 
 # Runs one command in its job, whose token is $1. $2: the streams that are pipes (i, o, e).
 {
+    cat <<\END
+@variables.sh
+set_aside d name t streams asked feeder input pid s
+END
     echo "d=$d name=$name"
     echo "$family"
     cat <<\END
@@ -44,7 +50,10 @@ trap : HUP INT QUIT PIPE USR1 USR2
 say() { echo "$2" >"$d/$t.$1.written" && mv "$d/$t.$1.written" "$d/new/$t.$1"; }
 refuse() { say begun "$1"; exit; }
 @check.sh
-begun() { say begun "begun $pid ${SLURMD_NODENAME:-$(uname -n)}" >/dev/null 2>&1; }
+begun() {
+    say begun "begun $pid ${SLURMD_NODENAME:-$(uname -n)}" >/dev/null 2>&1
+    give_back
+}
 frame() { for s in out err; do printf '\033\001%s-%s\002\n' "$name" "$t" >>"$d/$t.$s"; done; }
 follow() { # its input, a file that grows until it is said to be whole
     trap '' HUP INT QUIT TERM USR1 USR2
@@ -128,7 +137,8 @@ END
 as_called() { # WORD...: runs a program as it would have been run without this script
     (
         umask "$mask"
-        if [ "$locale" = unset ]; then unset LC_ALL; else LC_ALL=$locale; fi
+        unset LC_ALL
+        give_back
         exec "$@"
     )
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,8 @@ from anydeploy import (
 from anydeploy.connectors._remote_process import NotBegunError
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.process import ProcessConnector
-from anydeploy.connectors.session import SessionError
+from anydeploy.connectors.session import SessionError, read_script
+from anydeploy.quoting import quote
 
 pytestmark = pytest.mark.anyio
 
@@ -182,6 +184,41 @@ async def test_words_of_the_shell_are_no_programs(room, tmp_path):
             assert done.stdout == b"it is\n"
 
 
+def names_in(script: str) -> set[str]:
+    """The names of the variables of a script of the package."""
+    text = read_script(script)
+    words = [word for words in re.findall(r"\b(?:for|read -r) ([a-z_ ]+)", text) for word in words.split()]
+    return {*re.findall(r"\b([a-z]+)=", text), *(word for word in words if word.isalpha())} - {"in"}
+
+
+def without_setsid(directory: Path) -> str:
+    """The words that leave a shell the programs which a session needs."""
+    programs = directory / "bin"
+    programs.mkdir()
+    names = "sh dash bash busybox cat env mkdir mkfifo rm rmdir sleep grep uname head tar"
+    for name in names.split():
+        if (found := shutil.which(name)) is not None:
+            (programs / name).symlink_to(found)
+    return f"PATH={programs}"
+
+
+@pytest.mark.parametrize("has_setsid", [True, False])
+async def test_variables_with_the_names_of_our_own_arrive_as_they_are(room, tmp_path, has_setsid):
+    """Those of the environment, which are exported there, and those of a command."""
+    names = names_in("session.sh")
+    assert {"d", "t", "name", "setsid", "proc", "pid", "group", "status"} <= names
+    theirs = {name: f"'{name}' of theirs $1" for name in (*names, "program", "text", "script")}
+    words = [f"export {name}={quote(value)}" for name, value in theirs.items()]
+    words += [] if has_setsid else [without_setsid(tmp_path)]
+    async with room(prelude="\n".join(words)) as connector:
+        done = await connector.run(["env"], environment={"t": "of mine"})
+        async with connector.get_shell() as shell:
+            in_shell = await shell.run(["env"])
+    for expected, output in (({**theirs, "t": "of mine"}, done.stdout), (theirs, in_shell.stdout)):
+        found = dict(line.split("=", 1) for line in output.decode().splitlines() if "=" in line)
+        assert {name: found.get(name) for name in theirs} == expected
+
+
 async def test_a_status_above_128_is_no_signal_that_was_not_sent(room):
     async with room() as connector:
         assert (await connector.run(["sh", "-c", "exit 143"], check=False)).returncode == 143
@@ -201,28 +238,8 @@ async def test_what_a_command_leaves_in_its_group_is_noticed(room):
 async def test_without_setsid_commands_are_ended_all_the_same(room, tmp_path, in_group, shell):
     if shell[0] == "busybox":
         pytest.skip("it has a setsid of its own")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name in (
-        "sh",
-        "dash",
-        "bash",
-        "busybox",
-        "cat",
-        "mkdir",
-        "mkfifo",
-        "rm",
-        "rmdir",
-        "sleep",
-        "grep",
-        "uname",
-        "head",
-        "tar",
-    ):
-        if shutil.which(name) is not None:
-            (programs / name).symlink_to(shutil.which(name))
     own = "" if in_group else f"setsid={shutil.which('setsid')}; "
-    async with room(prelude=f"PATH={programs}; {own}") as connector:
+    async with room(prelude=f"{without_setsid(tmp_path)}; {own}") as connector:
         assert connector._session.facts["setsid"] == ""
         for number in (signal.SIGTERM, signal.SIGKILL):
             async with connector.start(["sh", "-c", "sleep 300 & echo $$ $!; wait"]) as process:

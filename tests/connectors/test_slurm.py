@@ -15,6 +15,7 @@ import attrs
 import pytest
 from processes import alive, until
 from rooms import Room
+from test_session import names_in
 
 from anydeploy import (
     Command,
@@ -257,6 +258,18 @@ async def test_a_job_has_the_umask_and_the_locale_of_its_host(cluster, monkeypat
     finally:
         os.umask(before)
     assert done.stdout.decode().splitlines() == ["0027", "none" if locale is None else locale]
+
+
+async def test_variables_with_the_names_of_our_own_arrive_as_they_are(cluster, monkeypatch):
+    """Those of the host, which a job inherits."""
+    theirs = {name: f"'{name}' of theirs" for name in (*names_in("slurm_queue.sh"), "script")}
+    assert {"d", "t", "base", "ticks", "mask", "feeder", "status"} <= set(theirs)
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    async with deployed(cluster()) as connector:
+        done = await connector.run(["env"])
+    found = dict(line.split("=", 1) for line in done.stdout.decode().splitlines() if "=" in line)
+    assert {name: found.get(name) for name in theirs} == theirs
 
 
 # -- Slurm does not answer ---------------------------------------------------------------------------------------------
