@@ -5,6 +5,7 @@ They need no program there but ``sh`` and what POSIX says of it, so that they ca
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable, Sequence
@@ -135,6 +136,22 @@ async def output_goes_to_files(tested: Tested) -> None:
             async with connector.start(["cat"], stdin=stdin, stdout=stdout) as process:
                 expect(await process.wait() == 0, "the command has failed")
         expect(target.read_bytes() == _EVERY_BYTE, "the file is not what was fed to stdin")
+
+
+@clause(runs=True)
+async def a_broken_pipe_ends_a_command(tested: Tested) -> None:
+    """A command that writes to a pipe of this program which nothing reads any more ends with a status that says so."""
+    async with tested.deployed() as connector:
+        ends = os.pipe()
+        with os.fdopen(ends[0], "rb") as reader, os.fdopen(ends[1], "wb") as writer:
+            argv = ["sh", "-c", "while :; do echo more; done"]
+            async with connector.start(argv, stdin=subprocess.DEVNULL, stdout=writer) as process:
+                writer.close()
+                with anyio.fail_after(NEVER):
+                    await anyio.wait_readable(reader)
+                    reader.close()
+                    status = await process.wait()
+        expect(status in (-signal.SIGPIPE, 128 + signal.SIGPIPE), f"the command ended with {status}")
 
 
 @clause(runs=True)

@@ -272,6 +272,7 @@ BAD: list[tuple[str, type[Sound]]] = [
     ("streams_carry_any_bytes", DropsNullCharacters),
     ("streams_can_be_joined_and_dropped", JoinsNothing),
     ("output_goes_to_files", DropsWhatGoesToFiles),
+    ("a_broken_pipe_ends_a_command", HasItsOwnStatus),
     ("nothing_waits_for_background_children", EndsWhatIsInTheBackground),
     ("nothing_is_interpreted", LetsAShellInterpret),
     ("values_of_variables_are_in_no_argv", ShowsItsVariables),
