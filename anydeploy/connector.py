@@ -275,6 +275,8 @@ class Connector(Operations):
 
             self.report_lost(RuntimeError(f"the server ended with status {await process.wait()}"))
 
+        The loss begins with this call. A connector that finds out the reason first lets commands fail only afterwards.
+
         :param error: what happened; a :class:`ConnectionLostError` says that only the way in was lost, and that the
             environment may still exist
         """
