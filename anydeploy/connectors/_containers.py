@@ -19,6 +19,7 @@ from ..command import DEFAULT_GRACE, Command
 from ..connector import Connector
 from ..exceptions import ConnectionLostError, WorkflowExecutionException, describe
 from ..streams import last_lines
+from ._remote_process import is_special
 
 _logger = logging.getLogger("anydeploy.connectors")
 
@@ -35,6 +36,8 @@ _ATTEMPTS: Final = 100
 _PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 #: The program may open its input by a path, which is an error where that is a socket, as uvloop has it.
 _PIPED: Final = 'cat | "$@"'
+#: Where a wrapped connector brings output to a file, it tells of a broken pipe by SIGPIPE, which the program ignores.
+_MORTAL: Final = '"$@"; exit $?'
 #: The last lines that a container has printed, or a word on stderr. podman 4.3 loses with its own `--tail` a line that
 #: has come in parts, or has no end.
 _LOGS: Final = '{ "$@" 2>&1 || echo failed >&3; } 3>&2 | tail -n 20'
@@ -228,6 +231,8 @@ class ContainerProgram:
         """Return the command that runs a command without environment and workdir in a container."""
         interactive = ("--interactive",) if command.stdin != DEVNULL else ()
         argv = [*self.argv, "exec", *interactive, container, *command.argv]
+        if not is_special(command.stdout):
+            argv = ["sh", "-c", _MORTAL, "anydeploy", *argv]
         return attrs.evolve(command, argv=argv, environment=self.environment)
 
     async def stop(self, container: str) -> None:
