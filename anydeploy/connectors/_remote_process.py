@@ -6,10 +6,10 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import Final
+from typing import Final, Protocol
 
 from anyio import CancelScope, Event, create_task_group, move_on_after
-from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+from anyio.abc import ByteReceiveStream, ByteSendStream
 from attrs import define, field
 
 from ..command import Command, Stdio
@@ -56,6 +56,26 @@ def begin(command: Command, setsid: str) -> str:
     except ValueError as exc:
         raise StartError(argv, str(exc)) from exc
     return text
+
+
+class Client(Protocol):
+    """The program that brings a command into the environment: what a session uses of its process."""
+
+    @property
+    def stdin(self) -> ByteSendStream | None: ...
+
+    @property
+    def stdout(self) -> ByteReceiveStream | None: ...
+
+    @property
+    def stderr(self) -> ByteReceiveStream | None: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int:
+        """Wait until it has ended. Its status tells at most that nothing reads its output any more."""
+        ...
 
 
 def is_special(sink: Stdio) -> bool:
@@ -130,7 +150,7 @@ class RemoteProcess(ExactProcess):
     #: That of the client; the command's own as well if it has one.
     _stderr: FramedStream | None = field(init=False, default=None)
 
-    def attach(self, client: Process) -> None:
+    def attach(self, client: Client) -> None:
         """Take over the streams of the client."""
         mark = f"\033\001{self._session_name}-{self.token}\002\n".encode()
         self._stdin = client.stdin
@@ -148,12 +168,17 @@ class RemoteProcess(ExactProcess):
             self.error_pump = OutputPump.to(self.command.stderr, inherited=_STDERR)
 
     async def deliver(self) -> None:
-        """Bring its output to files, as far as it has pumps."""
-        broken = partial(self.send_signal, signal.SIGPIPE)
+        """Bring its output to files, as far as it has pumps: not before its caller can signal what it sees there."""
         async with create_task_group() as tasks:
             for pump, stream in ((self.pump, self._stdout), (self.error_pump, self._stderr)):
                 if pump is not None and stream is not None:
-                    tasks.start_soon(pump.run, stream, broken)
+                    tasks.start_soon(self._deliver, pump, stream)
+
+    async def _deliver(self, pump: OutputPump, stream: FramedStream) -> None:
+        await stream.skip_noise()
+        await self.begun.wait()
+        if not pump.ended.is_set():
+            await pump.run(stream, partial(self.send_signal, signal.SIGPIPE))
 
     async def delivered(self) -> None:
         """Wait until all that is pumped has arrived."""
@@ -162,10 +187,11 @@ class RemoteProcess(ExactProcess):
                 await pump.ended.wait()
 
     def give_up(self) -> None:
-        """Close the files to which nothing has come."""
+        """Close the files to which nothing has come, and never will."""
         for pump in (self.pump, self.error_pump):
             if pump is not None:
                 pump.give_up()
+        self.begun.set()
 
     @property
     def framing(self) -> str:
@@ -254,7 +280,8 @@ class RemoteProcess(ExactProcess):
         """Raise the reason why it has not begun, if there is one."""
         argv = self.command.argv
         if self._refusal == "missing":
-            raise StartError(argv, f"{argv[0]}: there is no such program")
+            problem = f"{argv[0]}: there is no such program"
+            raise StartError(argv, problem) from FileNotFoundError(problem)
         if self._refusal == "denied":
             raise StartError(argv, f"{argv[0]}: Permission denied")
         if self._refusal == "nowhere":

@@ -6,6 +6,7 @@ orders on its stdin and reports on its stdout. Each command is started beside it
 three plain words; what is to be run comes with an order::
 
     command T DATA    register a command: DATA is the shell text that becomes it, escaped as one word
+    fifo T STREAM     STREAM, ``in`` or ``err``, comes by the FIFO ``T.STREAM``, because its client does not carry it
     relay T           it ends by itself when its input does, and is given the time for that at the end of the session
     signal T NAME     to the process group of the command
     end T NAME        likewise, and to what has left the group; a command that has not begun never will
@@ -24,12 +25,12 @@ import math
 import re
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib.resources import files
 from itertools import count
 from subprocess import PIPE
-from typing import Final
+from typing import Any, Final, Protocol
 
 import attrs
 from anyio import (
@@ -50,7 +51,7 @@ from ..command import DEFAULT_GRACE, RELAY_GRACE, Command
 from ..exceptions import ConnectionLostError, WorkflowExecutionException, describe
 from ..quoting import escape
 from ..streams import CUT_OFF, DRAIN, discard
-from ._remote_process import RemoteProcess, begin, is_special
+from ._remote_process import Client, RemoteProcess, begin, is_special
 from .termination import Terminator, UnstoppableError
 
 #: Reads the script from the first line of its input: no shell on the way interprets more than this.
@@ -68,7 +69,13 @@ _LONGEST_REASON: Final = 500
 #: Bytes of a line that are kept: reports are shorter, and what login files print may have no end.
 _LONGEST_LINE: Final = 16384
 
-Starter = Callable[[Command], AbstractAsyncContextManager[Process]]
+Starter = Callable[[Command], AbstractAsyncContextManager[Client]]
+
+
+class Spawner(Protocol):
+    """Starts tasks: a task group, or what stands for one."""
+
+    def start_soon(self, func: Callable[[], Coroutine[Any, Any, object]], /) -> object: ...
 
 
 def read_script(name: str) -> str:
@@ -122,7 +129,7 @@ class Session:
     :ivar patience: seconds that a client which is dropped has to end with its input, where telling it to end would kill
         the script, which then could not clean up
     :ivar pumped: output to files of this program is brought there by itself, since the clients go on where nothing
-        reads it
+        reads it, or cannot write there
     :ivar script: the text that watches over the commands
     :ivar facts: ``dir``, ``setsid``, ``proc``, ``tar`` and ``uname`` of the environment, when it is open
     """
@@ -172,7 +179,7 @@ class Session:
     def is_open(self) -> bool:
         return self.problem is None and self.opened.is_set()
 
-    async def open(self, tasks: TaskGroup) -> None:
+    async def open(self, tasks: Spawner) -> None:
         """Open the session in a task of a group. If cancelled, or if it fails, nothing of it is left.
 
         :raises SessionError: with the reason
@@ -293,7 +300,7 @@ class Session:
         is_silent = not self._errors.strip() and not self.opened.is_set()
         return self._said if is_silent else self._errors.decode(errors="replace")
 
-    async def _live(self, client: Process) -> None:
+    async def _live(self, client: Client) -> None:
         orders, received = create_memory_object_stream[bytes](math.inf)
         with orders, received:
             self._orders = orders
@@ -307,7 +314,7 @@ class Session:
                 self._tasks.cancel_scope.cancel()
             self._tasks = self._orders = None
 
-    async def _drop(self, client: Process) -> None:
+    async def _drop(self, client: Client) -> None:
         """Let the script clean up, if its client has to be there for that."""
         if self.patience == 0 or client.returncode is not None:
             return
@@ -387,7 +394,7 @@ class Session:
             grace=_CLIENT_GRACE,
         )
 
-    async def _watch(self, process: RemoteProcess, client: Process) -> None:
+    async def _watch(self, process: RemoteProcess, client: Client) -> None:
         """Ask for a command whose client has ended without a word of it.
 
         Where nothing reads its output any more, a client may just go: then it is told what it would be told here.
@@ -413,7 +420,7 @@ class Session:
         if not gone:
             raise UnstoppableError(process.command.argv, process.pid)
 
-    async def _leave(self, process: RemoteProcess, client: Process) -> None:
+    async def _leave(self, process: RemoteProcess, client: Client) -> None:
         problem: UnstoppableError | None = None
         async with create_task_group() as tasks:
             # A program that says good-bye must not hang because its output is not read any more.
@@ -430,6 +437,9 @@ class Session:
                 with move_on_after(_DELIVERY):
                     await process.delivered()
             if process.returncode is not None and (process.fills_files or not process.left):
+                if client.stdin is not None:
+                    # Some clients do not end before.
+                    await client.stdin.aclose()
                 with move_on_after(_DELIVERY if process.fills_files and not process.left else DRAIN):
                     with suppress(ConnectionLostError):
                         await client.wait()

@@ -57,6 +57,9 @@ if [ ! -e "$d/$t.ready" ]; then
     while [ ! -e "$d/$t.ready" ] && [ -e "$d/run" ] && [ ! -e "$d/stop" ]; do read -r _ <&5; done
     exec 5<&-
 fi
+# A client that carries one stream only leaves the others to FIFOs.
+[ ! -p "$d/$t.in" ] || [ -e "$d/$t.stop" ] || exec <"$d/$t.in"
+[ ! -p "$d/$t.err" ] || [ -e "$d/$t.stop" ] || exec 3>"$d/$t.err"
 frame "$2"
 if [ -n "$setsid" ] && [ -n "$proc" ]; then
     (
@@ -117,10 +120,24 @@ deliver() { # TOKEN SIGNAL
     kill "-$2" "$target" 2>/dev/null || kill -s "$2" "${target#-}" 2>/dev/null
 }
 
+is_in() { # PID TARGET: it is the process, or belongs to the group
+    [ "$1" != "$2" ] || return 0
+    read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
+    group=$2
+    set -- ${stat##*) }
+    [ "-$3" = "$group" ]
+}
+
+release() { # FILE...: what waits for the other end of a FIFO
+    for file; do [ ! -p "$file" ] || : <>"$file"; done
+}
+
 end() { # TOKEN SIGNAL
     : >"$d/$1.stop"
+    release "$d/$1.in" "$d/$1.err"
+    target=
     deliver "$1" "$2"
-    for pid in $(strays "$1"); do kill -s "$2" "$pid" 2>/dev/null; done
+    for pid in $(strays "$1"); do is_in "$pid" "$target" || kill -s "$2" "$pid" 2>/dev/null; done
 }
 
 is_running() { # PID: it is no zombie, which stays for ever where nothing reaps it
@@ -180,6 +197,7 @@ finish() {
     : >"$d/stop"
     all= relays= others=
     for file in "$d"/*.wait; do [ ! -p "$file" ] || echo 1<>"$file"; done
+    release "$d"/*.in "$d"/*.err
     for file in "$d"/*.pid; do
         [ -f "$file" ] || continue
         t=${file##*/}
@@ -223,6 +241,7 @@ while read -r order t rest; do
         [ ! -p "$d/$t.wait" ] || echo 1<>"$d/$t.wait"
         ;;
     relay) : >"$d/$t.relay" ;;
+    fifo) mkfifo -m 600 "$d/$t.$rest" ;;
     signal) deliver "$t" "$rest" ;;
     end) end "$t" "$rest" ;;
     watch) watch "$t" 3>&- & ;;

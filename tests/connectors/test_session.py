@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import shutil
@@ -10,13 +11,16 @@ import signal
 import subprocess
 import sys
 import tracemalloc
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
+from types import SimpleNamespace
 
 import anyio
+import attrs
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from processes import alive, processes_of, signal_all, until
 from rooms import Room
 
@@ -27,7 +31,8 @@ from anydeploy import (
     InvalidConnectorError,
     WorkflowExecutionException,
 )
-from anydeploy.connectors._remote_process import NotBegunError
+from anydeploy.command import Command
+from anydeploy.connectors._remote_process import NotBegunError, RemoteProcess
 from anydeploy.connectors.local import LocalConnector
 from anydeploy.connectors.process import ProcessConnector
 from anydeploy.connectors.session import SessionError, read_script
@@ -223,6 +228,82 @@ async def test_a_status_above_128_is_no_signal_that_was_not_sent(room):
     async with room() as connector:
         assert (await connector.run(["sh", "-c", "exit 143"], check=False)).returncode == 143
         assert (await connector.run(["sh", "-c", "kill -9 $$"], check=False)).returncode == 137
+
+
+async def test_streams_that_come_by_fifos(room):
+    """A client that carries one stream only leaves the others to commands beside it, as those of StreamFlow do."""
+    async with room() as connector:
+        session = connector._session
+        beside = session.beside
+
+        @asynccontextmanager
+        async def apart(command):
+            token = command.argv[2]
+            if token != "t1":
+                async with beside(command) as client:
+                    yield client
+                return
+            async with AsyncExitStack() as stack:
+                relays = []
+                for stream, argv in (("in", ["sh", "-c", 'exec cat >"$1"', "sh"]), ("err", ["cat"])):
+                    session.order("fifo", token, stream)
+                    relay = Command([*argv, f"{session.facts['dir']}/{token}.{stream}"], stderr=DEVNULL)
+                    relays.append(await stack.enter_async_context(session.start(relay)))
+                client = await stack.enter_async_context(beside(attrs.evolve(command, stdin=DEVNULL, stderr=DEVNULL)))
+                stdin, stderr = relays[0].stdin, relays[1].stdout
+                yield SimpleNamespace(stdin=stdin, stdout=client.stdout, stderr=stderr, wait=client.wait)
+
+        session.beside = apart
+        script = "sleep 1000 & cat; head -c 100000 /dev/zero >&2; exit 3"
+        done = await connector.run(["sh", "-c", script], stdin=b"\0\xff" * 50_000, check=False)
+        assert (done.stdout, done.stderr) == (b"\0\xff" * 50_000, b"\0" * 100_000)
+        assert done.returncode == 3
+
+
+@contextmanager
+def pumped(path):
+    """A command whose output goes to a file, and the way by which that comes."""
+    arriving, received = anyio.create_memory_object_stream[bytes](math.inf)
+    with path.open("wb") as output:
+        process = RemoteProcess(Command(["cat"], stdout=output, stderr=DEVNULL), "t1", "session", lambda *words: None)
+        process.pump_files()
+    process.attach(SimpleNamespace(stdin=None, stdout=BufferedByteReceiveStream(received), stderr=None))
+    with arriving, received:
+        yield process, arriving
+
+
+async def test_output_reaches_a_file_when_its_caller_has_the_process(tmp_path):
+    """A reader of the file may send a signal at once, which is lost where there is no process yet."""
+    with pumped(tmp_path / "output") as (process, arriving):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.deliver)
+            for data in (b"noise", b"\033\001session-t1\002\n", b"here", b"\033\001session-t1\002\n"):
+                arriving.send_nowait(data)
+            await anyio.wait_all_tasks_blocked()
+            assert (tmp_path / "output").read_bytes() == b""
+            process.told("begun", "7")
+            await process.delivered()
+    assert (tmp_path / "output").read_bytes() == b"here"
+
+
+async def test_the_delivery_of_a_command_that_never_begins_ends(tmp_path):
+    with pumped(tmp_path / "output") as (process, arriving), anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.deliver)
+            arriving.close()
+            await anyio.wait_all_tasks_blocked()
+            process.give_up()
+
+
+async def test_a_request_to_end_arrives_once(room):
+    """A second SIGINT means something else to many programs."""
+    script = "trap 'echo int' INT; trap 'exit 5' USR1; echo up; while :; do sleep 0.01; done"
+    async with room() as connector, connector.start(["sh", "-c", script], stdin=DEVNULL) as process:
+        output = await process.stdout.receive()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGUSR1)
+        assert await process.wait() == 5
+        assert output + b"".join([chunk async for chunk in process.stdout]) == b"up\nint\n"
 
 
 async def test_what_a_command_leaves_in_its_group_is_noticed(room):
