@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from anydeploy.connectors.session import Session
+from anydeploy.connectors.termination import Terminator
 
 if find_spec("streamflow") is None:
     collect_ignore_glob = ["test_[!l]*.py", "test_life.py"]
@@ -58,17 +63,29 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """The directories that commands have where they run; none of them may be left."""
-    from anydeploy.streamflow.bridge import command as remote
+    """The directories that sessions and jobs may have made; none of them may be left."""
+    from anydeploy.streamflow.bridge import clients, job
 
     made: list[Path] = []
-    set_up = remote.set_up
+    session = clients.LocationClients.session
+    run = clients.LocationClients._run
+    set_up = job.Job._call
 
-    def recorded(directory: str, *args: object, **kwargs: bool) -> str:
-        made.append(Path.home() / directory)
-        return set_up(directory, *args, **kwargs)
+    def opened(self: clients.LocationClients, name: str, terminator: Terminator) -> Session:
+        made.extend(Path(base, name) for base in (tempfile.gettempdir(), "/tmp"))
+        return session(self, name, terminator)
 
-    monkeypatch.setattr(remote, "set_up", recorded)
+    async def ran(self: clients.LocationClients, script: str) -> tuple[str, int]:
+        made.extend(map(Path, re.findall(r"/tmp/\.anydeploy-\w+", script)))
+        return await run(self, script)
+
+    async def called(self: job.Job, script: str, name: str, *words: str, stdin: str | None = None) -> object:
+        made.append(Path.home() / name)
+        return await set_up(self, script, name, *words, stdin=stdin)
+
+    monkeypatch.setattr(clients.LocationClients, "session", opened)
+    monkeypatch.setattr(clients.LocationClients, "_run", ran)
+    monkeypatch.setattr(job.Job, "_call", called)
     yield made
     assert [path for path in made if path.exists()] == []
 

@@ -33,7 +33,7 @@ deployments:
     type: process
     wraps: site
     config:
-      command: [sh, -c, "echo up; trap 'echo bye; exit' TERM; sleep 300 & wait"]
+      command: [sh, -c, "trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.05 & wait; done"]
       log: db.log
       ready: {log: up}
 """
@@ -62,12 +62,13 @@ def site(tmp_path: Path) -> Path:
 def start(site: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts ``anydeploy`` in the foreground of a session of its own; nothing that it has started may be left."""
     mark = f"MARK={site}"
+    path = os.pathsep.join(filter(None, [str(site / "site"), os.environ.get("PYTHONPATH")]))
 
     def start(*args: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "anydeploy", *args],
             cwd=site,
-            env={**os.environ, "PYTHONPATH": str(site / "site"), "MARK": str(site)},
+            env={**os.environ, "PYTHONPATH": path, "MARK": str(site)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -167,7 +168,7 @@ def test_up_until_a_signal(start, site: Path, number: signal.Signals, to: str):
 
 @pytest.mark.parametrize("to", ["the program", "its group, as a terminal does"])
 def test_a_command_gets_a_signal_and_may_end_by_itself(start, to: str):
-    script = "trap 'echo int; kill $!; exit 5' INT; echo here; sleep 300 & wait"
+    script = "trap 'echo int; exit 5' INT; echo here; while :; do sleep 0.05 & wait; done"
     process = start("run", "-q", "streamflow.yml", "--on", "site", "--", "sh", "-c", script)
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
@@ -185,6 +186,17 @@ def test_a_second_signal_kills_it(start):
         process.send_signal(signal.SIGINT)
     process.communicate(timeout=DEADLINE)
     assert process.returncode == 128 + signal.SIGINT
+
+
+def test_when_it_has_been_killed_nothing_runs_any_more(start, site: Path):
+    """The session sees the end of its input, and ends what it has started."""
+    process = start("run", "-q", "streamflow.yml", "--on", "site", "--", "sh", "-c", "echo here; sleep 300")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.kill()
+    process.communicate(timeout=DEADLINE)
+    mark = f"MARK={site}".encode()
+    wait_for(lambda: not any(mark in environment for _, environment in environments()))
 
 
 def test_a_signal_while_a_connector_is_deployed(start, site: Path):

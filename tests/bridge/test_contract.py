@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from streamflow.deployment.connector.local import LocalConnector
@@ -14,18 +14,13 @@ from anydeploy.testing.conformance import ConnectorSuite
 from .rooms import Room
 
 LOOPS = ("asyncio", "asyncio+uvloop")
-#: The bridge's own scripts report the status that a shell has for a signal.
-STATUS = "a command that a signal has ended has a status of 128 and more"
-KNOWN = {"signals_arrive": STATUS, "the_stubborn_are_killed": STATUS}
 
 
 class TestLocal(ConnectorSuite):
     connector_type: ClassVar[type[Connector]] = bridged_type(LocalConnector)
     backends: ClassVar[Sequence[str]] = LOOPS
-    known_failures: ClassVar[Mapping[str, str]] = KNOWN
 
 
 class TestWrapper(ConnectorSuite):
     connector_type: ClassVar[type[Connector]] = bridged_type(Room)
     backends: ClassVar[Sequence[str]] = LOOPS
-    known_failures: ClassVar[Mapping[str, str]] = KNOWN

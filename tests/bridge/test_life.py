@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import anyio
 import pytest
+from streamflow.deployment.connector.base import BatchConnector
+from streamflow.deployment.connector.local import LocalConnector
 from streamflow.deployment.wrapper import ConnectorWrapper
 
 from anydeploy import (
+    ConnectionLostError,
     DefaultDeploymentManager,
     DeployError,
     DeploymentConfig,
@@ -22,11 +25,13 @@ from anydeploy import (
     WorkflowExecutionException,
     WrapsConfig,
 )
+from anydeploy.connectors.session import Session
 from anydeploy.connectors.termination import UnstoppableError
-from anydeploy.streamflow.bridge import command as remote
-from anydeploy.streamflow.bridge.connector import BridgedConnector
+from anydeploy.streamflow.bridge import clients
+from anydeploy.streamflow.bridge.connector import BridgedConnector, bridged_type
 
 from .rooms import Room
+from .test_commands import is_running, pids_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("rooms", "directories")]
 
@@ -88,7 +93,7 @@ async def test_on_streamflows_own_and_on_none(log: Path):
 
 async def test_what_a_program_of_anydeploys_does_on_one_of_streamflows(log: Path, tmp_path: Path):
     """A process has streams, is seen to be ready, and ends with its deployment."""
-    script = "echo $ROOMS; trap 'echo bye; exit' TERM; sleep 300 & wait"
+    script = "trap 'echo bye; exit' TERM; echo $ROOMS; while :; do sleep 0.05 & wait; done"
     settings = {"command": ["sh", "-c", script], "log": "program.log", "ready": {"log": "/on"}}
     program = DeploymentConfig("program", "process", settings, wraps="on")
     async with manage([room("on"), program], log) as manager:
@@ -166,6 +171,17 @@ async def test_a_wrapper_that_commands_would_pass_by(log: Path, monkeypatch: pyt
             await connector.run(["true"])
 
 
+class Queue(LocalConnector, BatchConnector):
+    """A queue that wraps nothing."""
+
+
+async def test_a_queue_that_wraps_nothing(tmp_path: Path):
+    """Its jobs have no place where their input and output could be brought."""
+    connector = bridged_type(Queue)(deployment_name="queue", config_dir=tmp_path)
+    with pytest.raises(WorkflowExecutionException, match="run on a Queue: it is a queue that wraps no connector"):
+        await connector.run(["true"])
+
+
 async def test_lazy(log: Path):
     """Rule L1: brought up by the first use, once."""
     lazy = DeploymentConfig("lazy", "room", {"log": "log"}, lazy=True)
@@ -180,10 +196,18 @@ async def test_lazy(log: Path):
         assert lines(log) == ["lazy deploy", "lazy deployed"]
 
 
-async def test_the_teardown_waits_for_the_commands(log: Path):
-    """A caller who went away without waiting leaves a command behind that is being ended: its environment stays."""
+async def test_the_teardown_waits_for_the_commands(log: Path, monkeypatch: pytest.MonkeyPatch):
+    """A caller who went away without waiting leaves a command behind that is being killed: its environment stays."""
     import asyncio
 
+    pids: list[int] = []
+    undeploy = Room.undeploy
+
+    async def looking(self: Room, external: bool) -> None:
+        assert [pid for pid in pids if is_running(pid)] == []
+        await undeploy(self, external)
+
+    monkeypatch.setattr(Room, "undeploy", looking)
     began = anyio.Event()
     async with manage([room("on")], log) as manager:
         await manager.deploy("on")
@@ -191,11 +215,8 @@ async def test_the_teardown_waits_for_the_commands(log: Path):
         assert connector is not None
 
         async def caller() -> None:
-            async with connector.start(
-                ["sh", "-c", f"trap 'sleep 0.3; echo on ended >>{log}; exit' TERM; echo; while :; do sleep 0.02; done"]
-            ) as process:
-                assert process.stdout is not None
-                await process.stdout.receive()
+            async with connector.start(["sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.02; done"]) as process:
+                pids.extend(await pids_of(process))
                 began.set()
                 await anyio.sleep_forever()
 
@@ -206,37 +227,8 @@ async def test_the_teardown_waits_for_the_commands(log: Path):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert lines(log) == ["on deploy", "on deployed", "on ended", "on undeploy"]
-
-
-async def test_signals_are_sent_one_after_the_other(log: Path, monkeypatch: pytest.MonkeyPatch):
-    """However long a connector takes for each."""
-    begun: list[str] = []
-    sent: list[str] = []
-    run = Room.run
-
-    async def slow_at_first(
-        self: Room, location: object, command: list[str], *args: object, **kwargs: object
-    ) -> object:
-        if command[0] == "kill":
-            begun.append(command[1])
-            for _ in range(3 - len(begun)):
-                await anyio.wait_all_tasks_blocked()
-            sent.append(command[1])
-        return await run(self, location, command, *args, **kwargs)
-
-    monkeypatch.setattr(Room, "run", slow_at_first)
-    async with manage([room("on")], log) as manager:
-        await manager.deploy("on")
-        connector = manager.get_connector("on")
-        assert connector is not None
-        async with connector.start(["sh", "-c", "trap '' USR1 USR2; echo; sleep 300 & wait"]) as process:
-            assert process.stdout is not None
-            await process.stdout.receive()
-            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
-                process.send_signal(number)
-            await process.wait()
-    assert sent == ["-USR1", "-USR2", "-TERM"]
+    assert pids
+    assert lines(log) == ["on deploy", "on deployed", "on undeploy"]
 
 
 async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, monkeypatch: pytest.MonkeyPatch):
@@ -245,13 +237,13 @@ async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, 
     reached = anyio.Event()
 
     async def stuck(self: Room, command: list[str], location: object) -> object:
-        if command[-1] == "err":
+        if "t1" in command:
             reached.set()
             await anyio.sleep_forever()
         return await get_stream_reader(self, command, location)
 
     monkeypatch.setattr(Room, "get_stream_reader", stuck)
-    monkeypatch.setattr(remote, "_CLOSING", 2.0)
+    monkeypatch.setattr(clients, "_CLOSING", 2.0)
     async with manage([room("on")], log) as manager:
         await manager.deploy("on")
         connector = manager.get_connector("on")
@@ -259,45 +251,95 @@ async def test_a_command_that_is_left_before_it_has_begun_never_runs(log: Path, 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(connector.run, ["sh", "-c", f"echo it ran >>{log}"])
             await reached.wait()
-            await anyio.sleep(0.3)
             tasks.cancel_scope.cancel()
     assert lines(log) == ["on deploy", "on deployed", "on undeploy"]
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
-async def test_what_cannot_be_killed_is_told(
-    log: Path, monkeypatch: pytest.MonkeyPatch, directories: list[Path], cancelled: bool
-):
+async def test_what_cannot_be_killed_is_told(log: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool):
     """In place of a cancellation, too: it must not be forgotten."""
-    run = Room.run
+    order = Session.order
 
-    async def unheard(self: Room, location: object, command: list[str], *args: object, **kwargs: object) -> object:
-        return ("", 0) if command[0] == "kill" else await run(self, location, command, *args, **kwargs)
+    def unheard(self: Session, *words: str | bytes) -> None:
+        if words[0] != "end":
+            order(self, *words)
 
-    monkeypatch.setattr(Room, "run", unheard)
-    monkeypatch.setattr(remote, "_CLOSING", 0.2)
+    monkeypatch.setattr(Session, "order", unheard)
     async with manage([room("on")], log) as manager:
         await manager.deploy("on")
         connector = manager.get_connector("on")
         assert isinstance(connector, BridgedConnector)
         connector._terminator.vanishing = 0.1
-        pids = []
-        try:
-            with (
-                pytest.raises(UnstoppableError, match="`sleep 300` could not be stopped"),
-                anyio.CancelScope() as scope,
-            ):
-                async with connector.start(["sleep", "300"], grace=0.1) as process:
-                    pids.append(process.pid)
-                    if cancelled:
-                        scope.cancel()
-                        await anyio.sleep_forever()
-        finally:
-            for pid in pids:
-                os.killpg(pid, signal.SIGKILL)
-            # The time that it has to go was cut short above.
-            for path in directories:
-                shutil.rmtree(path, ignore_errors=True)
+        with (
+            pytest.raises(UnstoppableError, match="`sleep 300` could not be stopped"),
+            anyio.CancelScope() as scope,
+        ):
+            async with connector.start(["sleep", "300"], stdin=DEVNULL, stderr=DEVNULL, grace=0.1):
+                if cancelled:
+                    scope.cancel()
+                    await anyio.sleep_forever()
+
+
+async def test_after_a_loss_the_next_command_opens_another_session(log: Path, directories: list[Path]):
+    """What ran is reported as lost, with no status of a client (issue 11)."""
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+        async with connector.start(["sleep", "300"], stdin=DEVNULL) as process:
+            os.kill(reporter(directories), signal.SIGKILL)
+            with pytest.raises(ConnectionLostError, match="the status of `sleep` is not known"):
+                await process.wait()
+        assert (await connector.run(SHOW, check=False)).stdout == b"/on\n"
+
+
+def reporter(directories: list[Path]) -> int:
+    """The process that brings the reports of a session."""
+    words = {path.parent.name: path.read_bytes().split(b"\0") for path in Path("/proc").glob("[0-9]*/cmdline")}
+    fifos = {bytes(path / "fifo") for path in directories}
+    (pid,) = (pid for pid, argv in words.items() if argv[0] == b"cat" and argv[1] in fifos)
+    return int(pid)
+
+
+async def test_a_location_where_nothing_can_be_run(log: Path, monkeypatch: pytest.MonkeyPatch):
+    """The answer of the connector is in the error."""
+
+    async def no_shell(self: Room, *args: object, **kwargs: object) -> tuple[str, int]:
+        return "exec: sh: not found", 127
+
+    monkeypatch.setattr(Room, "run", no_shell)
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+        problem = r"deployment 'on': no commands can be run at .*: exec: sh: not found"
+        with pytest.raises(WorkflowExecutionException, match=problem):
+            await connector.run(["true"])
+
+
+@pytest.mark.parametrize("stuck", ["get_stream_reader", "get_stream_writer"])
+async def test_a_session_that_is_never_open(log: Path, monkeypatch: pytest.MonkeyPatch, stuck: str):
+    """Leaves nothing when the caller is cancelled, and no other caller hangs."""
+    reached = anyio.Event()
+    get_stream = getattr(Room, stuck)
+
+    async def held(self: Room, command: list[str], location: object) -> object:
+        if not reached.is_set():
+            reached.set()
+            await anyio.sleep_forever()
+        return await get_stream(self, command, location)
+
+    monkeypatch.setattr(Room, stuck, held)
+    monkeypatch.setattr(clients, "_CLOSING", 0.5)
+    async with manage([room("on")], log) as manager:
+        await manager.deploy("on")
+        connector = manager.get_connector("on")
+        assert connector is not None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connector.run, ["true"])
+            await reached.wait()
+            tasks.cancel_scope.cancel()
+        assert (await connector.run(SHOW, check=False)).stdout == b"/on\n"
 
 
 async def test_streamflow_is_quiet():

@@ -27,7 +27,7 @@ from streamflow.deployment.shell import BaseShell
 from ...command import Command
 from ...connector import Connector
 from ...connectors.local import LocalConnector
-from .pumps import CHUNK
+from .clients import CHUNK
 from .tasks import BackgroundTasks
 
 #: Seconds in which a shell may end by itself.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -23,6 +23,10 @@ class BackgroundTasks:
         self._running.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def start_soon(self, func: Callable[[], Coroutine[Any, Any, object]], /) -> None:
+        """Start a function in a task, as a task group does."""
+        self.start(func())
 
     async def finish(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run a piece of work to its end, and return its result. If cancelled it returns at once; the work goes on."""
