@@ -30,6 +30,7 @@ ROOMS = (
     "copying",
     "shells",
     "operations",
+    "recoverable",
     "location",
     "lifecycle",
     "connector",
