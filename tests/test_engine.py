@@ -142,6 +142,16 @@ def test_the_time_of_a_renewal_that_a_restart_forestalled_is_forgotten() -> None
     assert told["a"].due is None
 
 
+def test_a_restart_that_fails_is_no_renewal() -> None:
+    told = Told(node("a", restarts=2))
+    told.deploy("a")
+    told.lose("a")
+    told.come("a")
+    told.failing["a"] = BROKEN
+    claim = told.tell(told.engine.restart, "a")
+    assert claim.failure == Failure(("a",), "failed to deploy: RuntimeError: broken", BROKEN)
+
+
 def test_every_event_has_the_time_of_what_was_told() -> None:
     told = Told(node("a"))
     told.deploy("a")
