@@ -74,7 +74,7 @@ def coverage(session: nox.Session) -> None:
 def servers(session: nox.Session) -> None:
     """The connectors with real servers, as far as they are installed: sshd, dockerd, podman, Compose v2, Slurm."""
     session.install("-e", ".[test,streamflow]")
-    session.run("coverage", "run", "-m", "pytest", "-m", "servers", "tests/connectors", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", "servers", *(session.posargs or ["tests/connectors"]))
 
 
 @nox.session(python=PYTHONS)

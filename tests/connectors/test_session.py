@@ -520,6 +520,7 @@ async def test_a_script_cleans_up_in_any_hurry(room, tmp_path, directories):
         assert not alive(int(done.stdout))
 
 
+@pytest.mark.thorough
 async def test_a_command_may_begin_before_its_client_is_known_to_have_started(room, tmp_path):
     """A caller that is cancelled in between leaves nothing, and returns when nothing is left."""
 
@@ -625,6 +626,7 @@ async def test_a_directory_goes_although_a_file_is_made_meanwhile(room, rm_with_
     assert rm_with_company.exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("rm_with_company")
 async def test_what_not_even_the_script_could_clean_up_is_removed_later(room, tmp_path, directories):
     """After `kill -9` of both ends: `remove_left` finds it by its traces, and may be repeated."""

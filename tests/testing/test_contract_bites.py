@@ -304,6 +304,7 @@ def play(type_: type[Sound], clause: str) -> Callable[[Path], None]:
     return lambda directory: suite.test_clause("asyncio", found, directory)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clause", [clause.id for clause in every_clause()])
 def test_a_sound_connector_passes(clause: str, tmp_path: Path):
     play(Sound, clause)(tmp_path)
