@@ -161,6 +161,26 @@ def test_every_event_has_the_time_of_what_was_told() -> None:
     assert told.engine.statuses()["a"].state is DeploymentState.LIVE
 
 
+def test_what_waits_for_a_dependency_that_is_lost_names_that_and_its_error() -> None:
+    engine = Engine()
+    engine.claim(1, ["c"], [node("a"), node("b"), Node("c", ("a", "b"), False, True, 0, 0)])
+    engine.begun(2, engine.deployments["a"])
+    engine.attempt_ended(3, engine.deployments["a"], None, object())
+    engine.lost(4, engine.deployments["a"], BROKEN, cut_off=False)
+    events = [subject for _, subject, _ in engine.effects if isinstance(subject, DeploymentEvent)]
+    (event,) = [event for event in events if event.step is Step.FAILED_BELOW]
+    assert (event.name, event.because, event.error) == ("c", "a", BROKEN)
+
+
+def test_a_caller_can_tell_that_the_demand_has_ended_meanwhile() -> None:
+    told = Told(node("a"))
+    told.deploy("a")
+    live = told["a"]
+    before = live.epoch
+    told.tell(told.engine.withdraw, "a")
+    assert live.epoch != before
+
+
 @pytest.mark.parametrize("name", ["b", "c"])
 def test_an_undeploy_waits_for_what_only_a_deploy_of_several_held(name: str) -> None:
     """It makes that call fail, and so drops the others."""
