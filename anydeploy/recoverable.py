@@ -13,9 +13,9 @@ from .operations import Operations
 
 @define(kw_only=True, eq=False, slots=False)
 class Recoverable(Operations):
-    """What can be found and removed after the process that made it was killed.
+    """An environment that can be found and removed after the process that made it was killed.
 
-    An environment says before it is made what it will be found by (:meth:`traces`), and records what is known later
+    It says before it is made what it will be found by (:meth:`traces`), and records what is known later
     (:meth:`record`). A later process builds a connector with the same token, which removes what is left.
     """
 

@@ -1,7 +1,6 @@
-"""D3, K3, X4, U1: what the search of small graphs does not tell apart.
+"""D3, K3, X4, U1: the parts of the engine that the search of small graphs does not tell apart.
 
-Whatever became of one life of a deployment says nothing about the next. The calls of the search name one deployment
-each.
+One life of a deployment owes nothing to the last. The calls of the search name one deployment each.
 """
 
 from __future__ import annotations

@@ -281,7 +281,7 @@ async def test_what_cannot_be_killed_is_told(log: Path, monkeypatch: pytest.Monk
 
 
 async def test_after_a_loss_the_next_command_opens_another_session(log: Path, directories: list[Path]):
-    """What ran is reported as lost, with no status of a client (issue 11)."""
+    """A command that ran is reported as lost, with no status of a client."""
     async with manage([room("on")], log) as manager:
         await manager.deploy("on")
         connector = manager.get_connector("on")

@@ -173,7 +173,7 @@ class LocationClients:
                 async with await self.connector.get_stream_reader(list(argv), self.location) as stream:
                     opened.set()
                     while data := await stream.read(size):
-                        # What nothing reads any more is dropped.
+                        # Output that nothing reads any more is dropped.
                         with suppress(BrokenResourceError):
                             await target.send(data)
                     target.close()
@@ -219,7 +219,7 @@ class LocationClients:
             try:
                 await opened.wait()
             except asyncio.CancelledError:
-                # What may have begun is ended by the session, which is cancelled at its next await.
+                # The cancellation of a scope comes again at the next await of the session, which ends the command.
                 if current_effective_deadline() > -math.inf:
                     raise
                 with move_on_after(_CLOSING, shield=True):

@@ -223,7 +223,7 @@ class Job(ExactProcess):
             stdout=f"{self._path}/log",
             job_name=self._path.rpartition(".")[2],
         )
-        # What StreamFlow says of a job that was removed means nothing.
+        # The status that StreamFlow reports of a job that was removed means nothing.
         if result is not None and not self.ended.is_set():
             self._status = result[1]
 
